@@ -1,0 +1,118 @@
+//! Deleting documents, and the files that nothing uses any more.
+
+use super::commit::{delete_rows, trim_log};
+use super::{Catalog, CatalogError, put};
+use crate::blobs::BlobId;
+use crate::collection::Pending;
+use crate::keys;
+use crate::records::{Change, CollectionRecord, DeletionReceipt, DocumentRecord};
+use crate::store::Batch;
+use corpus::{DocumentId, TenantId};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// How long a delete waits for the views; they follow on their own if it takes longer.
+const VIEWS_WAIT: Duration = Duration::from_secs(10);
+
+impl Catalog {
+    /// Deletes a document in any state, with its job, chunks, vectors and files; durable and out of
+    /// search on return.
+    ///
+    /// # Errors
+    /// [`CatalogError::NotFound`].
+    pub fn delete_document(&self, collection: &CollectionRecord, id_or_external: &str) -> Result<DeletionReceipt, CatalogError> {
+        let turn = self.write_turn();
+        let record = self.document(collection, id_or_external)?;
+        let open = self.open_in_turn(collection)?;
+        let mut state = self.state(collection)?;
+        let mut batch = Batch::default();
+        let rows = record.served.as_ref().map(|served| served.rows.clone()).unwrap_or_default();
+        delete_rows(&mut batch, collection, &rows);
+        self.delete_record(collection, &record, &mut batch)?;
+        state.seq += 1;
+        state.documents = state.documents.saturating_sub(1);
+        state.chunks = state.chunks.saturating_sub(rows.len() as u64);
+        state.bytes = state.bytes.saturating_sub(record.served.as_ref().map_or(0, |served| served.bytes));
+        let change = Change { document: Some(record.id.clone()), removed: rows.clone(), ..Change::default() };
+        put(&mut batch, keys::change(&collection.tenant, &collection.id, state.seq), &change)?;
+        trim_log(&mut batch, collection, &mut state, open.applied());
+        put(&mut batch, keys::state(&collection.tenant, &collection.id), &state)?;
+        let commit = self.store.commit(batch)?;
+        open.publish(Pending { seq: state.seq, commit, change, record: None, staging: None });
+        self.applier.notify(&open);
+        self.durable(commit)?;
+        let files = self.remove_unused_files(&collection.tenant, blobs_of(&record));
+        drop(turn);
+        // Deleted it is; should the views be late or stale, the live bitmap or their reopening sees to the rest.
+        if !matches!(open.wait_applied(state.seq, VIEWS_WAIT), Ok(true)) {
+            tracing::warn!(document = %record.id, "deleted, but the views have not followed yet");
+        }
+        Ok(DeletionReceipt { document: record.id, chunks: rows.len(), vectors: rows.len(), files })
+    }
+
+    /// The record with everything that points at it.
+    fn delete_record(&self, collection: &CollectionRecord, record: &DocumentRecord, batch: &mut Batch) -> Result<(), CatalogError> {
+        let (tenant, id) = (&collection.tenant, &collection.id);
+        batch.delete(keys::document(tenant, id, &record.id));
+        if let Some(external) = &record.external_id {
+            batch.delete(keys::external_id(tenant, id, external));
+        }
+        for blob in blobs_of(record) {
+            batch.delete(keys::blob_use(tenant, blob, id, &record.id));
+        }
+        for original in originals_of(record).filter(|_| record.external_id.is_none()) {
+            let identity = keys::content(tenant, id, original);
+            if self.read::<DocumentId>(&identity)?.as_ref() == Some(&record.id) {
+                batch.delete(identity);
+            }
+        }
+        match &record.pending {
+            Some(pending) => self.cancel_in(batch, tenant, &pending.job),
+            None => Ok(()),
+        }
+    }
+
+    /// Removes files that nothing uses any more, once that is durable.
+    pub(super) fn release_files(&self, tenant: &TenantId, blobs: &[BlobId]) -> Result<(), CatalogError> {
+        if blobs.is_empty() {
+            return Ok(());
+        }
+        let _turn = self.write_turn();
+        // Somebody else's release that is committed and not yet durable must not count.
+        self.settle()?;
+        self.remove_unused_files(tenant, blobs);
+        Ok(())
+    }
+
+    /// Removes those of the files that no document of the tenant uses. The caller holds the writer's
+    /// turn. A file that can't be removed is left, and the log says so.
+    pub(super) fn remove_unused_files<'b>(&self, tenant: &TenantId, blobs: impl IntoIterator<Item = &'b BlobId>) -> usize {
+        let blobs: BTreeSet<_> = blobs.into_iter().collect();
+        let mut removed = 0;
+        for blob in blobs {
+            let outcome = self.is_unused(tenant, blob).and_then(|is_unused| match is_unused {
+                true => Ok(self.blobs.remove(tenant, blob)?),
+                false => Ok(false),
+            });
+            match outcome {
+                Ok(was_removed) => removed += usize::from(was_removed),
+                Err(error) => tracing::warn!(%tenant, blob = blob.as_str(), %error, "an unused file is left behind"),
+            }
+        }
+        removed
+    }
+
+    fn is_unused(&self, tenant: &TenantId, blob: &BlobId) -> Result<bool, CatalogError> {
+        Ok(self.store.scan(&keys::blob_uses(tenant, blob), None, 1)?.is_empty())
+    }
+}
+
+fn originals_of(record: &DocumentRecord) -> impl Iterator<Item = &BlobId> {
+    let served = record.served.iter().map(|served| &served.original);
+    served.chain(record.pending.iter().map(|pending| &pending.original))
+}
+
+pub(super) fn blobs_of(record: &DocumentRecord) -> impl Iterator<Item = &BlobId> {
+    let served = record.served.iter().flat_map(|served| [&served.original, &served.text]);
+    served.chain(record.pending.iter().map(|pending| &pending.original))
+}

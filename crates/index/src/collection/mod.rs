@@ -1,0 +1,324 @@
+//! An open collection: the store's records seen through three views (attributes in memory,
+//! vectors, text), searched under one row bitmap.
+//!
+//! Invariants:
+//! - Changes are applied in the order of their sequence numbers, and only once they are durable.
+//! - A row is returned only while it is live in the attribute view: a view that still holds a
+//!   deleted or superseded row can't leak it.
+//! - When [`Collection::applied`] is at least the number of a document's change, every one of its
+//!   chunks and vectors is in search.
+
+mod attributes;
+mod postings;
+mod replay;
+
+pub use attributes::DocumentView;
+
+use crate::keys;
+use crate::records::{Change, CollectionRecord, DocumentRecord};
+use crate::scored::Scored;
+use crate::store::{Batch, Store, StoreError};
+use crate::text::{TextChange, TextError, TextIndex, TextStats};
+use crate::vector::{VectorError, VectorIndex, VectorParams, VectorQuery, VectorStats};
+use attributes::AttributeView;
+use corpus::{Chunk, Embedding, EmbeddingError, Filter, Principals, Row};
+use roaring::RoaringBitmap;
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::time::{Duration, Instant};
+
+/// Rows that one round of applying takes from the store at most, unless one document has more.
+const ROWS_PER_ROUND: usize = 4096;
+
+/// Why a collection can't be opened or searched.
+#[derive(Debug, thiserror::Error)]
+pub enum CollectionError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The vector view failed or refused.
+    #[error(transparent)]
+    Vector(#[from] VectorError),
+    /// The text view failed.
+    #[error(transparent)]
+    Text(#[from] TextError),
+    /// A stored vector is not one.
+    #[error("the vector of row {row} is damaged: {source}")]
+    DamagedVector {
+        /// Its row.
+        row: Row,
+        /// What is wrong with it.
+        source: EmbeddingError,
+    },
+    /// A stored record can't be read.
+    #[error("a stored record can't be read: {0}")]
+    Record(#[from] serde_json::Error),
+    /// Applying a change failed; the next access opens the collection anew.
+    #[error("the collection's views could not follow a change and are opened anew")]
+    Stale,
+}
+
+/// A change on its way to the views.
+pub(crate) struct Pending {
+    pub(crate) seq: u64,
+    /// The store's commit that carries it.
+    pub(crate) commit: u64,
+    pub(crate) change: Change,
+    /// The document after the change; `None` if it is gone.
+    pub(crate) record: Option<DocumentRecord>,
+    /// The store's note of the removed rows, which go together with it once nobody sees them.
+    pub(crate) staging: Option<Vec<u8>>,
+}
+
+/// A chunk with the document it belongs to.
+pub type FoundChunk = (Chunk, Arc<DocumentView>);
+
+/// How far the views are.
+#[derive(Debug, Clone, Copy)]
+struct Progress {
+    applied: u64,
+    is_stale: bool,
+}
+
+/// See the module.
+pub struct Collection {
+    record: CollectionRecord,
+    store: Arc<dyn Store>,
+    attributes: RwLock<AttributeView>,
+    vectors: Box<dyn VectorIndex>,
+    text: TextIndex,
+    queue: Mutex<VecDeque<Pending>>,
+    /// Held while changes are applied, so that they stay in order.
+    applying: Mutex<()>,
+    progress: Mutex<Progress>,
+    progressed: Condvar,
+}
+
+impl Collection {
+    /// Opens the views in `directory` and brings them up to the store.
+    pub(crate) fn open(
+        store: Arc<dyn Store>,
+        record: CollectionRecord,
+        directory: &Path,
+        params: &VectorParams,
+    ) -> Result<Self, CollectionError> {
+        let opened = replay::open(store.as_ref(), &record, directory, params)?;
+        Ok(Self {
+            record,
+            store,
+            attributes: RwLock::new(opened.attributes),
+            vectors: opened.vectors,
+            text: opened.text,
+            queue: Mutex::default(),
+            applying: Mutex::default(),
+            progress: Mutex::new(Progress { applied: opened.seq, is_stale: false }),
+            progressed: Condvar::new(),
+        })
+    }
+
+    /// What was pinned when the collection was made.
+    #[must_use]
+    pub fn record(&self) -> &CollectionRecord {
+        &self.record
+    }
+
+    /// Number of the last change that search sees.
+    #[must_use]
+    pub fn applied(&self) -> u64 {
+        lock(&self.progress).applied
+    }
+
+    /// Waits until search sees change `seq`; false after `timeout`.
+    ///
+    /// # Errors
+    /// [`CollectionError::Stale`] when the views can't follow.
+    pub fn wait_applied(&self, seq: u64, timeout: Duration) -> Result<bool, CollectionError> {
+        let deadline = Instant::now() + timeout;
+        let mut progress = lock(&self.progress);
+        while progress.applied < seq {
+            if progress.is_stale {
+                return Err(CollectionError::Stale);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(false);
+            }
+            progress = self.progressed.wait_timeout(progress, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        Ok(true)
+    }
+
+    /// The live rows that pass the filter and may be read by these principals.
+    #[must_use]
+    pub fn allowed(&self, filter: Option<&Filter>, principals: &Principals) -> Arc<RoaringBitmap> {
+        self.read_attributes().allowed(filter, principals)
+    }
+
+    /// The nearest `ask.k` rows by cosine similarity, best first, ties by row.
+    ///
+    /// # Errors
+    /// [`CollectionError::Vector`] for a query of another dimension.
+    pub fn vector_search(&self, query: &Embedding, ask: &VectorQuery<'_>) -> Result<Vec<Scored>, CollectionError> {
+        Ok(self.vectors.search(query, ask)?)
+    }
+
+    /// The best `k` rows by BM25, best first, ties by row.
+    ///
+    /// # Errors
+    /// [`CollectionError::Text`].
+    pub fn text_search(&self, query: &str, k: usize, allowed: &RoaringBitmap) -> Result<Vec<Scored>, CollectionError> {
+        Ok(self.text.search(query, k, allowed)?)
+    }
+
+    /// The chunks at these rows with the documents they belong to; `None` where a row is not live (any more).
+    ///
+    /// # Errors
+    /// A store error; a damaged record is reported, never served.
+    pub fn chunks(&self, rows: &[Row]) -> Result<Vec<Option<FoundChunk>>, CollectionError> {
+        let keys: Vec<_> = rows.iter().map(|row| keys::chunk(&self.record.tenant, &self.record.id, *row)).collect();
+        let values = self.store.multi_get(&keys)?;
+        let attributes = self.read_attributes();
+        let found = rows.iter().zip(values).map(|(row, value)| match (attributes.owner(*row), value) {
+            (Some(view), Some(value)) => Ok(Some((serde_json::from_slice(&value)?, Arc::clone(view)))),
+            _ => Ok(None),
+        });
+        found.collect()
+    }
+
+    /// Up to `distance` rows before and after `row` in its document, in document order.
+    #[must_use]
+    pub fn neighbours(&self, row: Row, distance: usize) -> (Vec<Row>, Vec<Row>) {
+        let Some(view) = self.read_attributes().owner(row).cloned() else { return Default::default() };
+        let rows: Vec<Row> = view.rows.iter().collect();
+        let Some(at) = rows.iter().position(|other| *other == row) else { return Default::default() };
+        let before = rows.get(at.saturating_sub(distance)..at).unwrap_or_default().to_vec();
+        let after = rows.iter().skip(at + 1).take(distance).copied().collect();
+        (before, after)
+    }
+
+    /// The stored vector of a live row.
+    ///
+    /// # Errors
+    /// A store error or a damaged vector.
+    pub fn vector(&self, row: Row) -> Result<Option<Embedding>, CollectionError> {
+        if !self.read_attributes().is_live(row) {
+            return Ok(None);
+        }
+        replay::vector(self.store.as_ref(), &self.record, row)
+    }
+
+    /// Live rows.
+    #[must_use]
+    pub fn live(&self) -> Arc<RoaringBitmap> {
+        self.read_attributes().live()
+    }
+
+    /// How the vector and text views stand.
+    #[must_use]
+    pub fn stats(&self) -> (VectorStats, TextStats) {
+        (self.vectors.stats(), self.text.stats())
+    }
+
+    /// Puts a change behind those that wait; called in the order of sequence numbers.
+    pub(crate) fn publish(&self, pending: Pending) {
+        lock(&self.queue).push_back(pending);
+    }
+
+    /// Whether applying failed, so that the collection must be opened anew.
+    pub(crate) fn is_stale(&self) -> bool {
+        lock(&self.progress).is_stale
+    }
+
+    /// Whether nothing waits to be applied.
+    pub(crate) fn is_settled(&self) -> bool {
+        lock(&self.queue).is_empty() && self.applying.try_lock().is_ok()
+    }
+
+    /// Applies what waits, round by round.
+    pub(crate) fn apply_pending(&self) {
+        let _in_order = lock(&self.applying);
+        loop {
+            let round = self.next_round();
+            let Some(last) = round.last() else { return };
+            let seq = last.seq;
+            let outcome = if self.is_stale() { Err(CollectionError::Stale) } else { self.apply_guarded(&round) };
+            let mut progress = lock(&self.progress);
+            match outcome {
+                Ok(()) => progress.applied = seq,
+                Err(error) => {
+                    if !progress.is_stale {
+                        tracing::error!(collection = %self.record.id, %error, "the views can't follow; they are opened anew from the store");
+                    }
+                    progress.is_stale = true;
+                }
+            }
+            self.progressed.notify_all();
+        }
+    }
+
+    /// A panic in an index must not lose the round: the collection is opened anew instead.
+    fn apply_guarded(&self, round: &[Pending]) -> Result<(), CollectionError> {
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.apply(round))).unwrap_or(Err(CollectionError::Stale))
+    }
+
+    fn next_round(&self) -> Vec<Pending> {
+        let mut queue = lock(&self.queue);
+        let mut rows = 0;
+        let mut count = 0;
+        for pending in queue.iter() {
+            rows += pending.change.added.len();
+            if count > 0 && rows > ROWS_PER_ROUND {
+                break;
+            }
+            count += 1;
+        }
+        queue.drain(..count).collect()
+    }
+
+    /// One round: new rows into both indexes, then every document switched over, then old rows out.
+    fn apply(&self, round: &[Pending]) -> Result<(), CollectionError> {
+        let (Some(seq), Some(commit)) = (round.last().map(|p| p.seq), round.iter().map(|p| p.commit).max()) else { return Ok(()) };
+        self.store.durable(commit)?;
+        let added: Vec<Row> = round.iter().flat_map(|pending| pending.change.added.iter()).collect();
+        let removed: RoaringBitmap = round.iter().flat_map(|pending| pending.change.removed.iter()).collect();
+        let mut changes = replay::insert_rows(self.store.as_ref(), &self.record, &added, self.vectors.as_ref())?;
+        changes.extend(removed.iter().map(|row| TextChange::Remove { row }));
+        self.text.apply(changes, seq)?;
+        self.switch_documents(round);
+        self.vectors.remove(&removed);
+        round.iter().try_for_each(|pending| self.remove_retired(pending))
+    }
+
+    fn remove_retired(&self, pending: &Pending) -> Result<(), CollectionError> {
+        let Some(staging) = &pending.staging else { return Ok(()) };
+        let mut batch = Batch::default();
+        for row in pending.change.removed.iter() {
+            batch.delete(keys::chunk(&self.record.tenant, &self.record.id, row));
+            batch.delete(keys::vector(&self.record.tenant, &self.record.id, row));
+        }
+        batch.delete(staging.clone());
+        self.store.commit(batch)?;
+        Ok(())
+    }
+
+    fn switch_documents(&self, round: &[Pending]) {
+        let mut attributes = self.attributes.write().unwrap_or_else(PoisonError::into_inner);
+        for pending in round {
+            match (&pending.record, &pending.change.document) {
+                (Some(record), _) => attributes.put(record),
+                (None, Some(document)) => attributes.remove(document),
+                (None, None) => {}
+            }
+        }
+    }
+
+    fn read_attributes(&self) -> RwLockReadGuard<'_, AttributeView> {
+        self.attributes.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A panic while the lock was held leaves these plain values whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,221 @@
+//! Brings the views of a collection up to the store when it is opened: attributes and vectors are
+//! read, the text index replays the changes behind its checkpoint or is rebuilt.
+
+use super::CollectionError;
+use super::attributes::AttributeView;
+use crate::keys;
+use crate::records::{Change, CollectionRecord, CollectionState, DocumentRecord};
+use crate::store::Store;
+use crate::text::{TextChange, TextError, TextIndex};
+use crate::vector::{VectorIndex, VectorParams};
+use corpus::{Chunk, Embedding, Row};
+use std::path::Path;
+
+/// Records read from the store at a time.
+const PAGE: usize = 1024;
+
+pub(super) struct Opened {
+    pub(super) attributes: AttributeView,
+    pub(super) vectors: Box<dyn VectorIndex>,
+    pub(super) text: TextIndex,
+    pub(super) seq: u64,
+}
+
+pub(super) fn open(
+    store: &dyn Store,
+    record: &CollectionRecord,
+    directory: &Path,
+    params: &VectorParams,
+) -> Result<Opened, CollectionError> {
+    let state = read_state(store, record)?;
+    let attributes = read_attributes(store, record)?;
+    let vectors = crate::vector::open(record.model.dimension, params)?;
+    load_vectors(store, record, &attributes, vectors.as_ref())?;
+    let text = open_text(store, record, &attributes, directory, state.seq)?;
+    Ok(Opened { attributes, vectors, text, seq: state.seq })
+}
+
+fn read_state(store: &dyn Store, record: &CollectionRecord) -> Result<CollectionState, CollectionError> {
+    let value = store.get(&keys::state(&record.tenant, &record.id))?;
+    Ok(value.map(|value| serde_json::from_slice(&value)).transpose()?.unwrap_or_default())
+}
+
+fn read_attributes(store: &dyn Store, record: &CollectionRecord) -> Result<AttributeView, CollectionError> {
+    let mut attributes = AttributeView::default();
+    each(store, &keys::documents(&record.tenant, &record.id), |_, value| {
+        attributes.put(&serde_json::from_slice::<DocumentRecord>(&value)?);
+        Ok(())
+    })?;
+    Ok(attributes)
+}
+
+fn load_vectors(
+    store: &dyn Store,
+    record: &CollectionRecord,
+    attributes: &AttributeView,
+    vectors: &dyn VectorIndex,
+) -> Result<(), CollectionError> {
+    let mut page = Vec::with_capacity(PAGE);
+    each(store, &keys::vectors(&record.tenant, &record.id), |key, value| {
+        let Some(row) = keys::row_of(&key) else { return Ok(()) };
+        if !attributes.is_live(row) {
+            return Ok(()); // staged for a document that is not committed yet
+        }
+        page.push((row, decode(row, &value, record)?));
+        if page.len() == PAGE {
+            vectors.insert(std::mem::take(&mut page))?;
+        }
+        Ok(())
+    })?;
+    Ok(vectors.insert(page)?)
+}
+
+fn open_text(
+    store: &dyn Store,
+    record: &CollectionRecord,
+    attributes: &AttributeView,
+    directory: &Path,
+    seq: u64,
+) -> Result<TextIndex, CollectionError> {
+    let text = TextIndex::open(Some(directory))?;
+    if text.checkpoint() == seq {
+        return Ok(text);
+    }
+    match changes_after(store, record, text.checkpoint(), seq)? {
+        Some(changes) => {
+            replay_text(store, record, &text, &changes, seq)?;
+            Ok(text)
+        }
+        None => {
+            tracing::warn!(collection = %record.id, checkpoint = text.checkpoint(), seq, "the text index is rebuilt from the store");
+            drop(text);
+            rebuild_text(store, record, attributes, directory, seq)
+        }
+    }
+}
+
+/// The changes `(checkpoint, seq]`, or `None` if some of them are no longer in the log.
+fn changes_after(store: &dyn Store, record: &CollectionRecord, checkpoint: u64, seq: u64) -> Result<Option<Vec<Change>>, CollectionError> {
+    if checkpoint > seq {
+        return Ok(None);
+    }
+    let after = keys::change(&record.tenant, &record.id, checkpoint);
+    let wanted = usize::try_from(seq - checkpoint).unwrap_or(usize::MAX);
+    if wanted > 16 * PAGE {
+        return Ok(None);
+    }
+    let found = store.scan(&keys::changes(&record.tenant, &record.id), Some(&after), wanted)?;
+    if found.len() < wanted {
+        return Ok(None);
+    }
+    Ok(Some(found.iter().map(|(_, value)| serde_json::from_slice(value)).collect::<Result<_, _>>()?))
+}
+
+fn replay_text(
+    store: &dyn Store,
+    record: &CollectionRecord,
+    text: &TextIndex,
+    changes: &[Change],
+    seq: u64,
+) -> Result<(), CollectionError> {
+    tracing::info!(collection = %record.id, from = text.checkpoint(), to = seq, "the text index replays");
+    let mut replayed = Vec::new();
+    for change in changes {
+        let added: Vec<Row> = change.added.iter().collect();
+        replayed.extend(text_changes(&chunks(store, record, &added)?));
+        replayed.extend(change.removed.iter().map(|row| TextChange::Remove { row }));
+    }
+    Ok(text.apply(replayed, seq)?)
+}
+
+fn rebuild_text(
+    store: &dyn Store,
+    record: &CollectionRecord,
+    attributes: &AttributeView,
+    directory: &Path,
+    seq: u64,
+) -> Result<TextIndex, CollectionError> {
+    std::fs::remove_dir_all(directory).map_err(TextError::Directory)?;
+    let text = TextIndex::open(Some(directory))?;
+    let mut page = Vec::new();
+    each(store, &keys::chunks(&record.tenant, &record.id), |key, value| {
+        if keys::row_of(&key).is_some_and(|row| attributes.is_live(row)) {
+            let chunk: Chunk = serde_json::from_slice(&value)?;
+            page.extend(text_changes(&[chunk]));
+        }
+        if page.len() >= 16 * PAGE {
+            text.apply(std::mem::take(&mut page), 0)?;
+        }
+        Ok(())
+    })?;
+    text.apply(page, seq)?;
+    Ok(text)
+}
+
+/// Reads rows from the store and gives them to the vector index; returns what the text index needs.
+/// A row that is gone was removed by a later change and is left out.
+pub(super) fn insert_rows(
+    store: &dyn Store,
+    record: &CollectionRecord,
+    rows: &[Row],
+    vectors: &dyn VectorIndex,
+) -> Result<Vec<TextChange>, CollectionError> {
+    let mut changes = Vec::with_capacity(rows.len());
+    for some in rows.chunks(PAGE) {
+        let keys: Vec<_> = some.iter().map(|row| keys::vector(&record.tenant, &record.id, *row)).collect();
+        let mut page = Vec::with_capacity(some.len());
+        for (row, value) in some.iter().zip(store.multi_get(&keys)?) {
+            if let Some(value) = value {
+                page.push((*row, decode(*row, &value, record)?));
+            }
+        }
+        vectors.insert(page)?;
+        changes.extend(text_changes(&chunks(store, record, some)?));
+    }
+    Ok(changes)
+}
+
+fn chunks(store: &dyn Store, record: &CollectionRecord, rows: &[Row]) -> Result<Vec<Chunk>, CollectionError> {
+    let keys: Vec<_> = rows.iter().map(|row| keys::chunk(&record.tenant, &record.id, *row)).collect();
+    let values = store.multi_get(&keys)?;
+    Ok(values.iter().flatten().map(|value| serde_json::from_slice(value)).collect::<Result<_, _>>()?)
+}
+
+fn text_changes(chunks: &[Chunk]) -> Vec<TextChange> {
+    let change = |chunk: &Chunk| {
+        let (_, row) = chunk.id.parts()?;
+        Some(TextChange::Add { row, text: chunk.draft.text.clone(), heading: chunk.draft.heading_path.join(" ") })
+    };
+    chunks.iter().filter_map(change).collect()
+}
+
+pub(super) fn vector(store: &dyn Store, record: &CollectionRecord, row: Row) -> Result<Option<Embedding>, CollectionError> {
+    let value = store.get(&keys::vector(&record.tenant, &record.id, row))?;
+    value.map(|value| decode(row, &value, record)).transpose()
+}
+
+fn decode(row: Row, value: &[u8], record: &CollectionRecord) -> Result<Embedding, CollectionError> {
+    let (components, _) = value.as_chunks::<4>();
+    let vector = components.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+    Embedding::from_unit(vector, record.model.dimension).map_err(|source| CollectionError::DamagedVector { row, source })
+}
+
+/// Calls `visit` with every pair below `prefix`, page by page.
+pub(super) fn each(
+    store: &dyn Store,
+    prefix: &[u8],
+    mut visit: impl FnMut(Vec<u8>, Vec<u8>) -> Result<(), CollectionError>,
+) -> Result<(), CollectionError> {
+    let mut after: Option<Vec<u8>> = None;
+    loop {
+        let page = store.scan(prefix, after.as_deref(), PAGE)?;
+        let is_last = page.len() < PAGE;
+        after = page.last().map(|(key, _)| key.clone());
+        for (key, value) in page {
+            visit(key, value)?;
+        }
+        if is_last {
+            return Ok(());
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! The text index: which allowed rows match the words of a query, by BM25. A view on tantivy.
+//!
+//! Invariants: the checkpoint and the changes up to it are one tantivy commit, so an index on
+//! disk never claims what it doesn't hold; a change is searchable when `apply` returns; any
+//! string is a safe query, because none is parsed; replaying a change does no harm.
+//!
+//! The writer exists only inside `apply`: its thread and 15 MB or more of buffer are not worth
+//! keeping for thousands of quiet collections. Merges run there too, by a policy of size classes
+//! in powers of eight, and `apply` waits for them: so the segments depend on what was applied,
+//! not on timing, and stay few.
+
+mod analyzer;
+mod best_rows;
+#[cfg(test)]
+mod tests;
+
+use crate::scored::Scored;
+use best_rows::BestRows;
+use corpus::Row;
+use roaring::RoaringBitmap;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tantivy::indexer::{IndexWriterOptions, LogMergePolicy};
+use tantivy::query::{BooleanQuery, BoostQuery, Query, TermQuery};
+use tantivy::schema::{FAST, Field, INDEXED, IndexRecordOption, Schema, TextFieldIndexing, TextOptions};
+use tantivy::{Index, IndexReader, IndexWriter, ReloadPolicy, TantivyDocument, TantivyError, Term};
+
+/// Why the text index failed.
+#[derive(Debug, thiserror::Error)]
+pub enum TextError {
+    /// The index failed: mostly the disk.
+    #[error("the text index failed: {0}")]
+    Index(#[from] TantivyError),
+    /// Its directory can't be made or emptied.
+    #[error("the directory of the text index: {0}")]
+    Directory(#[from] io::Error),
+}
+
+/// One change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TextChange {
+    /// A row with its text and the headings above it; replaces what the row had.
+    Add {
+        /// The chunk's row.
+        row: Row,
+        /// The chunk's text.
+        text: String,
+        /// Counts like text.
+        heading: String,
+    },
+    /// A row goes; nothing happens if it isn't there.
+    Remove {
+        /// The chunk's row.
+        row: Row,
+    },
+}
+
+/// Figures for metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct TextStats {
+    /// Rows that can be found.
+    pub rows: u64,
+    /// Bytes of all segments; 0 if they can't be read.
+    pub bytes: u64,
+    /// Segments a search goes through.
+    pub segments: usize,
+}
+
+/// Most distinct terms of a query that are looked up.
+pub const QUERY_TERMS_MAX: usize = 256;
+
+/// Buffer of the writer while it exists, in bytes. A larger batch is written as several segments.
+const WRITER_BYTES: usize = 32 * 1024 * 1024;
+/// Segments of one size class that are merged into one.
+const MERGE_SEGMENTS: usize = 8;
+/// Width of a size class as a power of two.
+const MERGE_CLASS_BITS: f64 = 3.0;
+/// Rows up to which all segments are of one size class.
+const MERGE_SMALL_ROWS: u32 = 64;
+/// Share of removed rows from which a segment is merged anyway.
+const MERGE_DEAD_SHARE: f32 = 0.3;
+
+/// How long the writer's lock is waited for. Nobody else writes here; but a child process that is just
+/// being started holds a copy of the last writer's lock file until it becomes another program.
+const LOCK_PATIENCE: Duration = Duration::from_secs(10);
+const LOCK_PAUSE: Duration = Duration::from_millis(2);
+
+const ROW: &str = "row";
+const BODY: &str = "body";
+const ANALYZER: &str = "ragstone";
+
+/// The text index of one collection.
+pub struct TextIndex {
+    index: Index,
+    reader: IndexReader,
+    row: Field,
+    body: Field,
+    /// The checkpoint. Held while a change is applied: tantivy takes one writer at a time.
+    applied: Mutex<u64>,
+}
+
+impl TextIndex {
+    /// Opens the index in `dir`, or an empty one in RAM for `None`. An index that is missing,
+    /// damaged (every file's checksum is read) or made by another version is replaced by an empty
+    /// one with checkpoint 0, with a line in the log; the caller replays from the store.
+    ///
+    /// # Errors
+    /// [`TextError`] if not even an empty index can be made there.
+    pub fn open(dir: Option<&Path>) -> Result<Self, TextError> {
+        let Some(dir) = dir else { return Self::with(Index::create_in_ram(schema()), 0) };
+        if dir.join("meta.json").exists() {
+            match Self::open_existing(dir) {
+                Ok(index) => return Ok(index),
+                Err(reason) => tracing::warn!(dir = %dir.display(), %reason, "text index replaced by an empty one; it will be replayed"),
+            }
+        } else {
+            tracing::info!(dir = %dir.display(), "new text index");
+        }
+        if dir.exists() {
+            std::fs::remove_dir_all(dir)?;
+        }
+        std::fs::create_dir_all(dir)?;
+        Self::with(Index::create_in_dir(dir, schema())?, 0)
+    }
+
+    fn open_existing(dir: &Path) -> Result<Self, Unusable> {
+        let index = Index::open_in_dir(dir).map_err(TextError::from)?;
+        let metas = index.load_metas().map_err(TextError::from)?;
+        if metas.schema != schema() {
+            return Err(Unusable::Foreign);
+        }
+        let checkpoint = match metas.payload {
+            Some(payload) => parse_payload(&payload).ok_or(Unusable::Foreign)?,
+            None if metas.segments.is_empty() => 0,
+            None => return Err(Unusable::Foreign),
+        };
+        let damaged = index.validate_checksum().map_err(TextError::from)?;
+        if !damaged.is_empty() {
+            return Err(Unusable::Damaged(damaged.len()));
+        }
+        Ok(Self::with(index, checkpoint)?)
+    }
+
+    fn with(index: Index, checkpoint: u64) -> Result<Self, TextError> {
+        index.tokenizers().register(ANALYZER, analyzer::analyzer());
+        let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
+        let (row, body) = (index.schema().get_field(ROW)?, index.schema().get_field(BODY)?);
+        Ok(Self { index, reader, row, body, applied: Mutex::new(checkpoint) })
+    }
+
+    /// Sequence number of the last change applied; 0 for a new index.
+    pub fn checkpoint(&self) -> u64 {
+        *self.applied.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Applies changes in order as one commit and sets the checkpoint; searchable on return.
+    ///
+    /// # Errors
+    /// [`TextError`]; then the index is as before.
+    pub fn apply(&self, changes: Vec<TextChange>, checkpoint: u64) -> Result<(), TextError> {
+        let mut applied = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut writer = self.writer()?;
+        for change in changes {
+            self.write(&writer, change)?;
+        }
+        let mut commit = writer.prepare_commit()?;
+        commit.set_payload(&payload(checkpoint));
+        commit.commit()?;
+        *applied = checkpoint;
+        self.reader.reload()?;
+        if let Err(error) = writer.wait_merging_threads() {
+            // The commit stands; the next one tries the merge again.
+            tracing::warn!(%error, "text segments not merged");
+        }
+        self.reader.reload()?;
+        Ok(())
+    }
+
+    fn writer(&self) -> Result<IndexWriter, TextError> {
+        let options = IndexWriterOptions::builder().num_worker_threads(1).memory_budget_per_thread(WRITER_BYTES).num_merge_threads(1);
+        let options = options.build();
+        let began = Instant::now();
+        let writer = loop {
+            match self.index.writer_with_options(options.clone()) {
+                Err(TantivyError::LockFailure(..)) if began.elapsed() < LOCK_PATIENCE => std::thread::sleep(LOCK_PAUSE),
+                writer => break writer?,
+            }
+        };
+        let mut policy = LogMergePolicy::default();
+        policy.set_min_num_segments(MERGE_SEGMENTS);
+        policy.set_level_log_size(MERGE_CLASS_BITS);
+        policy.set_min_layer_size(MERGE_SMALL_ROWS);
+        policy.set_del_docs_ratio_before_merge(MERGE_DEAD_SHARE);
+        writer.set_merge_policy(Box::new(policy));
+        Ok(writer)
+    }
+
+    fn write(&self, writer: &IndexWriter, change: TextChange) -> Result<(), TextError> {
+        let (TextChange::Add { row, .. } | TextChange::Remove { row }) = change;
+        writer.delete_term(Term::from_field_u64(self.row, u64::from(row)));
+        if let TextChange::Add { row, text, heading } = change {
+            let mut document = TantivyDocument::new();
+            document.add_u64(self.row, u64::from(row));
+            document.add_text(self.body, heading);
+            document.add_text(self.body, text);
+            writer.add_document(document)?;
+        }
+        Ok(())
+    }
+
+    /// The best `k` allowed rows that hold at least one term of the query, by BM25, best first,
+    /// ties by row ascending. Terms beyond the first [`QUERY_TERMS_MAX`] distinct ones are
+    /// ignored; a query without any gives no hits.
+    ///
+    /// # Errors
+    /// [`TextError::Index`] if a segment can't be read.
+    pub fn search(&self, query: &str, k: usize, allowed: &RoaringBitmap) -> Result<Vec<Scored>, TextError> {
+        let terms = analyzer::query_terms(query, QUERY_TERMS_MAX);
+        if k == 0 || terms.is_empty() || allowed.is_empty() {
+            return Ok(Vec::new());
+        }
+        let best = BestRows { k, row_field: ROW, allowed: Arc::new(allowed.clone()) };
+        Ok(self.reader.searcher().search(&self.any_of(&terms), &best)?)
+    }
+
+    /// A term that the query repeats counts as often.
+    fn any_of(&self, terms: &[(String, u32)]) -> BooleanQuery {
+        let clause = |(term, count): &(String, u32)| -> Box<dyn Query> {
+            let term = TermQuery::new(Term::from_field_text(self.body, term), IndexRecordOption::WithFreqs);
+            #[expect(clippy::cast_precision_loss, reason = "a count of words")]
+            let times = *count as f32;
+            if *count == 1 { Box::new(term) } else { Box::new(BoostQuery::new(Box::new(term), times)) }
+        };
+        BooleanQuery::union(terms.iter().map(clause).collect())
+    }
+
+    /// Figures for metrics.
+    pub fn stats(&self) -> TextStats {
+        let searcher = self.reader.searcher();
+        TextStats {
+            rows: searcher.num_docs(),
+            bytes: searcher.space_usage().map(|usage| usage.total().get_bytes()).unwrap_or_default(),
+            segments: searcher.segment_readers().len(),
+        }
+    }
+}
+
+/// Why an index on disk is not used.
+#[derive(Debug, thiserror::Error)]
+enum Unusable {
+    #[error("made by another version")]
+    Foreign,
+    #[error("{0} files have a wrong checksum")]
+    Damaged(usize),
+    #[error(transparent)]
+    Unreadable(#[from] TextError),
+}
+
+fn schema() -> Schema {
+    let mut schema = Schema::builder();
+    schema.add_u64_field(ROW, FAST | INDEXED);
+    let indexing = TextFieldIndexing::default().set_tokenizer(ANALYZER).set_index_option(IndexRecordOption::WithFreqs);
+    schema.add_text_field(BODY, TextOptions::default().set_indexing_options(indexing));
+    schema.build()
+}
+
+/// What goes with a commit: the analyzer's version and the checkpoint.
+fn payload(checkpoint: u64) -> String {
+    format!("{} {checkpoint}", analyzer::VERSION)
+}
+
+/// `None` for another version or anything else.
+fn parse_payload(payload: &str) -> Option<u64> {
+    let (version, checkpoint) = payload.split_once(' ')?;
+    (version == analyzer::VERSION.to_string()).then(|| checkpoint.parse().ok())?
+}

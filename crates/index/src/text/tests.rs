@@ -1,0 +1,212 @@
+//! What a collection relies on, from the outside.
+
+use super::*;
+use std::fs;
+
+fn add(row: Row, text: &str) -> TextChange {
+    TextChange::Add { row, text: text.to_owned(), heading: String::new() }
+}
+
+fn index_of(texts: &[&str]) -> TextIndex {
+    let index = TextIndex::open(None).unwrap();
+    index.apply((0..).zip(texts).map(|(row, text)| add(row, text)).collect(), 1).unwrap();
+    index
+}
+
+const NONE: [Row; 0] = [];
+
+fn all() -> RoaringBitmap {
+    (0..100_000).collect()
+}
+
+fn found(index: &TextIndex, query: &str) -> Vec<Row> {
+    index.search(query, 10, &all()).unwrap().into_iter().map(|hit| hit.row).collect()
+}
+
+#[test]
+fn english_is_found_by_its_stem_and_ranked_by_rarity() {
+    let index = index_of(&["The cats were running", "A dog sleeps", "the the the", "A cat runs after a dog"]);
+    assert_eq!(found(&index, "run"), [0, 3]);
+    assert_eq!(found(&index, "CATS?"), [0, 3]);
+    assert_eq!(found(&index, "the dog sleeping").first(), Some(&1));
+}
+
+#[test]
+fn chinese_is_found_as_written() {
+    let index = index_of(&["向量檢索引擎", "向量检索引擎", "安裝指南：第一步", "mixed 中文 text 2024年"]);
+    assert_eq!(found(&index, "檢索"), [0]);
+    assert_eq!(found(&index, "检索"), [1]);
+    assert_eq!(found(&index, "如何安裝？"), [2]);
+    assert_eq!(found(&index, "中文 TEXTS"), [3]);
+    assert_eq!(found(&index, "2024"), [3]);
+}
+
+#[test]
+fn a_repeated_query_term_counts_as_often() {
+    let index = index_of(&["one two", "two three", "filler"]);
+    assert_eq!(found(&index, "one three"), [0, 1]);
+    assert_eq!(found(&index, "one three three"), [1, 0]);
+}
+
+#[test]
+fn headings_count_like_text() {
+    let index = TextIndex::open(None).unwrap();
+    index.apply(vec![TextChange::Add { row: 4, text: "step one".into(), heading: "Installation".into() }], 1).unwrap();
+    assert_eq!(found(&index, "installing"), [4]);
+}
+
+#[test]
+fn no_query_is_an_error_and_no_word_means_no_hit() {
+    let index = index_of(&["a AND b", "title:x"]);
+    for nothing in ["", "?!", "  \n", "\"", "( [ { + - ^ ~"] {
+        assert_eq!(found(&index, nothing), NONE, "{nothing:?}");
+    }
+    assert_eq!(found(&index, "title:\"x\" AND (b"), [1, 0]);
+    assert_eq!(found(&index, &"word ".repeat(10_000)), NONE);
+    let many: String = (0..2_000).map(|n| format!("w{n} ")).chain(["title".into()]).collect();
+    assert_eq!(found(&index, &many), NONE, "terms past the limit are ignored");
+    assert_eq!(index.search("title", 0, &all()).unwrap(), []);
+}
+
+#[test]
+fn changes_apply_in_order_and_replays_do_no_harm() {
+    let index = TextIndex::open(None).unwrap();
+    let changes = vec![add(1, "old words"), add(2, "other words"), add(1, "new words"), TextChange::Remove { row: 2 }, add(3, "words")];
+    for round in 0..3 {
+        index.apply(changes.clone(), 5).unwrap();
+        assert_eq!(index.stats().rows, 2, "round {round}");
+        assert_eq!(found(&index, "old other"), NONE, "round {round}");
+        assert_eq!(found(&index, "new"), [1], "round {round}");
+    }
+    index.apply(vec![TextChange::Remove { row: 1 }, TextChange::Remove { row: 99 }], 6).unwrap();
+    assert_eq!((found(&index, "new"), found(&index, "words"), index.checkpoint()), (vec![], vec![3], 6));
+}
+
+#[test]
+fn only_allowed_rows_and_ties_by_row_also_at_the_cut() {
+    let index = TextIndex::open(None).unwrap();
+    for batch in [[9, 4], [7, 2], [8, 1]] {
+        index.apply(batch.map(|row| add(row, "same text")).to_vec(), 1).unwrap();
+    }
+    let hits = |k, allowed: &[Row]| -> Vec<Row> {
+        let allowed = allowed.iter().copied().collect();
+        index.search("same", k, &allowed).unwrap().into_iter().map(|hit| hit.row).collect()
+    };
+    assert_eq!(hits(3, &[1, 2, 4, 7, 8, 9]), [1, 2, 4]);
+    assert_eq!(hits(2, &[9, 8, 4]), [4, 8]);
+    assert_eq!(hits(9, &[1_000]), NONE);
+}
+
+#[test]
+fn merging_changes_neither_order_nor_score() {
+    let texts: Vec<String> = (0..60).map(|n| format!("alpha {} {}", "beta ".repeat(n % 5), "gamma ".repeat(n % 7))).collect();
+    let whole = index_of(&texts.iter().map(String::as_str).collect::<Vec<_>>());
+    let pieces = TextIndex::open(None).unwrap();
+    for (row, text) in (0..).zip(&texts) {
+        pieces.apply(vec![add(row, text)], u64::from(row)).unwrap();
+    }
+    assert_eq!(whole.stats().segments, 1);
+    for query in ["alpha", "beta gamma", "gamma beta alpha"] {
+        let (a, b) = (whole.search(query, 20, &all()).unwrap(), pieces.search(query, 20, &all()).unwrap());
+        assert_eq!(a.iter().map(|hit| hit.row).collect::<Vec<_>>(), b.iter().map(|hit| hit.row).collect::<Vec<_>>(), "{query}");
+        assert!(a.iter().zip(&b).all(|(a, b)| (a.score - b.score).abs() < 1e-5), "{query}");
+    }
+}
+
+#[test]
+fn thousands_of_tiny_commits_stay_few_segments() {
+    let index = TextIndex::open(None).unwrap();
+    let mut most = 0;
+    for row in 0..2_000 {
+        index.apply(vec![add(row, &format!("needle{row} hay"))], u64::from(row)).unwrap();
+        most = most.max(index.stats().segments);
+    }
+    // Size classes: up to 64, to 512, to 4,096 rows; fewer than eight segments in each.
+    assert!(most <= 24, "{most} segments");
+    assert_eq!(index.stats().rows, 2_000);
+    assert_eq!(found(&index, "needle7 needle1999"), [7, 1999]);
+}
+
+#[test]
+fn removed_rows_are_merged_away() {
+    let index = index_of(&["gone"; 100]);
+    index.apply((0..90).map(|row| TextChange::Remove { row }).collect(), 2).unwrap();
+    let searcher = index.reader.searcher();
+    assert_eq!(searcher.segment_readers().iter().map(|segment| segment.num_deleted_docs()).sum::<u32>(), 0);
+    assert_eq!(index.stats().rows, 10);
+}
+
+#[test]
+fn an_index_reopens_with_its_checkpoint_and_rows() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("deep/text");
+    {
+        let index = TextIndex::open(Some(&dir)).unwrap();
+        assert_eq!(index.checkpoint(), 0);
+        index.apply(vec![add(3, "kept text")], 41).unwrap();
+        index.apply(vec![], 42).unwrap();
+    }
+    let index = TextIndex::open(Some(&dir)).unwrap();
+    assert_eq!((index.checkpoint(), found(&index, "kept")), (42, vec![3]));
+    // The checkpoint outlives a merge, which writes its own commit.
+    for row in 10..30 {
+        index.apply(vec![add(row, "more text")], 43 + u64::from(row)).unwrap();
+    }
+    drop(index);
+    assert_eq!(TextIndex::open(Some(&dir)).unwrap().checkpoint(), 72);
+}
+
+/// Every file of an index, one after the other: shortened, altered, emptied, removed.
+#[test]
+fn a_damaged_index_is_whole_or_empty() {
+    let original = tempfile::tempdir().unwrap();
+    let index = TextIndex::open(Some(original.path())).unwrap();
+    index.apply((0..50).map(|row| add(row, "some text to damage")).collect(), 7).unwrap();
+    index.apply(vec![TextChange::Remove { row: 3 }], 8).unwrap();
+    drop(index);
+    let mut replaced = 0;
+    let names: Vec<_> = fs::read_dir(original.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    for name in &names {
+        for damage in 0..4 {
+            let copy = tempfile::tempdir().unwrap();
+            for file in &names {
+                fs::copy(original.path().join(file), copy.path().join(file)).unwrap();
+            }
+            let path = copy.path().join(name);
+            let mut bytes = fs::read(&path).unwrap();
+            let middle = bytes.len() / 2;
+            match damage {
+                0 => bytes.truncate(middle),
+                1 => bytes.iter_mut().skip(middle).take(1).for_each(|byte| *byte ^= 0x55),
+                2 => bytes.clear(),
+                _ => fs::remove_file(&path).unwrap(),
+            }
+            if damage < 3 {
+                fs::write(&path, bytes).unwrap();
+            }
+            let index = TextIndex::open(Some(copy.path())).unwrap();
+            let state = (index.checkpoint(), index.stats().rows, found(&index, "damage").len());
+            assert!(state == (8, 49, 10) || state == (0, 0, 0), "{name:?} damaged by {damage}: {state:?}");
+            replaced += usize::from(state.0 == 0);
+            index.apply(vec![add(5, "works again")], 9).unwrap();
+            assert_eq!(found(&index, "again"), [5], "{name:?} damaged by {damage}");
+        }
+    }
+    assert!(replaced > names.len(), "{replaced} of {} damages noticed", names.len() * 4);
+}
+
+#[test]
+fn another_version_is_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let index = TextIndex::open(Some(dir.path())).unwrap();
+    index.apply(vec![add(1, "text")], 8).unwrap();
+    drop(index);
+    let path = dir.path().join("meta.json");
+    let meta = fs::read_to_string(&path).unwrap();
+    let ours = format!("\"payload\":\"{} 8\"", analyzer::VERSION);
+    let foreign = meta.replace(&ours, "\"payload\":\"999 8\"").replace(&ours.replace(':', ": "), "\"payload\": \"999 8\"");
+    assert_ne!(meta, foreign);
+    fs::write(&path, foreign).unwrap();
+    let index = TextIndex::open(Some(dir.path())).unwrap();
+    assert_eq!((index.checkpoint(), index.stats().rows), (0, 0));
+}

@@ -1,0 +1,37 @@
+//! Times the local embedder at four shapes: `speed MODELS_FOLDER [PASS_TOKENS]`.
+
+use corpus::{Embedder, Purpose};
+use ragstone_ingest::embed::{LocalEmbedder, LocalOptions, Manifest};
+use std::path::PathBuf;
+use std::time::Instant;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let folder = PathBuf::from(arguments.next().ok_or("usage: speed MODELS_FOLDER [PASS_TOKENS]")?);
+    let manifest = Manifest::read(&folder.join("manifest.toml"))?;
+    let entry = manifest.get(&manifest.default).ok_or("no default")?;
+    let mut options = LocalOptions::default();
+    if let Some(tokens) = arguments.next() {
+        options.pass_tokens = tokens.parse()?;
+    }
+    let start = Instant::now();
+    let embedder = LocalEmbedder::open(entry, &folder.join(&entry.name), options)?;
+    eprintln!("loaded in {:?}; {options:?}", start.elapsed());
+    for (tokens, batch) in [(15, 1), (111, 1), (121, 32), (237, 16)] {
+        let text = "stone ".repeat(tokens - 2);
+        let texts = vec![text.as_str(); batch];
+        let purpose = if batch == 1 { Purpose::Query } else { Purpose::Document };
+        let repeats = 400 / batch.max(8);
+        let mut seconds = Vec::with_capacity(repeats);
+        for _ in 0..repeats {
+            let start = Instant::now();
+            embedder.embed(&texts, purpose)?;
+            seconds.push(start.elapsed().as_secs_f64());
+        }
+        seconds.sort_by(f64::total_cmp);
+        let median = seconds.get(repeats / 2).copied().unwrap_or_default();
+        eprintln!("{tokens:4} x {batch:2}: {:8.2} ms, {:7.1} sequences/s", median * 1e3, batch as f64 / median);
+    }
+    eprintln!("{:?}", embedder.statistics());
+    Ok(())
+}

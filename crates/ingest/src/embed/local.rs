@@ -1,0 +1,239 @@
+//! The embedder that runs in this process.
+//!
+//! Callers tokenise on their own threads; one thread runs the model and splits each pass over
+//! the cores, so that questions see all of them.
+
+use super::bert::Bert;
+use super::files::{self, CONFIG, FilesError, WEIGHTS};
+use super::manifest::ModelEntry;
+use super::queue::Queue;
+use super::tokenizer::{TextTokenizer, Tokens};
+use super::worker::{Statistics, Worker};
+use corpus::{EmbedError, Embedded, Embedder, Embedding, EmbeddingModel, Purpose};
+use rayon::prelude::*;
+use std::num::NonZero;
+use std::path::Path;
+
+/// How much of the machine an embedder may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LocalOptions {
+    /// Cores that one pass is split over. Default: all.
+    pub threads: NonZero<usize>,
+    /// Texts that may wait in each of the two lanes. Default: 4,096.
+    pub queue_texts: usize,
+    /// Tokens of one pass. More keeps a question waiting for longer and was not measurably faster;
+    /// much less starves the matrix products. Default: 512.
+    pub pass_tokens: usize,
+}
+
+impl Default for LocalOptions {
+    fn default() -> Self {
+        let threads = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
+        Self { threads, queue_texts: 4096, pass_tokens: 512 }
+    }
+}
+
+/// Why a model can't be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Its files are not here or not the right ones; the text names the command that mends it.
+    #[error(transparent)]
+    Files(#[from] FilesError),
+    /// The tokenizer, the configuration or the weights are not what the encoder understands.
+    #[error("the model {model} can't be loaded: {fault}")]
+    Model {
+        /// The model.
+        model: String,
+        /// File and fault.
+        fault: String,
+    },
+    /// No thread could be started.
+    #[error("can't start the embedding threads: {0}")]
+    Thread(String),
+}
+
+/// A model of `models/` with its thread and its queue.
+pub struct LocalEmbedder {
+    model: EmbeddingModel,
+    tokenizer: TextTokenizer,
+    worker: Worker,
+}
+
+impl LocalEmbedder {
+    /// Loads the model `entry` from its own `folder` (`models/<name>`) and starts its threads.
+    ///
+    /// # Errors
+    /// Any [`OpenError`].
+    pub fn open(entry: &ModelEntry, folder: &Path, options: LocalOptions) -> Result<Self, OpenError> {
+        let revision = files::find(entry, folder)?;
+        let unusable = |fault| OpenError::Model { model: entry.name.clone(), fault };
+        let tokenizer = TextTokenizer::read(entry, folder).map_err(unusable)?;
+        let bert = Bert::read(entry, &folder.join(CONFIG), &folder.join(WEIGHTS)).map_err(unusable)?;
+        let threads = options.threads.get();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|index| format!("embed-{index}"));
+        let pool = pool.build().map_err(|error| OpenError::Thread(error.to_string()))?;
+        let queue = Queue::new(options.queue_texts, options.pass_tokens);
+        let worker =
+            Worker::start(queue, move |texts| pool.install(|| encode_split(&bert, texts, threads)).map_err(|error| error.to_string()));
+        let worker = worker.map_err(|error| OpenError::Thread(error.to_string()))?;
+        Ok(Self { model: entry.embedding_model(revision), tokenizer, worker })
+    }
+
+    /// Ends service: what waits and every later call is [`EmbedError::Closed`]. Dropping does the
+    /// same and waits for the pass under way.
+    pub fn close(&self) {
+        self.worker.close();
+    }
+
+    /// Counters since start and the lengths of the queues.
+    #[must_use]
+    pub fn statistics(&self) -> Statistics {
+        self.worker.statistics()
+    }
+}
+
+impl Embedder for LocalEmbedder {
+    fn model(&self) -> &EmbeddingModel {
+        &self.model
+    }
+
+    fn count_tokens(&self, text: &str) -> usize {
+        // A text that the tokenizer refuses is refused again, with the reason, when it is embedded.
+        self.tokenizer.count(text).unwrap_or(usize::MAX)
+    }
+
+    fn embed(&self, texts: &[&str], purpose: Purpose) -> Result<Vec<Embedded>, EmbedError> {
+        let tokens = texts.iter().map(|text| self.tokenizer.encode(text, purpose));
+        let tokens: Vec<Tokens> = tokens.collect::<Result<_, _>>().map_err(EmbedError::Failed)?;
+        let lengths: Vec<(usize, bool)> = tokens.iter().map(|tokens| (tokens.whole, tokens.is_truncated())).collect();
+        let vectors = self.worker.encode(tokens, purpose)?;
+        let finish = |(vector, (tokens, truncated)): (Vec<f32>, (usize, bool))| {
+            let embedding = Embedding::normalised(vector, self.model.dimension).map_err(|error| EmbedError::Failed(error.to_string()))?;
+            Ok(Embedded { embedding, tokens, truncated })
+        };
+        vectors.into_iter().zip(lengths).map(finish).collect()
+    }
+}
+
+/// One pass over `parts` cores: texts are dealt out by length, so that all end at the same time.
+/// A lone text is split inside its matrix products instead.
+fn encode_split(bert: &Bert, texts: &[&[u32]], parts: usize) -> candle_core::Result<Vec<Vec<f32>>> {
+    let hands = deal(texts, parts);
+    let encode = |hand: &Vec<usize>| {
+        let ids: Vec<&[u32]> = hand.iter().filter_map(|place| texts.get(*place).copied()).collect();
+        bert.encode(&ids)
+    };
+    let encoded: Vec<Vec<Vec<f32>>> = hands.par_iter().map(encode).collect::<candle_core::Result<_>>()?;
+    let mut vectors: Vec<(usize, Vec<f32>)> = hands.into_iter().flatten().zip(encoded.into_iter().flatten()).collect();
+    vectors.sort_unstable_by_key(|(place, _)| *place);
+    Ok(vectors.into_iter().map(|(_, vector)| vector).collect())
+}
+
+/// Places of `texts` in at most `parts` hands of about the same number of tokens: longest first,
+/// always to the lightest hand.
+fn deal(texts: &[&[u32]], parts: usize) -> Vec<Vec<usize>> {
+    let mut places: Vec<usize> = (0..texts.len()).collect();
+    let tokens = |place: usize| texts.get(place).map_or(0, |ids| ids.len());
+    places.sort_by_key(|place| std::cmp::Reverse(tokens(*place)));
+    let mut hands: Vec<(usize, Vec<usize>)> = vec![(0, Vec::new()); parts];
+    for place in places {
+        if let Some((sum, hand)) = hands.iter_mut().min_by_key(|(sum, _)| *sum) {
+            *sum += tokens(place);
+            hand.push(place);
+        }
+    }
+    hands.into_iter().map(|(_, hand)| hand).filter(|hand| !hand.is_empty()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::contract;
+    use super::super::test_model::{default_entry, default_folder};
+    use super::*;
+    use serde::Deserialize;
+    use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
+    fn open(options: LocalOptions) -> LocalEmbedder {
+        LocalEmbedder::open(&default_entry(), &default_folder(), options).unwrap()
+    }
+
+    #[test]
+    fn keeps_the_contract() {
+        let embedder = open(LocalOptions::default());
+        contract::check(&embedder);
+        embedder.close();
+        contract::check_closed(&embedder);
+    }
+
+    #[derive(Deserialize)]
+    struct Golden {
+        text: String,
+        tokens: usize,
+        truncated: bool,
+        vector: Vec<f32>,
+    }
+
+    #[test]
+    fn agrees_with_the_reference_implementation() {
+        let text = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/minilm_goldens.json"));
+        let goldens: Vec<Golden> = serde_json::from_str(text).unwrap();
+        assert!(goldens.len() >= 12 && goldens.iter().any(|golden| golden.truncated));
+        let texts: Vec<&str> = goldens.iter().map(|golden| golden.text.as_str()).collect();
+        let embedded = open(LocalOptions::default()).embed(&texts, Purpose::Document).unwrap();
+        for (golden, found) in goldens.iter().zip(&embedded) {
+            let cosine = contract::cosine(&golden.vector, &found.embedding);
+            assert!(cosine >= 0.9999, "{cosine} for {:?}", golden.text);
+            assert_eq!((found.tokens, found.truncated), (golden.tokens, golden.truncated), "{:?}", golden.text);
+        }
+    }
+
+    #[test]
+    fn a_question_overtakes_a_full_document_lane_and_more_documents_are_refused() {
+        let embedder = open(LocalOptions { queue_texts: 8, pass_tokens: 64, ..LocalOptions::default() });
+        let text = "granite and slate ".repeat(10);
+        let documents = vec![text.as_str(); 60];
+        let is_done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let job = scope.spawn(|| {
+                let embedded = embedder.embed(&documents, Purpose::Document);
+                is_done.store(true, SeqCst);
+                embedded
+            });
+            while embedder.statistics().waiting_documents == 0 {
+                std::thread::yield_now();
+            }
+            let refused = embedder.embed(&documents[..9], Purpose::Document);
+            assert!(matches!(refused, Err(EmbedError::Busy { retry_after }) if !retry_after.is_zero()));
+            embedder.embed(&["which stone?"], Purpose::Query).unwrap();
+            assert!(!is_done.load(SeqCst), "the question waited for the documents");
+            assert_eq!(job.join().unwrap().unwrap().len(), 60);
+        });
+        let now = embedder.statistics();
+        assert_eq!((now.texts, now.truncated, now.waiting_documents), (61, 0, 0));
+        assert!(now.forwards >= 31 && now.busy_seconds > 0.0, "{now:?}");
+    }
+
+    #[test]
+    fn missing_weights_name_the_command_that_mends_it() {
+        let empty = tempfile::tempdir().unwrap();
+        let error = LocalEmbedder::open(&default_entry(), empty.path(), LocalOptions::default()).err().unwrap();
+        assert!(matches!(&error, OpenError::Files(FilesError::Missing { .. })));
+        assert!(error.to_string().contains("ragstone models pull all-MiniLM-L6-v2"), "{error}");
+    }
+
+    #[test]
+    fn a_model_that_contradicts_the_manifest_is_refused() {
+        let entry = ModelEntry { dimension: 512, ..default_entry() };
+        let error = LocalEmbedder::open(&entry, &default_folder(), LocalOptions::default()).err().unwrap();
+        assert!(error.to_string().contains("hidden_size is 384, the manifest's dimension 512"), "{error}");
+    }
+
+    #[test]
+    fn texts_are_dealt_out_evenly() {
+        let ids = vec![0u32; 100];
+        let texts: Vec<&[u32]> = [90, 10, 50, 40].iter().map(|length| &ids[..*length]).collect();
+        assert_eq!(deal(&texts, 2), [vec![0, 1], vec![2, 3]]);
+        assert_eq!(deal(&texts[..1], 4), [[0]]);
+        assert!(deal(&[], 2).is_empty());
+    }
+}

@@ -1,0 +1,111 @@
+//! Text to token ids.
+//!
+//! The truncation and padding stored in `tokenizer.json` are switched off: counting needs the
+//! true length, and the encoder takes texts of different lengths without padding.
+
+use super::files::TOKENIZER;
+use super::manifest::ModelEntry;
+use corpus::Purpose;
+use std::path::Path;
+use tokenizers::Tokenizer;
+
+/// A text as the model reads it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Tokens {
+    /// At most `max_tokens` ids; begins with `[CLS]` and ends with `[SEP]`, cut or not.
+    pub(super) ids: Vec<u32>,
+    /// Length of the whole text, special tokens and prefix included.
+    pub(super) whole: usize,
+}
+
+impl Tokens {
+    /// Whether the text lost its end.
+    pub(super) fn is_truncated(&self) -> bool {
+        self.whole > self.ids.len()
+    }
+}
+
+/// The tokenizer of one model with its prefixes and its length.
+pub(super) struct TextTokenizer {
+    tokenizer: Tokenizer,
+    query_prefix: String,
+    document_prefix: String,
+    max_tokens: usize,
+}
+
+impl TextTokenizer {
+    /// Reads `tokenizer.json` in `folder`; the error is the tokenizer's own text.
+    pub(super) fn read(entry: &ModelEntry, folder: &Path) -> Result<Self, String> {
+        let mut tokenizer = Tokenizer::from_file(folder.join(TOKENIZER)).map_err(|error| error.to_string())?;
+        tokenizer.with_truncation(None).map_err(|error| error.to_string())?;
+        tokenizer.with_padding(None);
+        Ok(Self {
+            tokenizer,
+            query_prefix: entry.query_prefix.clone(),
+            document_prefix: entry.document_prefix.clone(),
+            max_tokens: entry.max_tokens,
+        })
+    }
+
+    /// The ids of `text` with the prefix of `purpose`, cut to `max_tokens`.
+    pub(super) fn encode(&self, text: &str, purpose: Purpose) -> Result<Tokens, String> {
+        let mut ids = self.all_ids(text, purpose)?;
+        let whole = ids.len();
+        if let (true, Some(last)) = (whole > self.max_tokens, ids.last().copied()) {
+            ids.truncate(self.max_tokens - 1);
+            ids.push(last);
+        }
+        Ok(Tokens { ids, whole })
+    }
+
+    /// Length of a document text, special tokens and prefix included.
+    pub(super) fn count(&self, text: &str) -> Result<usize, String> {
+        self.all_ids(text, Purpose::Document).map(|ids| ids.len())
+    }
+
+    fn all_ids(&self, text: &str, purpose: Purpose) -> Result<Vec<u32>, String> {
+        let prefix = match purpose {
+            Purpose::Query => &self.query_prefix,
+            Purpose::Document => &self.document_prefix,
+        };
+        let encoding = if prefix.is_empty() {
+            self.tokenizer.encode_fast(text, true)
+        } else {
+            self.tokenizer.encode_fast(format!("{prefix}{text}"), true)
+        };
+        encoding.map(|encoding| encoding.get_ids().to_vec()).map_err(|error| error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::test_model::{default_entry, default_folder};
+    use super::*;
+
+    const CLS: u32 = 101;
+    const SEP: u32 = 102;
+
+    #[test]
+    fn a_long_text_keeps_its_first_and_last_special_token() {
+        let tokenizer = TextTokenizer::read(&default_entry(), &default_folder()).unwrap();
+        let text = "stone ".repeat(1000);
+        let tokens = tokenizer.encode(&text, Purpose::Document).unwrap();
+        assert_eq!((tokens.whole, tokens.ids.len()), (1002, 256));
+        assert_eq!((tokens.ids[0], tokens.ids[255]), (CLS, SEP));
+        assert_eq!(tokenizer.count(&text).unwrap(), 1002);
+        assert_eq!(tokenizer.encode("", Purpose::Query).unwrap(), Tokens { ids: vec![CLS, SEP], whole: 2 });
+    }
+
+    #[test]
+    fn each_purpose_has_its_prefix() {
+        let entry = ModelEntry { query_prefix: "query: ".into(), document_prefix: "passage: ".into(), ..default_entry() };
+        let (plain, prefixed) = (default_entry(), entry);
+        let plain = TextTokenizer::read(&plain, &default_folder()).unwrap();
+        let prefixed = TextTokenizer::read(&prefixed, &default_folder()).unwrap();
+        for (purpose, prefix) in [(Purpose::Query, "query: "), (Purpose::Document, "passage: ")] {
+            let expected = plain.encode(&format!("{prefix}granite"), purpose).unwrap();
+            assert_eq!(prefixed.encode("granite", purpose).unwrap(), expected);
+        }
+        assert_eq!(prefixed.count("granite").unwrap(), plain.count("passage: granite").unwrap());
+    }
+}

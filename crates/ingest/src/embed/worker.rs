@@ -1,0 +1,290 @@
+//! The thread that feeds the encoder, so that candle never runs on a caller's thread.
+//!
+//! Invariants: the encoder runs on this thread only, one pass at a time; every text that was
+//! taken is answered or, after [`Worker::close`], its channel is closed; a panic in the encoder
+//! fails the texts of its pass and nothing else; dropping the worker waits for the pass under way.
+
+use super::queue::{Answer, Queue, Waiting};
+use super::tokenizer::Tokens;
+use corpus::{EmbedError, Purpose};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Shortest and longest wait that a full queue proposes.
+const RETRY_AFTER: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
+
+/// Counters since start, for metrics.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Statistics {
+    /// Texts embedded.
+    pub texts: u64,
+    /// Their tokens, as far as the model read them.
+    pub tokens: u64,
+    /// Texts that lost their end.
+    pub truncated: u64,
+    /// Forward passes.
+    pub forwards: u64,
+    /// Time spent in forward passes, in seconds.
+    pub busy_seconds: f64,
+    /// Questions that wait now.
+    pub waiting_queries: usize,
+    /// Document texts that wait now.
+    pub waiting_documents: usize,
+}
+
+/// What one pass gives: a vector a text, or why there are none.
+type Encoded = Result<Vec<Vec<f32>>, String>;
+
+/// Starts, feeds and ends the thread.
+pub(super) struct Worker {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    wake: Condvar,
+    texts: AtomicU64,
+    tokens: AtomicU64,
+    truncated: AtomicU64,
+    forwards: AtomicU64,
+    busy_nanoseconds: AtomicU64,
+}
+
+struct State {
+    queue: Queue,
+    is_closed: bool,
+}
+
+impl Worker {
+    /// Starts the thread. `encode` gets the ids of one pass and gives a vector for each.
+    pub(super) fn start<F>(queue: Queue, encode: F) -> std::io::Result<Self>
+    where
+        F: Fn(&[&[u32]]) -> Encoded + Send + 'static,
+    {
+        let shared = Arc::new(Shared {
+            state: Mutex::new(State { queue, is_closed: false }),
+            wake: Condvar::new(),
+            texts: AtomicU64::new(0),
+            tokens: AtomicU64::new(0),
+            truncated: AtomicU64::new(0),
+            forwards: AtomicU64::new(0),
+            busy_nanoseconds: AtomicU64::new(0),
+        });
+        let thread = std::thread::Builder::new().name("embed".to_owned()).spawn({
+            let shared = Arc::clone(&shared);
+            move || shared.run(&encode)
+        })?;
+        Ok(Self { shared, thread: Some(thread) })
+    }
+
+    /// Vectors for `texts` in their order. Blocks until they are there.
+    pub(super) fn encode(&self, texts: Vec<Tokens>, purpose: Purpose) -> Result<Vec<Vec<f32>>, EmbedError> {
+        let mut vectors = vec![Vec::new(); texts.len()];
+        let (reply, answers) = channel::<Answer>();
+        let waiting = texts.into_iter().enumerate();
+        let waiting = waiting.map(|(place, tokens)| Waiting { tokens, place, reply: reply.clone() }).collect();
+        drop(reply);
+        self.shared.submit(waiting, purpose)?;
+        for _ in 0..vectors.len() {
+            let (place, answer) = answers.recv().map_err(|_| EmbedError::Closed)?;
+            if let Some(vector) = vectors.get_mut(place) {
+                *vector = answer.map_err(EmbedError::Failed)?;
+            }
+        }
+        Ok(vectors)
+    }
+
+    /// Takes nothing more and drops what waits; the pass under way still answers.
+    pub(super) fn close(&self) {
+        let mut state = self.shared.lock();
+        state.is_closed = true;
+        state.queue.clear();
+        self.shared.wake.notify_all();
+    }
+
+    /// The counters now.
+    pub(super) fn statistics(&self) -> Statistics {
+        let shared = &self.shared;
+        let (waiting_queries, waiting_documents) = {
+            let state = shared.lock();
+            (state.queue.len(Purpose::Query), state.queue.len(Purpose::Document))
+        };
+        Statistics {
+            texts: shared.texts.load(Relaxed),
+            tokens: shared.tokens.load(Relaxed),
+            truncated: shared.truncated.load(Relaxed),
+            forwards: shared.forwards.load(Relaxed),
+            busy_seconds: Duration::from_nanos(shared.busy_nanoseconds.load(Relaxed)).as_secs_f64(),
+            waiting_queries,
+            waiting_documents,
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.close();
+        if let Some(thread) = self.thread.take() {
+            // The thread catches panics of the encoder, and has none of its own to report.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    fn submit(&self, texts: Vec<Waiting>, purpose: Purpose) -> Result<(), EmbedError> {
+        let mut state = self.lock();
+        if state.is_closed {
+            return Err(EmbedError::Closed);
+        }
+        state.queue.push(texts, purpose).map_err(|tokens_ahead| EmbedError::Busy { retry_after: self.retry_after(tokens_ahead) })?;
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    fn run(&self, encode: &dyn Fn(&[&[u32]]) -> Encoded) {
+        while let Some(pass) = self.next_pass() {
+            let ids: Vec<&[u32]> = pass.iter().map(|text| text.tokens.ids.as_slice()).collect();
+            let start = Instant::now();
+            let outcome = catch_unwind(AssertUnwindSafe(|| encode(&ids))).unwrap_or_else(|_| Err("the encoder panicked".to_owned()));
+            self.count(&pass, start.elapsed());
+            answer(pass, outcome);
+        }
+    }
+
+    /// Waits for texts; `None` after close.
+    fn next_pass(&self) -> Option<Vec<Waiting>> {
+        let mut state = self.lock();
+        loop {
+            if state.is_closed {
+                return None;
+            }
+            let pass = state.queue.next_pass();
+            if !pass.is_empty() {
+                return Some(pass);
+            }
+            state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn count(&self, pass: &[Waiting], elapsed: Duration) {
+        let tokens: usize = pass.iter().map(|text| text.tokens.ids.len()).sum();
+        let truncated = pass.iter().filter(|text| text.tokens.is_truncated()).count();
+        self.texts.fetch_add(pass.len() as u64, Relaxed);
+        self.tokens.fetch_add(tokens as u64, Relaxed);
+        self.truncated.fetch_add(truncated as u64, Relaxed);
+        self.forwards.fetch_add(1, Relaxed);
+        self.busy_nanoseconds.fetch_add(u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX), Relaxed);
+    }
+
+    /// The time that `tokens_ahead` will take at the speed seen so far.
+    fn retry_after(&self, tokens_ahead: usize) -> Duration {
+        let per_token = self.busy_nanoseconds.load(Relaxed) / self.tokens.load(Relaxed).max(1);
+        Duration::from_nanos(per_token.saturating_mul(tokens_ahead as u64)).clamp(RETRY_AFTER.0, RETRY_AFTER.1)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Sends each text its vector. A caller that went away is not an error.
+fn answer(pass: Vec<Waiting>, outcome: Encoded) {
+    match outcome {
+        Ok(vectors) => {
+            for (text, vector) in pass.into_iter().zip(vectors) {
+                let _ = text.reply.send((text.place, Ok(vector)));
+            }
+        }
+        Err(fault) => {
+            for text in pass {
+                let _ = text.reply.send((text.place, Err(fault.clone())));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::{Receiver, Sender, SyncSender, sync_channel};
+
+    fn tokens(ids: &[u32]) -> Tokens {
+        Tokens { ids: ids.to_vec(), whole: ids.len() }
+    }
+
+    /// An encoder whose passes report their first ids and then wait to be let through.
+    fn gated(capacity: usize) -> (Arc<Worker>, Receiver<Vec<u32>>, Sender<()>) {
+        let (started, passes): (SyncSender<Vec<u32>>, _) = sync_channel(16);
+        let (gate, opened) = channel();
+        let opened = Mutex::new(opened);
+        let worker = Worker::start(Queue::new(capacity, 4), move |texts| {
+            started.send(texts.iter().map(|ids| ids[0]).collect()).unwrap();
+            opened.lock().unwrap().recv().unwrap();
+            Ok(texts.iter().map(|ids| vec![ids[0] as f32]).collect())
+        });
+        (Arc::new(worker.unwrap()), passes, gate)
+    }
+
+    fn in_background(worker: &Arc<Worker>, ids: &[u32], purpose: Purpose) -> JoinHandle<Result<Vec<Vec<f32>>, EmbedError>> {
+        let (worker, texts) = (Arc::clone(worker), ids.iter().map(|id| tokens(&[*id, 0])).collect());
+        std::thread::spawn(move || worker.encode(texts, purpose))
+    }
+
+    fn wait_for(worker: &Worker, holds: impl Fn(Statistics) -> bool) {
+        while !holds(worker.statistics()) {
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_question_waits_for_one_pass_only_and_a_full_lane_says_busy() {
+        let (worker, passes, gate) = gated(4);
+        let documents = in_background(&worker, &[1, 2, 3, 4, 5, 6], Purpose::Document);
+        assert_eq!(passes.recv().unwrap(), [1, 2]);
+        let refused = worker.encode(vec![tokens(&[9])], Purpose::Document);
+        assert!(matches!(refused, Err(EmbedError::Busy { retry_after }) if retry_after >= RETRY_AFTER.0));
+        let question = in_background(&worker, &[7], Purpose::Query);
+        wait_for(&worker, |now| now.waiting_queries == 1);
+        (0..4).for_each(|_| gate.send(()).unwrap());
+        assert_eq!(question.join().unwrap().unwrap(), [[7.0]]);
+        let order: Vec<_> = passes.iter().take(3).collect();
+        assert_eq!(order, [vec![7], vec![3, 4], vec![5, 6]]);
+        assert_eq!(documents.join().unwrap().unwrap(), [[1.0], [2.0], [3.0], [4.0], [5.0], [6.0]]);
+        let now = worker.statistics();
+        assert_eq!((now.texts, now.tokens, now.forwards, now.truncated), (7, 14, 4, 0));
+    }
+
+    #[test]
+    fn after_close_waiting_and_new_callers_are_told() {
+        let (worker, passes, gate) = gated(4);
+        let under_way = in_background(&worker, &[1], Purpose::Document);
+        passes.recv().unwrap();
+        let waiting = in_background(&worker, &[2], Purpose::Document);
+        wait_for(&worker, |now| now.waiting_documents == 1);
+        worker.close();
+        assert!(matches!(waiting.join().unwrap(), Err(EmbedError::Closed)));
+        assert!(matches!(worker.encode(vec![tokens(&[3])], Purpose::Query), Err(EmbedError::Closed)));
+        gate.send(()).unwrap();
+        assert_eq!(under_way.join().unwrap().unwrap(), [[1.0]]);
+    }
+
+    #[test]
+    fn a_panic_or_an_error_fails_its_pass_and_the_worker_goes_on() {
+        let worker = Worker::start(Queue::new(4, 100), |texts| match texts[0][0] {
+            0 => panic!("on purpose"),
+            1 => Err("scripted".to_owned()),
+            _ => Ok(vec![vec![1.0]]),
+        });
+        let worker = worker.unwrap();
+        let outcome = |id| worker.encode(vec![tokens(&[id])], Purpose::Query);
+        assert!(matches!(outcome(0), Err(EmbedError::Failed(fault)) if fault.contains("panicked")));
+        assert!(matches!(outcome(1), Err(EmbedError::Failed(fault)) if fault == "scripted"));
+        assert_eq!(outcome(2).unwrap(), [[1.0]]);
+    }
+}

@@ -1,0 +1,81 @@
+//! Small packages built in memory.
+
+use super::*;
+use std::io::{Cursor, Write};
+use zip::ZipWriter;
+use zip::write::SimpleFileOptions;
+
+fn package(parts: &[(&str, &str)]) -> Vec<u8> {
+    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+    for (name, xml) in parts {
+        zip.start_file(*name, SimpleFileOptions::default()).unwrap();
+        zip.write_all(xml.as_bytes()).unwrap();
+    }
+    zip.finish().unwrap().into_inner()
+}
+
+fn text_of(body: &str, more: &[(&str, &str)]) -> String {
+    let document = format!("<w:document xmlns:w='w' xmlns:r='r' xmlns:mc='m'><w:body>{body}</w:body></w:document>");
+    let mut parts = vec![("word/document.xml", document.as_str())];
+    parts.extend_from_slice(more);
+    parse(&package(&parts)).unwrap().text
+}
+
+fn p(text: &str) -> String {
+    format!("<w:p><w:r><w:t>{text}</w:t></w:r></w:p>")
+}
+
+#[test]
+fn headings_follow_styles_in_any_language() {
+    let styles = "<w:styles><w:style w:styleId='berschrift2'><w:name w:val='heading 2'/></w:style>\
+        <w:style w:styleId='Mine'><w:name w:val='mine'/><w:basedOn w:val='berschrift2'/></w:style>\
+        <w:style w:styleId='Loop'><w:name w:val='loop'/><w:basedOn w:val='Loop'/></w:style></w:styles>";
+    let body = "<w:p><w:pPr><w:pStyle w:val='Mine'/></w:pPr><w:r><w:t>Öl &amp; Docht</w:t></w:r></w:p>\
+        <w:p><w:pPr><w:outlineLvl w:val='0'/></w:pPr><w:r><w:t>Top</w:t></w:r></w:p>\
+        <w:p><w:pPr><w:pStyle w:val='Loop'/></w:pPr><w:r><w:t>plain</w:t></w:r></w:p>";
+    assert_eq!(text_of(body, &[("word/styles.xml", styles)]), "## Öl & Docht\n\n# Top\n\nplain");
+}
+
+#[test]
+fn revisions_boxes_and_field_codes_show_what_a_reader_sees() {
+    let body = "<w:p><w:r><w:t>kept</w:t></w:r><w:del><w:r><w:delText>gone</w:delText></w:r></w:del><w:ins><w:r><w:t> new</w:t></w:r></w:ins>\
+        <w:r><w:instrText>PAGE</w:instrText></w:r><w:r><mc:AlternateContent><mc:Choice><w:txbxContent><w:p><w:r><w:t>box</w:t></w:r></w:p></w:txbxContent></mc:Choice>\
+        <mc:Fallback><w:p><w:r><w:t>box</w:t></w:r></w:p></mc:Fallback></mc:AlternateContent></w:r></w:p>";
+    assert_eq!(text_of(body, &[]), "box\n\nkept new");
+}
+
+#[test]
+fn tables_spans_and_nested_tables() {
+    let cell = |text: &str| format!("<w:tc>{}</w:tc>", p(text));
+    let nested = format!("<w:tc><w:tbl><w:tr>{}{}</w:tr></w:tbl>{}</w:tc>", cell("in"), cell("ner"), p("after"));
+    let wide = format!("<w:tc><w:tcPr><w:gridSpan w:val='2'/></w:tcPr>{}</w:tc>", p("a|b"));
+    let body = format!("<w:tbl><w:tr>{}{}</w:tr><w:tr>{nested}{}</w:tr><w:tr>{wide}</w:tr></w:tbl>", cell("h1"), cell("h2"), cell("x"));
+    assert_eq!(text_of(&body, &[]), "| h1 | h2 |\n| --- | --- |\n| in ner after | x |\n| a\\|b |  |");
+}
+
+#[test]
+fn lists_are_counted_and_links_and_notes_kept() {
+    let numbering = "<w:numbering><w:abstractNum w:abstractNumId='7'><w:lvl w:ilvl='0'><w:numFmt w:val='decimal'/></w:lvl>\
+        <w:lvl w:ilvl='1'><w:numFmt w:val='bullet'/></w:lvl></w:abstractNum><w:num w:numId='3'><w:abstractNumId w:val='7'/></w:num></w:numbering>";
+    let rels = "<Relationships><Relationship Id='r1' Target='https://example.org/' TargetMode='External'/></Relationships>";
+    let notes = "<w:footnotes><w:footnote w:type='separator' w:id='0'><w:p/></w:footnote><w:footnote w:id='2'><w:p><w:r><w:t>a note</w:t></w:r></w:p></w:footnote></w:footnotes>";
+    let item = |level: u8, text: &str| {
+        format!("<w:p><w:pPr><w:numPr><w:ilvl w:val='{level}'/><w:numId w:val='3'/></w:numPr></w:pPr><w:r><w:t>{text}</w:t></w:r></w:p>")
+    };
+    let link = "<w:p><w:hyperlink r:id='r1'><w:r><w:t>here</w:t></w:r></w:hyperlink><w:r><w:footnoteReference w:id='2'/></w:r></w:p>";
+    let body = [item(0, "one"), item(1, "sub"), item(0, "two"), link.into()].concat();
+    let more = [("word/numbering.xml", numbering), ("word/_rels/document.xml.rels", rels), ("word/footnotes.xml", notes)];
+    assert_eq!(text_of(&body, &more), "1. one\n   - sub\n2. two\n\n[here](https://example.org/)[^2]\n\n[^2]: a note");
+}
+
+#[test]
+fn nesting_does_not_overflow() {
+    let deep = format!("{}{}{}", "<w:tbl><w:tr><w:tc>".repeat(50_000), p("core"), "</w:tc></w:tr></w:tbl>".repeat(50_000));
+    assert_eq!(text_of(&deep, &[]), "core");
+}
+
+#[test]
+fn broken_xml_is_corrupt() {
+    let broken = package(&[("word/document.xml", "<w:document><w:p></w:q>")]);
+    assert!(matches!(parse(&broken), Err(ParseError::Corrupt { reason }) if reason.contains("XML")));
+}

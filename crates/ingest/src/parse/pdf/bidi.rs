@@ -1,0 +1,80 @@
+//! From the order in which a line is seen to the order in which it is read.
+//!
+//! Glyphs come sorted from left to right. Runs of right-to-left letters are turned round; if most
+//! letters of the line are such, the order of the runs is turned round too. This is the reverse of
+//! what the Unicode bidirectional algorithm does for one level of embedding; deeper embeddings are
+//! rare in print. The characters of one glyph (a ligature) are in reading order already.
+
+/// Puts the glyph texts of one line, left to right as seen, into reading order.
+pub(super) fn reading_order(seen: &[&str]) -> String {
+    let right_to_left = seen.iter().filter(|text| side(text) == Some(Side::Right)).count();
+    let left_to_right = seen.iter().filter(|text| is_letter(text) && side(text) == Some(Side::Left)).count();
+    if right_to_left == 0 {
+        return seen.concat();
+    }
+    let base = if right_to_left >= left_to_right { Side::Right } else { Side::Left };
+    let mut runs = runs(seen, base);
+    if base == Side::Right {
+        runs.reverse();
+    }
+    let read =
+        |(side, run): (Side, &[&str])| if side == Side::Right { run.iter().rev().copied().collect::<String>() } else { run.concat() };
+    runs.into_iter().map(read).collect()
+}
+
+/// Which way a character runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Left,
+    Right,
+}
+
+/// Cuts a line into runs of one side; what has none joins equal neighbours, else the base.
+fn runs<'s, 't>(seen: &'s [&'t str], base: Side) -> Vec<(Side, &'s [&'t str])> {
+    let sides: Vec<Side> = (0..seen.len()).map(|index| resolved(seen, index, base)).collect();
+    let mut runs = Vec::new();
+    let mut rest = seen;
+    for group in sides.chunk_by(|a, b| a == b) {
+        let (run, after) = rest.split_at(group.len());
+        rest = after;
+        runs.extend(group.first().map(|side| (*side, run)));
+    }
+    runs
+}
+
+fn resolved(seen: &[&str], index: usize, base: Side) -> Side {
+    let own = seen.get(index).and_then(|text| side(text));
+    let before = || seen.get(..index)?.iter().rev().find_map(|text| side(text));
+    let after = || seen.get(index..)?.iter().find_map(|text| side(text));
+    own.or_else(|| before().filter(|side| Some(*side) == after())).unwrap_or(base)
+}
+
+fn side(text: &str) -> Option<Side> {
+    text.chars().find_map(|c| match c {
+        '\u{0590}'..='\u{08ff}' if c.is_numeric() => Some(Side::Left),
+        '\u{0590}'..='\u{08ff}' | '\u{fb1d}'..='\u{fdff}' | '\u{fe70}'..='\u{feff}' => Some(Side::Right),
+        _ => c.is_alphanumeric().then_some(Side::Left),
+    })
+}
+
+fn is_letter(text: &str) -> bool {
+    text.chars().any(char::is_alphabetic)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(seen: &str) -> String {
+        let glyphs: Vec<String> = seen.chars().map(String::from).collect();
+        reading_order(&glyphs.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn lines_are_read_as_they_run() {
+        assert_eq!(read("Latin only 12."), "Latin only 12.");
+        assert_eq!(read("םולש"), "שלום");
+        assert_eq!(read("the word םולש means peace"), "the word שלום means peace");
+        assert_eq!(read(".2024 תנשב םולש"), "שלום בשנת 2024.");
+    }
+}

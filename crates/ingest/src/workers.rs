@@ -1,0 +1,287 @@
+//! The workers: threads that take jobs in the order they came. The queue in memory only names jobs;
+//! the durable ones are in the store, and what was unfinished at start is taken up again.
+
+use crate::parse::Parser;
+use crate::pipeline::{IngestError, Pipeline};
+use crate::progress::{Flag, JobProgress, Progress, Stage};
+use corpus::{Embedder, JobId, TenantId};
+use index::records::JobRecord;
+use index::{Catalog, CatalogError};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// Times a job is begun before it is given up: only a crash of the whole server leaves one begun.
+const ATTEMPTS_MAX: u32 = 3;
+
+/// What an operator may set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IngestParams {
+    /// Documents processed at a time.
+    pub workers: usize,
+    /// Documents that may wait; uploads beyond are refused.
+    pub queued_max: usize,
+}
+
+/// See the module.
+pub struct Ingest {
+    shared: Arc<Shared>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    queued_max: usize,
+}
+
+/// What becomes of a job that a worker had.
+enum Outcome {
+    /// Nothing more will happen to it before the next start.
+    Ended,
+    /// It waits again.
+    Again,
+}
+
+/// Before a job is tried again that failed for a reason outside its document.
+const PAUSE: Duration = Duration::from_secs(2);
+
+struct Shared {
+    pipeline: Pipeline,
+    board: Mutex<Board>,
+    work: Condvar,
+    stopping: Arc<Flag>,
+}
+
+#[derive(Default)]
+struct Board {
+    waiting: VecDeque<(TenantId, JobId)>,
+    live: HashMap<JobId, Live>,
+}
+
+struct Live {
+    cancelled: Arc<Flag>,
+    progress: watch::Sender<JobProgress>,
+}
+
+impl Ingest {
+    /// Removes what a crash left half-written, queues unfinished jobs and starts the workers.
+    ///
+    /// # Errors
+    /// A store error, or no thread to be had.
+    pub fn start(
+        catalog: Arc<Catalog>,
+        parser: Arc<dyn Parser>,
+        embedder: Arc<dyn Embedder>,
+        params: IngestParams,
+    ) -> Result<Self, CatalogError> {
+        let (staged, deleted) = (catalog.remove_staged()?, catalog.finish_deletions()?);
+        let unfinished = catalog.unfinished_jobs()?;
+        if !unfinished.is_empty() || staged + deleted > 0 {
+            tracing::info!(jobs = unfinished.len(), staged, deleted, "taking up what was not finished");
+        }
+        let shared = Arc::new(Shared {
+            pipeline: Pipeline { catalog, parser, embedder },
+            board: Mutex::default(),
+            work: Condvar::new(),
+            stopping: Arc::default(),
+        });
+        let ingest = Self { shared, threads: Mutex::default(), queued_max: params.queued_max };
+        for job in unfinished {
+            ingest.enqueue(&job.tenant, &job.id);
+        }
+        let mut threads = lock(&ingest.threads);
+        for number in 0..params.workers.max(1) {
+            let shared = Arc::clone(&ingest.shared);
+            let thread = std::thread::Builder::new().name(format!("ingest-{number}")).spawn(move || shared.run());
+            threads.push(thread.map_err(|error| CatalogError::Blob(error.into()))?);
+        }
+        drop(threads);
+        Ok(ingest)
+    }
+
+    /// Whether so many more documents may wait.
+    #[must_use]
+    pub fn has_room_for(&self, documents: usize) -> bool {
+        lock(&self.shared.board).waiting.len() + documents <= self.queued_max
+    }
+
+    /// Documents that wait or are worked on.
+    #[must_use]
+    pub fn backlog(&self) -> usize {
+        lock(&self.shared.board).live.len()
+    }
+
+    /// Queues a durable job. One that is queued or running already is left as it is.
+    pub fn enqueue(&self, tenant: &TenantId, job: &JobId) {
+        let mut board = lock(&self.shared.board);
+        if board.live.contains_key(job) {
+            return;
+        }
+        let (progress, _) = watch::channel(JobProgress::at(Stage::Queued));
+        board.live.insert(job.clone(), Live { cancelled: Arc::default(), progress });
+        board.waiting.push_back((tenant.clone(), job.clone()));
+        self.shared.work.notify_one();
+    }
+
+    /// How a live job is getting on; `None` once it has ended. The channel closes when it ends.
+    #[must_use]
+    pub fn watch(&self, job: &JobId) -> Option<watch::Receiver<JobProgress>> {
+        lock(&self.shared.board).live.get(job).map(|live| live.progress.subscribe())
+    }
+
+    /// Ends a job on request: at once if it waits, at its next step if it runs; durable on return.
+    ///
+    /// # Errors
+    /// [`CatalogError::NotFound`].
+    pub fn cancel(&self, tenant: &TenantId, job: &JobId) -> Result<JobRecord, CatalogError> {
+        let record = self.shared.pipeline.catalog.cancel_job(tenant, job)?;
+        self.forget(job);
+        Ok(record)
+    }
+
+    /// Tells a live job that its document was deleted or replaced.
+    pub fn forget(&self, job: &JobId) {
+        if let Some(live) = lock(&self.shared.board).live.get(job) {
+            live.cancelled.raise();
+        }
+    }
+
+    /// Tells the workers to stop after the steps under way, without waiting for them.
+    pub fn begin_stopping(&self) {
+        self.shared.stopping.raise();
+        // A worker between its look at the flag and its wait must not miss the bell.
+        drop(lock(&self.shared.board));
+        self.shared.work.notify_all();
+    }
+
+    /// Stops, and says whether all workers ended within `timeout`: one that parses may take longer.
+    #[must_use]
+    pub fn stop_within(&self, timeout: Duration) -> bool {
+        self.begin_stopping();
+        let deadline = Instant::now() + timeout;
+        while lock(&self.threads).iter().any(|thread| !thread.is_finished()) {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.stop();
+        true
+    }
+
+    /// Stops and waits for the workers. What was not finished goes on at the next start.
+    pub fn stop(&self) {
+        self.begin_stopping();
+        for thread in lock(&self.threads).drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("an ingest worker had panicked; its job goes on at the next start");
+            }
+        }
+    }
+}
+
+impl Drop for Ingest {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Shared {
+    fn run(&self) {
+        while let Some((tenant, id)) = self.next() {
+            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.work_on(&tenant, &id)));
+            match outcome.unwrap_or_else(|_| self.blame_panic(&tenant, &id)) {
+                Outcome::Ended => {
+                    lock(&self.board).live.remove(&id);
+                }
+                Outcome::Again => {
+                    self.stopping.wait(PAUSE);
+                    lock(&self.board).waiting.push_back((tenant, id));
+                }
+            }
+        }
+    }
+
+    fn blame_panic(&self, tenant: &TenantId, id: &JobId) -> Outcome {
+        tracing::error!(job = %id, "processing panicked");
+        if let Ok(job) = self.pipeline.catalog.job(tenant, id) {
+            self.fail(&job, "internal_error", "processing crashed inside the server; the log has the reason");
+        }
+        Outcome::Ended
+    }
+
+    fn next(&self) -> Option<(TenantId, JobId)> {
+        let mut board = lock(&self.board);
+        loop {
+            if self.stopping.is_raised() {
+                return None;
+            }
+            if let Some(next) = board.waiting.pop_front() {
+                return Some(next);
+            }
+            board = self.work.wait(board).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn work_on(&self, tenant: &TenantId, id: &JobId) -> Outcome {
+        let Some(progress) = self.progress(id) else { return Outcome::Ended };
+        let job = match self.pipeline.catalog.job(tenant, id) {
+            Ok(job) => job,
+            Err(CatalogError::NotFound { .. }) => return Outcome::Ended,
+            Err(error) => {
+                tracing::error!(job = %id, %error, "the job can't be read");
+                return Outcome::Again;
+            }
+        };
+        match self.attempt(&job, &progress) {
+            Ok(seq) => tracing::debug!(job = %id, document = %job.document, seq, "document committed"),
+            Err(IngestError::Cancelled | IngestError::Catalog(CatalogError::Superseded)) => {}
+            Err(error) => return self.give_up(&job, &error),
+        }
+        Outcome::Ended
+    }
+
+    fn attempt(&self, job: &JobRecord, progress: &Progress) -> Result<u64, IngestError> {
+        let job = self.pipeline.catalog.begin_job(job)?;
+        if job.attempts > ATTEMPTS_MAX {
+            return Err(IngestError::Abandoned { attempts: job.attempts - 1 });
+        }
+        self.pipeline.ingest(&job, progress)
+    }
+
+    /// Records a failure of the document; a failure around it is tried again.
+    fn give_up(&self, job: &JobRecord, error: &IngestError) -> Outcome {
+        let Some(code) = error.code() else { return self.put_back(job, error) };
+        tracing::info!(job = %job.id, document = %job.document, code, reason = %error, "document failed");
+        self.fail(job, code, &error.to_string());
+        Outcome::Ended
+    }
+
+    fn put_back(&self, job: &JobRecord, error: &IngestError) -> Outcome {
+        if !matches!(error, IngestError::Stopping) {
+            tracing::error!(job = %job.id, %error, "processing stopped for a reason outside the document; it is tried again");
+        }
+        match self.pipeline.catalog.put_back_job(job) {
+            Ok(()) => Outcome::Again,
+            Err(CatalogError::Superseded | CatalogError::NotFound { .. }) => Outcome::Ended,
+            Err(error) => {
+                tracing::error!(job = %job.id, %error, "the job goes on at the next start");
+                Outcome::Ended
+            }
+        }
+    }
+
+    fn fail(&self, job: &JobRecord, code: &str, reason: &str) {
+        if let Err(error) = self.pipeline.catalog.fail_job(job, code, reason) {
+            tracing::error!(job = %job.id, %error, "the failure could not be recorded; the job is tried again at the next start");
+        }
+    }
+
+    fn progress(&self, id: &JobId) -> Option<Progress> {
+        let board = lock(&self.board);
+        let live = board.live.get(id)?;
+        Some(Progress::new(Arc::clone(&live.cancelled), Arc::clone(&self.stopping), live.progress.clone()))
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

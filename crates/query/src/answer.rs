@@ -1,0 +1,297 @@
+//! Question in, grounded answer out.
+//!
+//! Main path: prepare (retrieve → pack) → generate, or extract → cite. Preparing and extracting are
+//! synchronous and run on a blocking thread ([`off_thread`] is the only hop). A model that fails
+//! before its first word is replaced by the extractive answer, marked `degraded`; one that fails
+//! later ends the answer with an error, because two models' words are never spliced.
+
+mod events;
+mod request;
+#[cfg(test)]
+mod tests;
+
+pub use events::{Answer, AnswerEvent, AnswerMode, CacheUse};
+pub use request::{CachePolicy, InvalidQuery, QueryRequest};
+
+use crate::cite::{Cited, cite, compose};
+use crate::extractive::{ExtractiveParams, extract};
+use crate::fuse::LegWeights;
+use crate::pack::{Packed, pack};
+use crate::prompt::{DONT_KNOW, messages};
+use crate::retrieve::ChunkSource;
+use crate::script::is_cjk;
+use crate::search::{SearchError, SearchRequest, SearchResponse, search};
+use crate::timings::Timings;
+use corpus::{EmbedError, Principals};
+use events::Events;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use gateway::{ChatError, ChatEvent, ChatModel, ChatRequest, ChatStream, TokenUsage};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// What an [`Engine`] is set to.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct EngineParams {
+    /// How much each leg of a hybrid search counts.
+    pub weights: LegWeights,
+    /// When a sentence is good enough for an extractive answer.
+    pub extractive: ExtractiveParams,
+    /// Tokens of context where the request doesn't say. Default 2,048.
+    pub context_tokens: usize,
+    /// Most tokens a model may answer with. Default 1,024.
+    pub answer_tokens: u32,
+    /// Most bytes of a model's answer that are kept. Default 64 KiB.
+    pub answer_bytes: usize,
+}
+
+impl Default for EngineParams {
+    fn default() -> Self {
+        Self {
+            weights: LegWeights::default(),
+            extractive: ExtractiveParams::default(),
+            context_tokens: 2048,
+            answer_tokens: 1024,
+            answer_bytes: 64 * 1024,
+        }
+    }
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum QueryError {
+    /// The request can't be served as it is.
+    #[error(transparent)]
+    Invalid(#[from] InvalidQuery),
+    /// Retrieval failed.
+    #[error(transparent)]
+    Search(#[from] SearchError),
+    /// The extractive answer could not be made.
+    #[error(transparent)]
+    Embed(#[from] EmbedError),
+    /// The model failed after its first word.
+    #[error("the answer broke off: {0}")]
+    Interrupted(#[source] ChatError),
+    /// A blocking step panicked or the server is stopping.
+    #[error("a step of the query did not finish")]
+    Aborted,
+}
+
+/// What is known before the first word of an answer.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    /// The question.
+    pub question: String,
+    /// The context.
+    pub packed: Packed,
+    /// Milliseconds by stage so far.
+    pub timings_ms: Timings,
+    /// When the request began.
+    pub started: Instant,
+}
+
+/// An answer's words, before the rest of the record is put around them.
+#[derive(Debug, Clone, Default)]
+pub struct Draft {
+    text: String,
+    mode: AnswerMode,
+    is_abstained: bool,
+    is_degraded: bool,
+    model: Option<String>,
+    usage: TokenUsage,
+    cited: Cited,
+}
+
+/// Answers questions. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    model: Option<Arc<dyn ChatModel>>,
+    params: EngineParams,
+}
+
+impl Engine {
+    /// An engine that generates with `model`, or only extracts without one.
+    #[must_use]
+    pub fn new(model: Option<Arc<dyn ChatModel>>, params: EngineParams) -> Self {
+        Self { model, params }
+    }
+
+    /// Searches, with this engine's weights. Blocking.
+    ///
+    /// # Errors
+    /// [`SearchError`].
+    pub fn search(
+        &self,
+        source: &dyn ChunkSource,
+        request: &SearchRequest,
+        principals: &Principals,
+    ) -> Result<SearchResponse, SearchError> {
+        search(source, request, principals, self.params.weights)
+    }
+
+    /// Answers in one piece.
+    ///
+    /// # Errors
+    /// [`QueryError`].
+    pub async fn answer(&self, source: Arc<dyn ChunkSource>, request: QueryRequest, principals: Principals) -> Result<Answer, QueryError> {
+        let prepared = self.prepare_off_thread(&source, request, principals).await?;
+        self.run(source, prepared, &mut Events::unheard()).await
+    }
+
+    /// Answers as a stream: `Sources`, `Delta`s, `Citation`s, `Usage`, and `Done` or `Error` last.
+    /// Dropping it cancels the model's call.
+    ///
+    /// # Errors
+    /// [`QueryError`], if it fails before there is anything to stream.
+    pub async fn answer_stream(
+        &self,
+        source: Arc<dyn ChunkSource>,
+        request: QueryRequest,
+        principals: Principals,
+    ) -> Result<BoxStream<'static, AnswerEvent>, QueryError> {
+        let prepared = self.prepare_off_thread(&source, request, principals).await?;
+        let (mut events, heard) = Events::channel();
+        let engine = self.clone();
+        let work = async move {
+            let last = match engine.run(source, prepared, &mut events).await {
+                Ok(answer) => AnswerEvent::Done(Box::new(answer)),
+                Err(error) => AnswerEvent::Error(error),
+            };
+            events.send(|| last).await;
+        };
+        Ok(events::driven_by_listener(heard, work))
+    }
+
+    /// Retrieves and packs. Blocking.
+    ///
+    /// # Errors
+    /// [`QueryError`].
+    pub fn prepare(&self, source: &dyn ChunkSource, request: QueryRequest, principals: &Principals) -> Result<Prepared, QueryError> {
+        let started = Instant::now();
+        request.validate(self.model.as_ref().map(|model| model.name()))?;
+        let found = self.search(source, &request.search(), principals)?;
+        let mut timings_ms = found.timings_ms;
+        timings_ms.note("retrieve", started);
+        let budget = request.max_context_tokens.unwrap_or(self.params.context_tokens);
+        let count_tokens = |text: &str| source.embedder().count_tokens(text);
+        let packed = timings_ms.measure("pack", || pack(found.hits, budget, &count_tokens));
+        tracing::debug!(tags = ?request.tags, sources = packed.sources.len(), dropped = packed.dropped.len(), tokens = packed.tokens, "context packed");
+        Ok(Prepared { question: request.question, packed, timings_ms, started })
+    }
+
+    /// The answer without a model. Blocking.
+    ///
+    /// # Errors
+    /// [`EmbedError`].
+    pub fn extract(&self, source: &dyn ChunkSource, prepared: &Prepared) -> Result<(Draft, Vec<String>), EmbedError> {
+        let sources = &prepared.packed.sources;
+        let found = extract(&prepared.question, sources, source.embedder(), &self.params.extractive)?;
+        let (mut pieces, citations) = compose(&found.support, sources);
+        let is_abstained = pieces.is_empty();
+        if is_abstained {
+            pieces = vec![abstention(&prepared.question).to_owned()];
+        }
+        let cited = Cited { citations, not_found: Vec::new() };
+        Ok((Draft { text: pieces.concat(), is_abstained, cited, ..Draft::default() }, pieces))
+    }
+
+    async fn prepare_off_thread(
+        &self,
+        source: &Arc<dyn ChunkSource>,
+        request: QueryRequest,
+        principals: Principals,
+    ) -> Result<Prepared, QueryError> {
+        let (engine, source) = (self.clone(), Arc::clone(source));
+        off_thread(move || engine.prepare(&*source, request, &principals)).await?
+    }
+
+    /// generate, or extract → cite, telling `events` on the way.
+    async fn run(&self, source: Arc<dyn ChunkSource>, mut prepared: Prepared, events: &mut Events) -> Result<Answer, QueryError> {
+        let started = Instant::now();
+        events.send(|| AnswerEvent::Sources(prepared.packed.sources.iter().map(|source| source.hit.clone()).collect())).await;
+        let draft = match self.ask_model(&prepared).await {
+            Asked::Answering(name, answer) => {
+                let draft = self.hear(name, answer, &prepared, events).await?;
+                prepared.timings_ms.note("generate", started);
+                draft
+            }
+            Asked::Nobody { is_degraded } => {
+                let (engine, moved) = (self.clone(), prepared.clone());
+                let (draft, pieces) = off_thread(move || engine.extract(&*source, &moved)).await??;
+                for piece in pieces {
+                    events.send(|| AnswerEvent::Delta(piece)).await;
+                }
+                prepared.timings_ms.note("extract", started);
+                Draft { is_degraded, ..draft }
+            }
+        };
+        for citation in &draft.cited.citations {
+            events.send(|| AnswerEvent::Citation(citation.clone())).await;
+        }
+        events.send(|| AnswerEvent::Usage(draft.usage)).await;
+        prepared.timings_ms.note("total", prepared.started);
+        Ok(Answer::new(draft, prepared))
+    }
+
+    /// Waits for a model's first word. Without sources there is nothing to ask about.
+    async fn ask_model(&self, prepared: &Prepared) -> Asked {
+        let Some(model) = self.model.as_ref().filter(|_| !prepared.packed.sources.is_empty()) else {
+            return Asked::Nobody { is_degraded: false };
+        };
+        let messages = messages(&prepared.question, &prepared.packed.sources);
+        let request = ChatRequest { messages, max_tokens: Some(self.params.answer_tokens), temperature: Some(0.0) };
+        match model.chat(request).await {
+            Ok(answer) => Asked::Answering(model.name().to_owned(), answer),
+            Err(error) => {
+                tracing::warn!(model = model.name(), %error, "the model gave no answer; extracting one");
+                Asked::Nobody { is_degraded: true }
+            }
+        }
+    }
+
+    /// Hears a model out and checks its citations.
+    async fn hear(&self, name: String, mut answer: ChatStream, prepared: &Prepared, events: &mut Events) -> Result<Draft, QueryError> {
+        let mut draft = Draft { mode: AnswerMode::Generated, model: Some(name), ..Draft::default() };
+        while let Some(event) = answer.next().await {
+            match event.map_err(QueryError::Interrupted)? {
+                ChatEvent::Delta(text) => {
+                    if draft.text.len() + text.len() > self.params.answer_bytes {
+                        let error = ChatError::TooLarge { what: "the answer", bytes_max: self.params.answer_bytes };
+                        return Err(QueryError::Interrupted(error));
+                    }
+                    draft.text.push_str(&text);
+                    events.send(|| AnswerEvent::Delta(text)).await;
+                }
+                ChatEvent::Usage(usage) => draft.usage = usage,
+                ChatEvent::Done { .. } => break,
+            }
+        }
+        draft.cited = cite(&draft.text, &prepared.packed.sources);
+        draft.is_abstained = draft.cited.citations.is_empty() && says_dont_know(&draft.text);
+        Ok(draft)
+    }
+}
+
+enum Asked {
+    /// A model has begun to answer.
+    Answering(String, ChatStream),
+    /// There is none to ask, or it failed.
+    Nobody { is_degraded: bool },
+}
+
+/// The one hop from async to blocking threads.
+async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, QueryError> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| QueryError::Aborted)
+}
+
+const ABSTENTION: &str = "I don't know. The documents do not answer this question.";
+const ABSTENTION_CHINESE: &str = "我不知道。文档中没有这个问题的答案。";
+
+fn abstention(question: &str) -> &'static str {
+    if question.chars().any(is_cjk) { ABSTENTION_CHINESE } else { ABSTENTION }
+}
+
+fn says_dont_know(answer: &str) -> bool {
+    let answer = answer.trim().replace('’', "'");
+    answer.is_empty() || answer.starts_with(DONT_KNOW) || answer.starts_with("我不知道")
+}

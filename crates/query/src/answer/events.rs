@@ -1,0 +1,151 @@
+//! What comes out of a query: one record, or events that end with it.
+
+use super::{Draft, Prepared, QueryError};
+use crate::cite::Citation;
+use crate::search::Hit;
+use crate::timings::Timings;
+use futures::channel::mpsc;
+use futures::stream::{self, BoxStream};
+use futures::{SinkExt, StreamExt};
+use gateway::TokenUsage;
+use serde::Serialize;
+
+/// Who wrote an answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AnswerMode {
+    /// A language model.
+    Generated,
+    /// The documents themselves.
+    #[default]
+    Extractive,
+}
+
+/// Whether the answer came from a cache.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct CacheUse {
+    /// Whether it did.
+    pub hit: bool,
+    /// From which one.
+    pub kind: Option<&'static str>,
+    /// How alike the cached question was.
+    pub similarity: Option<f32>,
+}
+
+/// An answer with everything it rests on.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Answer {
+    /// The words, with markers `[n]`.
+    pub answer: String,
+    /// What the markers point at.
+    pub citations: Vec<Citation>,
+    /// Markers of a generated answer that name no source.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub not_found: Vec<u32>,
+    /// The chunks that were in the context: marker `n` is the nth.
+    pub sources: Vec<Hit>,
+    /// Who wrote it.
+    pub mode: AnswerMode,
+    /// Whether it says that the documents don't answer.
+    pub abstained: bool,
+    /// Whether a model was meant to answer but could not.
+    pub degraded: bool,
+    /// The model that answered.
+    pub model: Option<String>,
+    /// Tokens used by the model.
+    pub usage: TokenUsage,
+    /// What that cost; null until there is a price table.
+    pub cost_usd: Option<f64>,
+    /// Whether it came from a cache.
+    pub cache: CacheUse,
+    /// Tokens of context.
+    pub context_length: usize,
+    /// Milliseconds by stage.
+    pub timings_ms: Timings,
+}
+
+impl Answer {
+    pub(super) fn new(draft: Draft, prepared: Prepared) -> Self {
+        Self {
+            answer: draft.text,
+            citations: draft.cited.citations,
+            not_found: draft.cited.not_found,
+            sources: prepared.packed.sources.into_iter().map(|source| source.hit).collect(),
+            mode: draft.mode,
+            abstained: draft.is_abstained,
+            degraded: draft.is_degraded,
+            model: draft.model,
+            usage: draft.usage,
+            cost_usd: None,
+            cache: CacheUse::default(),
+            context_length: prepared.packed.tokens,
+            timings_ms: prepared.timings_ms,
+        }
+    }
+}
+
+/// One event of a streamed answer.
+#[derive(Debug)]
+pub enum AnswerEvent {
+    /// The context, first.
+    Sources(Vec<Hit>),
+    /// More words.
+    Delta(String),
+    /// One citation, after the words.
+    Citation(Citation),
+    /// Tokens used.
+    Usage(TokenUsage),
+    /// The whole answer, last.
+    Done(Box<Answer>),
+    /// What ended it, last.
+    Error(QueryError),
+}
+
+impl AnswerEvent {
+    /// The event's name on the wire.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Sources(_) => "sources",
+            Self::Delta(_) => "delta",
+            Self::Citation(_) => "citation",
+            Self::Usage(_) => "usage",
+            Self::Done(_) => "done",
+            Self::Error(_) => "error",
+        }
+    }
+}
+
+/// Events that wait for a slow listener before the work does.
+const WAITING_MAX: usize = 16;
+
+/// Where events go, if anywhere.
+pub(super) struct Events(Option<mpsc::Sender<AnswerEvent>>);
+
+impl Events {
+    pub(super) fn unheard() -> Self {
+        Self(None)
+    }
+
+    pub(super) fn channel() -> (Self, mpsc::Receiver<AnswerEvent>) {
+        let (sender, receiver) = mpsc::channel(WAITING_MAX);
+        (Self(Some(sender)), receiver)
+    }
+
+    /// Waits while the listener is slow.
+    pub(super) async fn send(&mut self, event: impl FnOnce() -> AnswerEvent) {
+        if let Some(sender) = &mut self.0 {
+            // Fails only if nobody listens any more, and then the work is dropped as well.
+            let _ = sender.send(event()).await;
+        }
+    }
+}
+
+/// What is heard of `work`, which is driven by whoever listens: leaving stops it.
+pub(super) fn driven_by_listener(
+    heard: mpsc::Receiver<AnswerEvent>,
+    work: impl Future<Output = ()> + Send + 'static,
+) -> BoxStream<'static, AnswerEvent> {
+    let silent = stream::once(work).filter_map(|()| std::future::ready(None));
+    stream::select(heard, silent).boxed()
+}

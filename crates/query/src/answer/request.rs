@@ -1,0 +1,130 @@
+//! What a query may ask for. Fields that don't work yet are refused by name, never ignored.
+
+use crate::search::{InvalidSearch, SearchRequest, in_range, validate_query};
+use corpus::{Filter, FilterError};
+use serde::Deserialize;
+
+/// Whether a cached answer will do. There is no cache yet, so every policy answers afresh.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CachePolicy {
+    /// Take one if there is one.
+    #[default]
+    Use,
+    /// Neither read nor write.
+    Bypass,
+    /// Answer afresh and keep that.
+    Refresh,
+}
+
+/// The body of a query.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QueryRequest {
+    /// The question.
+    pub question: String,
+    /// Chunks to answer from, 1 to 100.
+    #[serde(default = "default_top_k")]
+    pub top_k: usize,
+    /// Whether the caller wants server-sent events.
+    #[serde(default)]
+    pub stream: bool,
+    /// Not supported yet.
+    #[serde(default)]
+    pub session_id: Option<String>,
+    /// The configured model's name, or absent.
+    #[serde(default)]
+    pub model: Option<String>,
+    /// Which documents.
+    #[serde(default)]
+    pub filter: Option<Filter>,
+    /// Not supported yet.
+    #[serde(default)]
+    pub prompt: Option<String>,
+    /// Whether a cached answer will do.
+    #[serde(default)]
+    pub cache: CachePolicy,
+    /// Most tokens of context, 16 to 32,768.
+    #[serde(default)]
+    pub max_context_tokens: Option<usize>,
+    /// What the use is booked under.
+    #[serde(default)]
+    pub tags: Vec<String>,
+}
+
+fn default_top_k() -> usize {
+    5
+}
+
+const CONTEXT_TOKENS_MIN: usize = 16;
+const CONTEXT_TOKENS_MAX: usize = 32 * 1024;
+const TAGS_MAX: usize = 16;
+const TAG_BYTES_MAX: usize = 64;
+
+/// What is wrong with a query.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum InvalidQuery {
+    /// The question or a number.
+    #[error(transparent)]
+    Search(#[from] InvalidSearch),
+    /// A filter that can't be applied.
+    #[error(transparent)]
+    Filter(#[from] FilterError),
+    /// A field that is understood but does nothing yet.
+    #[error("{field} is not supported yet")]
+    Unsupported {
+        /// The field.
+        field: &'static str,
+    },
+    /// No such model.
+    #[error("no model {0:?} is configured")]
+    UnknownModel(String),
+    /// Too many or too long.
+    #[error("at most {TAGS_MAX} tags of 1 to {TAG_BYTES_MAX} bytes each are accepted")]
+    Tags,
+}
+
+impl QueryRequest {
+    /// A question with every default.
+    #[must_use]
+    pub fn new(question: impl Into<String>) -> Self {
+        Self {
+            question: question.into(),
+            top_k: default_top_k(),
+            stream: false,
+            session_id: None,
+            model: None,
+            filter: None,
+            prompt: None,
+            cache: CachePolicy::default(),
+            max_context_tokens: None,
+            tags: Vec::new(),
+        }
+    }
+
+    /// Checks everything that can be checked without the collection.
+    ///
+    /// # Errors
+    /// The first [`InvalidQuery`] met.
+    pub fn validate(&self, configured_model: Option<&str>) -> Result<(), InvalidQuery> {
+        validate_query(&self.question)?;
+        in_range("top_k", self.top_k, 1, crate::search::TOP_K_MAX)?;
+        in_range("max_context_tokens", self.max_context_tokens.unwrap_or(CONTEXT_TOKENS_MAX), CONTEXT_TOKENS_MIN, CONTEXT_TOKENS_MAX)?;
+        self.filter.as_ref().map_or(Ok(()), Filter::validate)?;
+        for (field, is_set) in [("session_id", self.session_id.is_some()), ("prompt", self.prompt.is_some())] {
+            if is_set {
+                return Err(InvalidQuery::Unsupported { field });
+            }
+        }
+        if let Some(model) = self.model.as_deref().filter(|model| Some(*model) != configured_model) {
+            return Err(InvalidQuery::UnknownModel(model.to_owned()));
+        }
+        let are_short = self.tags.iter().all(|tag| (1..=TAG_BYTES_MAX).contains(&tag.len()));
+        if self.tags.len() <= TAGS_MAX && are_short { Ok(()) } else { Err(InvalidQuery::Tags) }
+    }
+
+    /// The search that finds the chunks to answer from.
+    pub(crate) fn search(&self) -> SearchRequest {
+        SearchRequest { top_k: self.top_k, filter: self.filter.clone(), ..SearchRequest::new(self.question.clone()) }
+    }
+}

@@ -1,0 +1,75 @@
+//! The built-in index as a [`ChunkSource`].
+
+use crate::retrieve::{ChunkSource, SourceError, StoredChunk};
+use corpus::{Embedder, Embedding, Filter, Principals, Row};
+use index::vector::VectorQuery;
+use index::{Collection, CollectionError, Scored};
+use roaring::RoaringBitmap;
+use std::sync::Arc;
+
+/// An open collection together with the embedder of its model.
+pub struct CollectionSource {
+    collection: Arc<Collection>,
+    embedder: Arc<dyn Embedder>,
+}
+
+impl CollectionSource {
+    /// The embedder must be of the collection's pinned model; the caller checks.
+    #[must_use]
+    pub fn new(collection: Arc<Collection>, embedder: Arc<dyn Embedder>) -> Self {
+        Self { collection, embedder }
+    }
+}
+
+impl ChunkSource for CollectionSource {
+    fn embedder(&self) -> &dyn Embedder {
+        self.embedder.as_ref()
+    }
+
+    fn allowed(&self, filter: Option<&Filter>, principals: &Principals) -> Result<Arc<RoaringBitmap>, SourceError> {
+        Ok(self.collection.allowed(filter, principals))
+    }
+
+    fn vector_search(
+        &self,
+        query: &Embedding,
+        k: usize,
+        ef: Option<usize>,
+        exact: bool,
+        allowed: &RoaringBitmap,
+    ) -> Result<Vec<(Row, f32)>, SourceError> {
+        Ok(pairs(self.collection.vector_search(query, &VectorQuery { k, ef, exact, allowed })?))
+    }
+
+    fn text_search(&self, query: &str, k: usize, allowed: &RoaringBitmap) -> Result<Vec<(Row, f32)>, SourceError> {
+        Ok(pairs(self.collection.text_search(query, k, allowed)?))
+    }
+
+    fn chunks(&self, rows: &[Row]) -> Result<Vec<Option<StoredChunk>>, SourceError> {
+        let found = self.collection.chunks(rows)?;
+        let stored = found.into_iter().map(|found| {
+            let (chunk, view) = found?;
+            Some(StoredChunk {
+                chunk,
+                document_name: view.attributes.name.clone(),
+                external_id: view.external_id.clone(),
+                metadata: view.attributes.metadata.clone(),
+            })
+        });
+        Ok(stored.collect())
+    }
+
+    fn neighbours(&self, row: Row, distance: usize) -> Result<(Vec<Row>, Vec<Row>), SourceError> {
+        Ok(self.collection.neighbours(row, distance))
+    }
+}
+
+fn pairs(scored: Vec<Scored>) -> Vec<(Row, f32)> {
+    scored.into_iter().map(|one| (one.row, one.score)).collect()
+}
+
+impl From<CollectionError> for SourceError {
+    fn from(error: CollectionError) -> Self {
+        Self::Failed(Box::new(error))
+    }
+}

@@ -1,0 +1,169 @@
+//! A small collection in memory, for the tests: bag-of-words vectors, a plain BM25.
+
+use crate::retrieve::{ChunkSource, SourceError, StoredChunk};
+use crate::script::is_cjk;
+use crate::terms::{Rarity, term_set, terms};
+use corpus::{
+    Acl, Chunk, ChunkDraft, ChunkId, DocumentId, EmbedError, Embedded, Embedder, Embedding, EmbeddingModel, Filter, Metadata, Principals,
+    Purpose, Row, Span, SpanIndex,
+};
+use roaring::RoaringBitmap;
+use serde_json::json;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+const DIMENSION: usize = 256;
+
+/// Hashes terms into a vector.
+pub(crate) struct FakeEmbedder {
+    model: EmbeddingModel,
+    pub(crate) is_broken: AtomicBool,
+}
+
+impl FakeEmbedder {
+    pub(crate) fn new(languages: &[&str]) -> Self {
+        let languages = languages.iter().map(|language| (*language).to_owned()).collect();
+        let model = EmbeddingModel { name: "fake".to_owned(), revision: "1".to_owned(), dimension: DIMENSION, max_tokens: 256, languages };
+        Self { model, is_broken: AtomicBool::new(false) }
+    }
+}
+
+fn embed(text: &str) -> Embedding {
+    let mut vector = vec![0.0; DIMENSION];
+    vector[0] = 0.01;
+    for term in terms(text) {
+        let hash = term.bytes().fold(2_166_136_261_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(16_777_619));
+        vector[(hash as usize >> 4) % DIMENSION] += 1.0;
+    }
+    Embedding::normalised(vector, DIMENSION).unwrap()
+}
+
+impl Embedder for FakeEmbedder {
+    fn model(&self) -> &EmbeddingModel {
+        &self.model
+    }
+
+    fn count_tokens(&self, text: &str) -> usize {
+        text.split_whitespace().count() + text.chars().filter(|c| is_cjk(*c)).count() + 2
+    }
+
+    fn embed(&self, texts: &[&str], _: Purpose) -> Result<Vec<Embedded>, EmbedError> {
+        if self.is_broken.load(Ordering::Relaxed) {
+            return Err(EmbedError::Failed("switched off".to_owned()));
+        }
+        Ok(texts.iter().map(|text| Embedded { embedding: embed(text), tokens: self.count_tokens(text), truncated: false }).collect())
+    }
+}
+
+struct Stored {
+    chunk: StoredChunk,
+    acl: Acl,
+    embedding: Embedding,
+}
+
+/// Documents in memory. Row `n` is the `n`th chunk added.
+pub(crate) struct FakeSource {
+    pub(crate) embedder: FakeEmbedder,
+    pub(crate) texts: Vec<(DocumentId, String)>,
+    stored: Vec<Stored>,
+    pub(crate) gone: RoaringBitmap,
+}
+
+impl FakeSource {
+    pub(crate) fn new(languages: &[&str]) -> Self {
+        Self { embedder: FakeEmbedder::new(languages), texts: Vec::new(), stored: Vec::new(), gone: RoaringBitmap::new() }
+    }
+
+    /// Adds a document with one chunk per paragraph. Its id depends on its place only.
+    pub(crate) fn add(&mut self, name: &str, text: &str) {
+        let paragraphs = text.split("\n\n").map(|piece| piece.as_ptr().addr() - text.as_ptr().addr()..).zip(text.split("\n\n"));
+        let ranges: Vec<_> = paragraphs.map(|(start, piece)| (start.start, start.start + piece.len())).collect();
+        self.add_cut(name, text, &ranges, Acl::default());
+    }
+
+    pub(crate) fn add_cut(&mut self, name: &str, text: &str, ranges: &[(usize, usize)], acl: Acl) {
+        let document_id: DocumentId = format!("doc_{:0>26}", self.texts.len()).parse().unwrap();
+        let spans = SpanIndex::new(text);
+        for (ordinal, (start, end)) in ranges.iter().enumerate() {
+            let range = *start..*end;
+            let (row, piece) = (Row::try_from(self.stored.len()).unwrap(), &text[range.clone()]);
+            let draft = ChunkDraft {
+                span: spans.span(range.clone()).unwrap(),
+                text: piece.to_owned(),
+                heading_path: Vec::new(),
+                page: Some(1),
+                tokens: self.embedder.count_tokens(piece),
+            };
+            let id = ChunkId::new(&document_id, row);
+            let chunk = Chunk { id, document_id: document_id.clone(), version: 1, ordinal: u32::try_from(ordinal).unwrap(), draft };
+            let metadata: Metadata = serde_json::from_value(json!({"name": name})).unwrap();
+            let chunk = StoredChunk { chunk, document_name: name.to_owned(), external_id: Some(name.to_owned()), metadata };
+            self.stored.push(Stored { chunk, acl: acl.clone(), embedding: embed(piece) });
+        }
+        self.texts.push((document_id, text.to_owned()));
+    }
+
+    /// The text of a document at a span.
+    pub(crate) fn text_at(&self, document: &DocumentId, span: Span) -> &str {
+        let (_, text) = self.texts.iter().find(|(id, _)| id == document).unwrap();
+        assert_eq!(Span::of(text, span.bytes()), Some(span), "bytes and characters disagree");
+        span.slice(text).unwrap()
+    }
+
+    fn best(&self, k: usize, allowed: &RoaringBitmap, score: impl Fn(&Stored) -> f32) -> Vec<(Row, f32)> {
+        let mut found: Vec<_> =
+            allowed.iter().map(|row| (row, score(&self.stored[row as usize]))).filter(|(_, score)| *score > 0.0).collect();
+        found.sort_by(|a, b| b.1.total_cmp(&a.1));
+        found.truncate(k);
+        found
+    }
+}
+
+impl ChunkSource for FakeSource {
+    fn embedder(&self) -> &dyn Embedder {
+        &self.embedder
+    }
+
+    fn allowed(&self, filter: Option<&Filter>, principals: &Principals) -> Result<std::sync::Arc<RoaringBitmap>, SourceError> {
+        let passes =
+            |stored: &Stored| filter.is_none_or(|filter| filter.matches(&stored.chunk.metadata)) && principals.may_read(&stored.acl);
+        Ok(std::sync::Arc::new((0..).zip(&self.stored).filter(|(_, stored)| passes(stored)).map(|(row, _)| row).collect()))
+    }
+
+    /// Without `exact`, looks at the first `ef` rows only: an approximate index with a known recall.
+    fn vector_search(
+        &self,
+        query: &Embedding,
+        k: usize,
+        ef: Option<usize>,
+        exact: bool,
+        allowed: &RoaringBitmap,
+    ) -> Result<Vec<(Row, f32)>, SourceError> {
+        let seen = if exact { usize::MAX } else { ef.unwrap_or(usize::MAX) };
+        let allowed = allowed.iter().take(seen).collect();
+        Ok(self.best(k, &allowed, |stored| stored.embedding.iter().zip(query.iter()).map(|(a, b)| a * b).sum()))
+    }
+
+    fn text_search(&self, query: &str, k: usize, allowed: &RoaringBitmap) -> Result<Vec<(Row, f32)>, SourceError> {
+        let sets: Vec<_> = self.stored.iter().map(|stored| term_set(&stored.chunk.chunk.draft.text)).collect();
+        let (rarity, wanted) = (Rarity::among(&sets), term_set(query));
+        Ok(self.best(k, allowed, |stored| {
+            let words = terms(&stored.chunk.chunk.draft.text);
+            let length = 0.4 * words.len() as f32 / 60.0 + 0.6;
+            let frequency = |term: &String| words.iter().filter(|word| *word == term).count() as f32;
+            wanted.iter().map(|term| rarity.weight(term) * frequency(term) / (frequency(term) + length)).sum()
+        }))
+    }
+
+    fn chunks(&self, rows: &[Row]) -> Result<Vec<Option<StoredChunk>>, SourceError> {
+        let chunk = |row: &Row| self.stored.get(*row as usize).filter(|_| !self.gone.contains(*row));
+        Ok(rows.iter().map(|row| chunk(row).map(|stored| stored.chunk.clone())).collect())
+    }
+
+    fn neighbours(&self, row: Row, distance: usize) -> Result<(Vec<Row>, Vec<Row>), SourceError> {
+        let distance = u32::try_from(distance).unwrap();
+        let document = |row: Row| self.stored.get(row as usize).map(|stored| &stored.chunk.chunk.document_id);
+        let same = |other: &Row| document(*other) == document(row);
+        let before = (row.saturating_sub(distance)..row).filter(same).collect();
+        Ok((before, (row + 1..=row + distance).filter(same).collect()))
+    }
+}

@@ -1,0 +1,65 @@
+//! Question in, grounded answer out.
+//!
+//! ```text
+//! question ─▶ retrieve ─▶ fuse ─▶ pack ─▶ generate, or extract ─▶ cite
+//! ```
+//!
+//! A [`ChunkSource`] is a collection that can be searched. [`search()`] ranks its chunks by meaning,
+//! by words, or by both. An [`Engine`] packs the best of them into a context and answers: with a
+//! chat model if it has one, else with the sentences that support an answer best. Each [`Citation`]
+//! names the exact characters that it rests on.
+//!
+//! Invariants:
+//! - A citation's `quote` is the document's text at its `span`.
+//! - The same index and question give the same hits and the same extractive answer, byte for byte.
+//! - Both legs of a search see the same allowed rows, made from filter and principals.
+//! - What documents say reaches a model as data inside `<source>` blocks, never as instructions.
+//! - Words of two models, or of a model and the documents, are never spliced into one answer.
+//! - Blocking work hops off the async threads in one place: `answer::off_thread`.
+//!
+//! ```
+//! # use ragstone_query as query;
+//! use query::{Figures, Judgements};
+//! let judged = Judgements::from([("a".to_owned(), 1.0), ("b".to_owned(), 1.0)]);
+//! let figures = Figures::of(&["x".to_owned(), "a".to_owned()], &judged);
+//! assert_eq!((figures.recall_at_10, figures.mrr_at_10), (0.5, 0.5));
+//! ```
+
+mod answer;
+mod bench;
+mod cite;
+mod collection_source;
+mod evaluate;
+mod extractive;
+#[cfg(test)]
+mod fake;
+mod fuse;
+mod metrics;
+mod pack;
+mod prompt;
+mod retrieve;
+mod script;
+mod search;
+mod sentences;
+mod terms;
+mod timings;
+
+pub use answer::{
+    Answer, AnswerEvent, AnswerMode, CachePolicy, CacheUse, Draft, Engine, EngineParams, InvalidQuery, Prepared, QueryError, QueryRequest,
+};
+pub use bench::{BenchError, BenchPoint, BenchReport, BenchRequest, QUERIES_MAX, bench};
+pub use cite::{Citation, Cited, Verdict, cite, compose};
+pub use collection_source::CollectionSource;
+pub use evaluate::{BeirError, BeirSet, BeirText, Figures, evaluate, rank_documents};
+pub use extractive::{Extracted, ExtractiveParams, Support, extract};
+pub use fuse::{LegRank, LegWeights};
+pub use metrics::{Judgements, mrr_at_k, ndcg_at_k, recall_at_k};
+pub use pack::{DropReason, Dropped, Packed, PackedSource, pack};
+pub use prompt::{PROMPT_VERSION, messages};
+pub use retrieve::{ChunkSource, SourceError, StoredChunk};
+pub use search::{
+    Hit, HitExplain, InvalidSearch, NEIGHBOURS_MAX, Neighbour, Neighbours, QUERY_BYTES_MAX, SearchError, SearchExplain, SearchMode,
+    SearchRequest, SearchResponse, SkippedLeg, TOP_K_MAX, search,
+};
+pub use sentences::{Kind as SentenceKind, Sentence, sentences};
+pub use timings::Timings;

@@ -1,0 +1,84 @@
+//! The seam to a collection: what retrieval asks of it.
+//!
+//! Synchronous, like the index behind it; [`Engine`](crate::Engine) hops to a blocking thread.
+//! Access control and filters are one bitmap of rows, made once per request and handed to every
+//! search, so that no leg can see more than another.
+
+use corpus::{Chunk, Embedder, Embedding, Filter, Metadata, Principals, Row};
+use roaring::RoaringBitmap;
+use std::sync::Arc;
+
+/// A chunk together with what its document says about itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredChunk {
+    /// The chunk.
+    pub chunk: Chunk,
+    /// The document's name (a file name, as a rule).
+    pub document_name: String,
+    /// The caller's own id of the document.
+    pub external_id: Option<String>,
+    /// The document's metadata.
+    pub metadata: Metadata,
+}
+
+/// Why a collection could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The collection was deleted or the server is stopping.
+    #[error("the collection is closed")]
+    Closed,
+    /// Stored data failed its checks.
+    #[error("stored data is corrupt: {0}")]
+    Corrupt(String),
+    /// Anything else below.
+    #[error("the index failed: {0}")]
+    Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// A collection that can be searched. Blocking.
+///
+/// Every search returns at most `k` rows of `allowed`, best first, and none twice. An empty
+/// `allowed` finds nothing. Rows deleted meanwhile may still be returned; `chunks` then says so.
+pub trait ChunkSource: Send + Sync {
+    /// The embedder of the collection's model.
+    fn embedder(&self) -> &dyn Embedder;
+
+    /// The live rows that these principals may read and that pass the filter.
+    ///
+    /// # Errors
+    /// [`SourceError`].
+    fn allowed(&self, filter: Option<&Filter>, principals: &Principals) -> Result<Arc<RoaringBitmap>, SourceError>;
+
+    /// Rows by cosine similarity to `query`. `ef` is the breadth of an approximate search;
+    /// `exact` looks at every row.
+    ///
+    /// # Errors
+    /// [`SourceError`].
+    fn vector_search(
+        &self,
+        query: &Embedding,
+        k: usize,
+        ef: Option<usize>,
+        exact: bool,
+        allowed: &RoaringBitmap,
+    ) -> Result<Vec<(Row, f32)>, SourceError>;
+
+    /// Rows by BM25 of `query`. A query without words finds nothing.
+    ///
+    /// # Errors
+    /// [`SourceError`].
+    fn text_search(&self, query: &str, k: usize, allowed: &RoaringBitmap) -> Result<Vec<(Row, f32)>, SourceError>;
+
+    /// The chunks of `rows`, in that order; `None` for one that is gone.
+    ///
+    /// # Errors
+    /// [`SourceError`].
+    fn chunks(&self, rows: &[Row]) -> Result<Vec<Option<StoredChunk>>, SourceError>;
+
+    /// Up to `distance` rows before and after `row` in the same version of its document, both in
+    /// the document's order.
+    ///
+    /// # Errors
+    /// [`SourceError`].
+    fn neighbours(&self, row: Row, distance: usize) -> Result<(Vec<Row>, Vec<Row>), SourceError>;
+}

@@ -1,0 +1,304 @@
+//! Search: a question or vector in, ranked hits out.
+//!
+//! Main path: validate → allowed rows → embed → the two legs → fuse → fetch. The same rows are
+//! allowed in both legs. Order is deterministic: by score, then by row.
+
+mod request;
+
+pub use request::{InvalidSearch, NEIGHBOURS_MAX, QUERY_BYTES_MAX, SearchMode, SearchRequest, TOP_K_MAX};
+pub(crate) use request::{in_range, validate_query};
+
+use crate::fuse::{Candidate, LegRank, LegWeights, fuse, ranked};
+use crate::retrieve::{ChunkSource, SourceError, StoredChunk};
+use crate::script::can_read;
+use crate::timings::Timings;
+use corpus::{ChunkId, DocumentId, EmbedError, Embedding, EmbeddingError, Metadata, Principals, Purpose, Row, Span};
+use roaring::RoaringBitmap;
+use serde::Serialize;
+use std::time::Instant;
+
+/// Candidates that each leg of a hybrid search gives, at least.
+const DEPTH_MIN: usize = 100;
+
+/// Why a search failed.
+#[derive(Debug, thiserror::Error)]
+pub enum SearchError {
+    /// The request can't be served as it is.
+    #[error(transparent)]
+    Invalid(#[from] InvalidSearch),
+    /// The question could not be embedded.
+    #[error(transparent)]
+    Embed(#[from] EmbedError),
+    /// The collection could not be read.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+}
+
+/// A chunk that was found.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Hit {
+    /// The chunk's row; for the server's own use.
+    #[serde(skip)]
+    pub row: Row,
+    /// The document's version; for the server's own use.
+    #[serde(skip)]
+    pub version: u32,
+    /// Tokens of the chunk as the collection's model counts them.
+    #[serde(skip)]
+    pub tokens: usize,
+    /// The chunk.
+    pub chunk_id: ChunkId,
+    /// Its document.
+    pub document_id: DocumentId,
+    /// The document's name.
+    pub document_name: String,
+    /// The caller's own id of the document.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub external_id: Option<String>,
+    /// Fused score, cosine or BM25, by mode.
+    pub score: f32,
+    /// The chunk's text.
+    pub text: String,
+    /// Where that stands in the document's text.
+    pub span: Span,
+    /// Page (from 1) where it begins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub page: Option<u32>,
+    /// Headings above it.
+    pub heading_path: Vec<String>,
+    /// The document's metadata.
+    pub metadata: Metadata,
+    /// Chunks around it, if asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub neighbours: Option<Neighbours>,
+    /// How it was found, if asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub explain: Option<HitExplain>,
+}
+
+/// The chunks around a hit, in the document's order.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Neighbours {
+    /// Before it.
+    pub before: Vec<Neighbour>,
+    /// After it.
+    pub after: Vec<Neighbour>,
+}
+
+/// A chunk beside a hit.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Neighbour {
+    /// The chunk.
+    pub chunk_id: ChunkId,
+    /// Its text.
+    pub text: String,
+    /// Where that stands in the document's text.
+    pub span: Span,
+}
+
+/// How a hit was found.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct HitExplain {
+    /// Its place by vector.
+    pub vector: Option<LegRank>,
+    /// Its place by words.
+    pub lexical: Option<LegRank>,
+    /// What it was ordered by.
+    pub score: f32,
+}
+
+/// How a search went.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SearchExplain {
+    /// Chunks that the caller may read and that pass the filter.
+    pub allowed_rows: u64,
+    /// Candidates by vector.
+    pub vector_candidates: usize,
+    /// Candidates by words.
+    pub lexical_candidates: usize,
+    /// Legs of a hybrid search that were left out.
+    pub skipped: Vec<SkippedLeg>,
+}
+
+/// A leg that was left out, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SkippedLeg {
+    /// `vector` or `lexical`.
+    pub leg: &'static str,
+    /// Why.
+    pub reason: String,
+}
+
+/// What a search found.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SearchResponse {
+    /// Best first.
+    pub hits: Vec<Hit>,
+    /// Milliseconds by stage.
+    pub timings_ms: Timings,
+    /// How it went, if asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub explain: Option<SearchExplain>,
+}
+
+/// Searches a collection. Blocking.
+///
+/// # Errors
+/// [`SearchError`].
+pub fn search(
+    source: &dyn ChunkSource,
+    request: &SearchRequest,
+    principals: &Principals,
+    weights: LegWeights,
+) -> Result<SearchResponse, SearchError> {
+    let started = Instant::now();
+    request.validate()?;
+    let mut run = Run { source, request, timings: Timings::default(), skipped: Vec::new() };
+    let allowed = run.timings.measure("filter", || source.allowed(request.filter.as_ref(), principals))?;
+    let embedding = run.embed()?;
+    let vector = run.vector_leg(embedding.as_ref(), &allowed)?;
+    let lexical = run.lexical_leg(&allowed)?;
+    let candidates = run.rank(&vector, &lexical, weights);
+    let hits = run.fetch(&candidates)?;
+    let explain = SearchExplain {
+        allowed_rows: allowed.len(),
+        vector_candidates: vector.len(),
+        lexical_candidates: lexical.len(),
+        skipped: run.skipped,
+    };
+    run.timings.note("total", started);
+    Ok(SearchResponse { hits, timings_ms: run.timings, explain: request.explain.then_some(explain) })
+}
+
+/// A search under way.
+struct Run<'a> {
+    source: &'a dyn ChunkSource,
+    request: &'a SearchRequest,
+    timings: Timings,
+    skipped: Vec<SkippedLeg>,
+}
+
+impl Run<'_> {
+    /// The vector to search by; `None` if the vector leg has no part in this search.
+    fn embed(&mut self) -> Result<Option<Embedding>, SearchError> {
+        let model = self.source.embedder().model();
+        if let Some(vector) = &self.request.vector {
+            let embedding = Embedding::normalised(vector.clone(), model.dimension);
+            return Ok(Some(embedding.map_err(|error: EmbeddingError| InvalidSearch::Vector(error))?));
+        }
+        let query = self.request.query.as_deref().unwrap_or_default();
+        if self.request.mode == SearchMode::Lexical {
+            return Ok(None);
+        }
+        if self.request.mode == SearchMode::Hybrid && !can_read(&model.languages, query) {
+            self.skip("vector", format!("{} was not trained for the script of this query", model.name));
+            return Ok(None);
+        }
+        let embedded = self.timings.measure("embed", || self.source.embedder().embed(&[query], Purpose::Query))?;
+        let embedded = embedded.into_iter().next().ok_or_else(|| EmbedError::Failed("no vector came back".to_owned()))?;
+        Ok(Some(embedded.embedding))
+    }
+
+    fn skip(&mut self, leg: &'static str, reason: String) {
+        self.skipped.push(SkippedLeg { leg, reason });
+    }
+
+    fn depth(&self) -> usize {
+        if self.request.mode == SearchMode::Hybrid { DEPTH_MIN.max(4 * self.request.top_k) } else { self.request.top_k }
+    }
+
+    fn vector_leg(&mut self, embedding: Option<&Embedding>, allowed: &RoaringBitmap) -> Result<Vec<(Row, LegRank)>, SearchError> {
+        let Some(embedding) = embedding else { return Ok(Vec::new()) };
+        let (depth, request) = (self.depth(), self.request);
+        let found = self.timings.measure("vector", || self.source.vector_search(embedding, depth, request.ef, request.exact, allowed))?;
+        Ok(ranked(found))
+    }
+
+    fn lexical_leg(&mut self, allowed: &RoaringBitmap) -> Result<Vec<(Row, LegRank)>, SearchError> {
+        if self.request.mode == SearchMode::Vector {
+            return Ok(Vec::new());
+        }
+        let Some(query) = self.request.query.as_deref() else {
+            self.skip("lexical", "the query is a vector".to_owned());
+            return Ok(Vec::new());
+        };
+        let depth = self.depth();
+        Ok(ranked(self.timings.measure("lexical", || self.source.text_search(query, depth, allowed))?))
+    }
+
+    fn rank(&mut self, vector: &[(Row, LegRank)], lexical: &[(Row, LegRank)], weights: LegWeights) -> Vec<Candidate> {
+        let mode = self.request.mode;
+        let mut candidates = self.timings.measure("fuse", || match mode {
+            SearchMode::Hybrid => fuse(vector, lexical, weights),
+            SearchMode::Vector => vector.iter().map(|(row, rank)| alone(*row, *rank, Some(*rank), None)).collect(),
+            SearchMode::Lexical => lexical.iter().map(|(row, rank)| alone(*row, *rank, None, Some(*rank))).collect(),
+        });
+        if let Some(min_score) = self.request.min_score {
+            candidates.retain(|candidate| candidate.score >= min_score);
+        }
+        candidates
+    }
+
+    /// The first `top_k` candidates that are still there.
+    fn fetch(&mut self, candidates: &[Candidate]) -> Result<Vec<Hit>, SearchError> {
+        let started = Instant::now();
+        let mut hits = Vec::new();
+        for batch in candidates.chunks(self.request.top_k.max(1)) {
+            let rows: Vec<Row> = batch.iter().map(|candidate| candidate.row).collect();
+            for (candidate, stored) in batch.iter().zip(self.source.chunks(&rows)?) {
+                if let Some(stored) = stored.filter(|_| hits.len() < self.request.top_k) {
+                    hits.push(self.hit(candidate, stored)?);
+                }
+            }
+            if hits.len() >= self.request.top_k {
+                break;
+            }
+        }
+        self.timings.note("fetch", started);
+        Ok(hits)
+    }
+
+    fn hit(&self, candidate: &Candidate, stored: StoredChunk) -> Result<Hit, SearchError> {
+        let explain = HitExplain { vector: candidate.vector, lexical: candidate.lexical, score: candidate.score };
+        Ok(Hit {
+            row: candidate.row,
+            version: stored.chunk.version,
+            tokens: stored.chunk.draft.tokens,
+            chunk_id: stored.chunk.id,
+            document_id: stored.chunk.document_id,
+            document_name: stored.document_name,
+            external_id: stored.external_id,
+            score: candidate.score,
+            text: stored.chunk.draft.text,
+            span: stored.chunk.draft.span,
+            page: stored.chunk.draft.page,
+            heading_path: stored.chunk.draft.heading_path,
+            metadata: stored.metadata,
+            neighbours: self.neighbours(candidate.row)?,
+            explain: self.request.explain.then_some(explain),
+        })
+    }
+
+    fn neighbours(&self, row: Row) -> Result<Option<Neighbours>, SearchError> {
+        if self.request.neighbours == 0 {
+            return Ok(None);
+        }
+        let (before, after) = self.source.neighbours(row, self.request.neighbours)?;
+        let read = |rows: &[Row]| -> Result<Vec<Neighbour>, SourceError> {
+            let stored = self.source.chunks(rows)?.into_iter().flatten();
+            Ok(stored.map(|stored| neighbour(stored.chunk)).collect())
+        };
+        Ok(Some(Neighbours { before: read(&before)?, after: read(&after)? }))
+    }
+}
+
+fn neighbour(chunk: corpus::Chunk) -> Neighbour {
+    Neighbour { chunk_id: chunk.id, text: chunk.draft.text, span: chunk.draft.span }
+}
+
+fn alone(row: Row, rank: LegRank, vector: Option<LegRank>, lexical: Option<LegRank>) -> Candidate {
+    Candidate { row, score: rank.score, vector, lexical }
+}
+
+#[cfg(test)]
+mod tests;

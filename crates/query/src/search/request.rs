@@ -1,0 +1,165 @@
+//! What a search may ask for, and its limits.
+
+use corpus::{EmbeddingError, Filter, FilterError};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Most hits of one search.
+pub const TOP_K_MAX: usize = 100;
+/// Most neighbours on each side of a hit.
+pub const NEIGHBOURS_MAX: usize = 5;
+/// Longest query.
+pub const QUERY_BYTES_MAX: usize = 8 * 1024;
+/// Broadest approximate search.
+const EF_MAX: usize = 4096;
+
+/// Which legs a search has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SearchMode {
+    /// Both, fused by rank.
+    #[default]
+    Hybrid,
+    /// Meaning only.
+    Vector,
+    /// Words only.
+    Lexical,
+}
+
+/// The body of a search.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SearchRequest {
+    /// The question; this or `vector`.
+    #[serde(default)]
+    pub query: Option<String>,
+    /// A vector of the collection's dimension; this or `query`.
+    #[serde(default)]
+    pub vector: Option<Vec<f32>>,
+    /// Hits wanted, 1 to 100.
+    #[serde(default = "default_top_k")]
+    pub top_k: usize,
+    /// Which legs.
+    #[serde(default)]
+    pub mode: SearchMode,
+    /// Which documents.
+    #[serde(default)]
+    pub filter: Option<Filter>,
+    /// No reranker is there yet: absent, null or false.
+    #[serde(default)]
+    pub rerank: Option<Value>,
+    /// Leaves out hits that score less.
+    #[serde(default)]
+    pub min_score: Option<f32>,
+    /// Chunks wanted on each side of a hit, 0 to 5.
+    #[serde(default)]
+    pub neighbours: usize,
+    /// Breadth of the approximate vector search, 1 to 4,096.
+    #[serde(default)]
+    pub ef: Option<usize>,
+    /// Compares every vector.
+    #[serde(default)]
+    pub exact: bool,
+    /// Says how each hit was found.
+    #[serde(default)]
+    pub explain: bool,
+}
+
+fn default_top_k() -> usize {
+    10
+}
+
+/// What is wrong with a search request.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum InvalidSearch {
+    /// Neither or both.
+    #[error("give either a query or a vector")]
+    QueryOrVector,
+    /// Nothing but spaces.
+    #[error("the query is empty")]
+    EmptyQuery,
+    /// Over [`QUERY_BYTES_MAX`].
+    #[error("the query has {0} bytes; at most {QUERY_BYTES_MAX} are read")]
+    LongQuery(usize),
+    /// A number out of its range.
+    #[error("{field} is {given}; it must be {least} to {most}")]
+    Range {
+        /// The field.
+        field: &'static str,
+        /// Its value.
+        given: usize,
+        /// Least allowed.
+        least: usize,
+        /// Most allowed.
+        most: usize,
+    },
+    /// NaN or infinite.
+    #[error("min_score must be a finite number")]
+    MinScore,
+    /// Words can't be searched by a vector.
+    #[error("a lexical search needs a query, not a vector")]
+    LexicalVector,
+    /// No reranker.
+    #[error("rerank is not supported yet: leave it out or set it to false")]
+    Rerank,
+    /// A filter that can't be applied.
+    #[error(transparent)]
+    Filter(#[from] FilterError),
+    /// A vector that can't be searched by.
+    #[error(transparent)]
+    Vector(#[from] EmbeddingError),
+}
+
+impl SearchRequest {
+    /// A hybrid search with every default.
+    #[must_use]
+    pub fn new(query: impl Into<String>) -> Self {
+        Self {
+            query: Some(query.into()),
+            vector: None,
+            top_k: default_top_k(),
+            mode: SearchMode::default(),
+            filter: None,
+            rerank: None,
+            min_score: None,
+            neighbours: 0,
+            ef: None,
+            exact: false,
+            explain: false,
+        }
+    }
+
+    /// Checks everything that can be checked without the collection.
+    ///
+    /// # Errors
+    /// The first [`InvalidSearch`] met.
+    pub fn validate(&self) -> Result<(), InvalidSearch> {
+        match (&self.query, &self.vector) {
+            (Some(query), None) => validate_query(query)?,
+            (None, Some(_)) if self.mode == SearchMode::Lexical => return Err(InvalidSearch::LexicalVector),
+            (None, Some(_)) => {}
+            _ => return Err(InvalidSearch::QueryOrVector),
+        }
+        in_range("top_k", self.top_k, 1, TOP_K_MAX)?;
+        in_range("neighbours", self.neighbours, 0, NEIGHBOURS_MAX)?;
+        in_range("ef", self.ef.unwrap_or(1), 1, EF_MAX)?;
+        if self.min_score.is_some_and(|score| !score.is_finite()) {
+            return Err(InvalidSearch::MinScore);
+        }
+        if !matches!(self.rerank, None | Some(Value::Null | Value::Bool(false))) {
+            return Err(InvalidSearch::Rerank);
+        }
+        Ok(self.filter.as_ref().map_or(Ok(()), Filter::validate)?)
+    }
+}
+
+pub(crate) fn validate_query(query: &str) -> Result<(), InvalidSearch> {
+    if query.trim().is_empty() {
+        return Err(InvalidSearch::EmptyQuery);
+    }
+    if query.len() > QUERY_BYTES_MAX { Err(InvalidSearch::LongQuery(query.len())) } else { Ok(()) }
+}
+
+pub(crate) fn in_range(field: &'static str, given: usize, least: usize, most: usize) -> Result<(), InvalidSearch> {
+    if (least..=most).contains(&given) { Ok(()) } else { Err(InvalidSearch::Range { field, given, least, most }) }
+}

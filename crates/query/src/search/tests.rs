@@ -1,0 +1,121 @@
+//! Tests of the module above.
+
+use super::*;
+use crate::fake::FakeSource;
+use corpus::{Acl, Filter};
+use serde_json::json;
+
+fn animals() -> FakeSource {
+    let mut source = FakeSource::new(&["en"]);
+    source.add("fox.md", "The red fox hunts at night.\n\nA fox den has several exits.\n\nFoxes are not pack animals.");
+    source.add("hen.md", "The hen lays one egg a day.\n\n母鸡每天下一个蛋。");
+    source
+}
+
+fn request(value: serde_json::Value) -> SearchRequest {
+    serde_json::from_value(value).unwrap()
+}
+
+fn run(source: &FakeSource, value: serde_json::Value) -> SearchResponse {
+    search(source, &request(value), &Principals::All, LegWeights::default()).unwrap()
+}
+
+fn rows(response: &SearchResponse) -> Vec<Row> {
+    response.hits.iter().map(|hit| hit.row).collect()
+}
+
+#[test]
+fn hybrid_finds_and_explains() {
+    let response = run(&animals(), json!({"query": "Where is the den of a fox?", "top_k": 2, "explain": true, "neighbours": 1}));
+    assert_eq!(response.hits[0].text, "A fox den has several exits.");
+    let explain = response.hits[0].explain.unwrap();
+    assert_eq!((explain.vector.unwrap().rank, explain.lexical.unwrap().rank), (1, 1));
+    assert!((explain.score - 2.0 / 61.0).abs() < 1e-6);
+    let neighbours = response.hits[0].neighbours.as_ref().unwrap();
+    assert_eq!(neighbours.before[0].text, "The red fox hunts at night.");
+    assert_eq!(neighbours.after.len(), 1);
+    assert_eq!(response.explain.unwrap().allowed_rows, 5);
+    for stage in ["filter", "embed", "vector", "lexical", "fuse", "fetch", "total"] {
+        assert!(response.timings_ms.get(stage).is_some(), "{stage}");
+    }
+}
+
+#[test]
+fn a_script_that_the_model_does_not_know_is_left_to_the_words() {
+    let response = run(&animals(), json!({"query": "母鸡一天下几个蛋？", "explain": true}));
+    assert_eq!(rows(&response), [4]);
+    assert_eq!(response.explain.unwrap().skipped[0].leg, "vector");
+    let vector = run(&animals(), json!({"query": "母鸡", "mode": "vector", "explain": true}));
+    assert!(vector.explain.unwrap().skipped.is_empty(), "who asks for vectors gets vectors");
+    let mut multilingual = FakeSource::new(&[]);
+    multilingual.add("hen.md", "母鸡每天下一个蛋。");
+    assert!(run(&multilingual, json!({"query": "母鸡", "explain": true})).explain.unwrap().skipped.is_empty());
+}
+
+#[test]
+fn a_vector_replaces_the_query() {
+    let source = animals();
+    let vector = source.embedder().embed(&["hen egg day"], Purpose::Query).unwrap().remove(0).embedding.into_vec();
+    let response = run(&source, json!({"vector": vector, "top_k": 1, "explain": true}));
+    assert_eq!(rows(&response), [3]);
+    assert_eq!(response.explain.unwrap().skipped[0].leg, "lexical");
+    let error = search(&source, &request(json!({"vector": [1.0]})), &Principals::All, LegWeights::default()).unwrap_err();
+    assert!(matches!(error, SearchError::Invalid(InvalidSearch::Vector(_))), "{error}");
+}
+
+#[test]
+fn filters_and_principals_hold_in_every_mode() {
+    let mut source = animals();
+    source.add_cut("secret.md", "The fox is in the hen house.", &[(0, 28)], Acl(["board".to_owned()].into()));
+    let filter = json!({"type": "eq", "key": "name", "value": "hen.md"});
+    for mode in ["hybrid", "vector", "lexical"] {
+        let request = request(json!({"query": "fox hen", "mode": mode}));
+        let stranger = Principals::Only(["staff".to_owned()].into());
+        let hits = search(&source, &request, &stranger, LegWeights::default()).unwrap().hits;
+        assert!(!hits.is_empty() && hits.iter().all(|hit| hit.document_name != "secret.md"), "{mode}");
+        let hits = run(&source, json!({"query": "fox hen", "mode": mode, "filter": filter})).hits;
+        assert!(!hits.is_empty() && hits.iter().all(|hit| hit.document_name == "hen.md"), "{mode}");
+    }
+}
+
+#[test]
+fn chunks_that_are_gone_make_room_for_the_next() {
+    let mut source = animals();
+    let all = rows(&run(&source, json!({"query": "fox night den"})));
+    source.gone.insert(all[0]);
+    assert_eq!(rows(&run(&source, json!({"query": "fox night den", "top_k": 2}))), all[1..3]);
+}
+
+#[test]
+fn min_score_is_in_the_unit_of_the_mode() {
+    let source = animals();
+    assert!(run(&source, json!({"query": "fox den", "min_score": 0.5})).hits.is_empty(), "fused scores are small");
+    let hits = run(&source, json!({"query": "fox den", "mode": "vector", "min_score": 0.5})).hits;
+    assert!(!hits.is_empty() && hits.iter().all(|hit| hit.score >= 0.5));
+}
+
+#[test]
+fn the_same_search_gives_the_same_bytes() {
+    let bytes = || serde_json::to_string(&run(&animals(), json!({"query": "fox hen egg night", "explain": true})).hits).unwrap();
+    assert_eq!(bytes(), bytes());
+}
+
+#[test]
+fn bad_requests_are_named() {
+    let invalid = |value| request(value).validate().unwrap_err();
+    assert_eq!(invalid(json!({})), InvalidSearch::QueryOrVector);
+    assert_eq!(invalid(json!({"query": "a", "vector": [1.0]})), InvalidSearch::QueryOrVector);
+    assert_eq!(invalid(json!({"query": " \n"})), InvalidSearch::EmptyQuery);
+    assert_eq!(invalid(json!({"query": "x".repeat(QUERY_BYTES_MAX + 1)})), InvalidSearch::LongQuery(QUERY_BYTES_MAX + 1));
+    assert_eq!(invalid(json!({"vector": [1.0], "mode": "lexical"})), InvalidSearch::LexicalVector);
+    assert_eq!(invalid(json!({"query": "a", "rerank": true})), InvalidSearch::Rerank);
+    assert_eq!(invalid(json!({"query": "a", "rerank": {"model": "x"}})), InvalidSearch::Rerank);
+    for (field, value) in [("top_k", 0), ("top_k", 101), ("neighbours", 6), ("ef", 0), ("ef", 5000)] {
+        let error = invalid(json!({"query": "a", field: value}));
+        assert!(matches!(&error, InvalidSearch::Range { field: named, .. } if *named == field), "{error}");
+    }
+    assert!(request(json!({"query": "a", "rerank": false})).validate().is_ok());
+    assert!(serde_json::from_value::<SearchRequest>(json!({"query": "a", "limit": 5})).is_err());
+    let filter: Filter = serde_json::from_value(json!({"type": "gt", "key": "a", "value": true})).unwrap();
+    assert!(SearchRequest { filter: Some(filter), ..SearchRequest::new("a") }.validate().is_err());
+}

@@ -1,0 +1,99 @@
+//! `ragstone serve`.
+
+use super::{Global, runtime, start_logging};
+use crate::app::AppState;
+use crate::config::Config;
+use crate::{server, wiring};
+use anyhow::Context;
+use clap::Args;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// Address and port; port 0 picks a free one, which the first log line names [default: 127.0.0.1:7272]
+    #[arg(long, env = "RAGSTONE_LISTEN", value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+    /// Check the configuration, print it with all defaults, and exit
+    #[arg(long)]
+    check_config: bool,
+}
+
+pub(crate) fn run(args: &ServeArgs, global: &Global) -> anyhow::Result<ExitCode> {
+    let settings = global.overrides(args.listen).settings()?;
+    if args.check_config {
+        return print_config(&settings.config);
+    }
+    start_logging(&settings.config.log.filter, &settings.config.log.format)?;
+    index::store::exit_on_storage_panic();
+    let runtime = runtime()?;
+    let listen = settings.config.server.listen;
+    // Bound before anything slow, so that a port in use is said at once; served when all is ready.
+    let listener = runtime.block_on(TcpListener::bind(listen)).with_context(|| format!("can't listen on {listen}"))?;
+    let address = listener.local_addr()?;
+    let app = wiring::start(settings)?;
+    tracing::info!(%address, "ragstone {} listens on http://{address}", env!("CARGO_PKG_VERSION"));
+    let code = runtime.block_on(async {
+        let mut code = ExitCode::SUCCESS;
+        let stop = async {
+            tokio::select! {
+                () = stop_signal() => {}
+                () = store_failure(&app) => code = ExitCode::FAILURE,
+            }
+        };
+        let upkeep = tokio::spawn(keep_up(app.metrics.clone()));
+        server::serve(listener, app.clone(), stop).await;
+        upkeep.abort();
+        code
+    });
+    let is_quiet = app.ingest.stop_within(WORKERS_PATIENCE);
+    runtime.shutdown_timeout(Duration::from_secs(2));
+    tracing::info!("stopped; unfinished jobs go on at the next start");
+    if !is_quiet {
+        // A worker waits for its parser. Its job is durable, and the parser ends with this process.
+        std::mem::forget(app);
+    }
+    Ok(code)
+}
+
+/// How long workers may take to finish their step at the end.
+const WORKERS_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Resolves when the store takes no more writes: then nothing can be acknowledged, and a restart
+/// goes on from what is on disk.
+async fn store_failure(app: &AppState) {
+    let mut look = tokio::time::interval(Duration::from_secs(5));
+    loop {
+        look.tick().await;
+        if app.blocking(|app| Ok(app.catalog.store().stats().read_only)).await.unwrap_or(true) {
+            return tracing::error!("the store takes no writes any more: the server ends, so that a restart can recover");
+        }
+    }
+}
+
+/// Moves what the metrics hold into their summaries, whether anybody reads them or not.
+async fn keep_up(metrics: metrics_exporter_prometheus::PrometheusHandle) {
+    let mut time = tokio::time::interval(Duration::from_secs(5));
+    loop {
+        time.tick().await;
+        metrics.run_upkeep();
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the command's output")]
+fn print_config(config: &Config) -> anyhow::Result<ExitCode> {
+    print!("{}", toml::to_string(config)?);
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn stop_signal() {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        tracing::error!("no signal handler could be installed; stop the server with kill");
+        return std::future::pending().await;
+    };
+    tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+    tracing::info!("stopping: no new requests, short ones finish");
+}

@@ -1,0 +1,382 @@
+//! Configuration: one TOML file, then environment variables, then flags; later ones win. The raw
+//! form mirrors the file field by field; [`Config::validate`] reports every error at once with its
+//! path. Nothing else in the program reads the environment.
+
+use crate::auth::Keys;
+use anyhow::{Context, bail};
+use corpus::TenantId;
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// The whole file. Every field has a default: an empty file is a working server.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[derive(Default)]
+pub(crate) struct Config {
+    pub(crate) server: ServerConfig,
+    pub(crate) auth: AuthConfig,
+    pub(crate) embedding: EmbeddingConfig,
+    pub(crate) chunking: ChunkingConfig,
+    pub(crate) ingest: IngestConfig,
+    pub(crate) index: IndexConfig,
+    pub(crate) query: QueryConfig,
+    pub(crate) llm: LlmConfig,
+    pub(crate) log: LogConfig,
+}
+
+/// Where and how the server listens, and what it refuses.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ServerConfig {
+    /// Address and port; port 0 picks a free one, which the first log line names.
+    pub(crate) listen: SocketAddr,
+    /// Folder of everything that is kept.
+    pub(crate) data_dir: PathBuf,
+    /// Largest request body in bytes (an upload of several files counts as one).
+    pub(crate) upload_bytes_max: usize,
+    /// Files in one upload.
+    pub(crate) upload_files_max: usize,
+    /// Requests worked on at a time; more are answered 503 with Retry-After.
+    pub(crate) concurrent_requests_max: usize,
+    /// Seconds until a client must have sent its request header.
+    pub(crate) header_timeout_s: u64,
+    /// Seconds that a request with `wait=true` waits before it answers with what is known.
+    pub(crate) wait_timeout_s: u64,
+    /// Seconds that shutting down may take before open connections are cut.
+    pub(crate) shutdown_timeout_s: u64,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 7272)),
+            data_dir: PathBuf::from("data"),
+            upload_bytes_max: 64 << 20,
+            upload_files_max: 64,
+            concurrent_requests_max: 256,
+            header_timeout_s: 10,
+            wait_timeout_s: 600,
+            shutdown_timeout_s: 20,
+        }
+    }
+}
+
+/// Who may come in. Without a key the server serves only the loopback interface.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct AuthConfig {
+    /// Known keys. `RAGSTONE_API_KEY` adds one for the tenant `default`.
+    pub(crate) keys: Vec<KeyConfig>,
+}
+
+/// One API key.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct KeyConfig {
+    /// sha256 of the key in hex: `printf %s "$KEY" | sha256sum`.
+    pub(crate) sha256: String,
+    /// Whose documents it opens.
+    pub(crate) tenant: TenantId,
+    /// Principals that document ACLs name; absent: every document of the tenant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) principals: Option<Vec<String>>,
+}
+
+/// The local embedding model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct EmbeddingConfig {
+    /// Name in the model manifest.
+    pub(crate) model: String,
+    /// Folder with `manifest.toml` and one folder a model; absent: `models` below the working
+    /// directory, else beside the program.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) models_dir: Option<PathBuf>,
+    /// Texts that may wait for the model; more are answered 503 with Retry-After.
+    pub(crate) queue_texts_max: usize,
+}
+
+impl Default for EmbeddingConfig {
+    fn default() -> Self {
+        Self { model: "all-MiniLM-L6-v2".into(), models_dir: None, queue_texts_max: 2048 }
+    }
+}
+
+/// How new collections cut their documents, unless they say otherwise.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ChunkingConfig {
+    /// `auto` (by the document's format), `text` or `markdown`.
+    pub(crate) strategy: String,
+    /// Longest chunk in tokens of the embedding model, its special tokens included.
+    pub(crate) max_tokens: usize,
+    /// Tokens that neighbouring chunks share.
+    pub(crate) overlap_tokens: usize,
+}
+
+impl Default for ChunkingConfig {
+    fn default() -> Self {
+        Self { strategy: "auto".into(), max_tokens: 256, overlap_tokens: 32 }
+    }
+}
+
+/// The pipeline from upload to index.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct IngestConfig {
+    /// Documents processed at a time.
+    pub(crate) workers: usize,
+    /// Documents that may wait; uploads beyond are answered 429 with Retry-After.
+    pub(crate) queued_max: usize,
+    /// Seconds that parsing one document may take.
+    pub(crate) parse_timeout_s: u64,
+    /// Bytes of memory that the process parsing one document may take.
+    pub(crate) parse_memory_bytes_max: u64,
+    /// Bytes of text that one document may have.
+    pub(crate) text_bytes_max: u64,
+}
+
+impl Default for IngestConfig {
+    fn default() -> Self {
+        Self { workers: 2, queued_max: 100_000, parse_timeout_s: 60, parse_memory_bytes_max: 1 << 30, text_bytes_max: 64 << 20 }
+    }
+}
+
+/// The store and its views.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct IndexConfig {
+    /// `auto`, `exact` or `hnsw_rs`.
+    pub(crate) engine: String,
+    /// Chunks up to which `auto` scans exactly (recall 1.0) instead of building a graph.
+    pub(crate) exact_below: usize,
+    /// Links a graph node has to each neighbour list; 4 to 64.
+    pub(crate) m: usize,
+    /// Candidates kept while a node is linked; more builds slower and finds better.
+    pub(crate) ef_construction: usize,
+    /// Candidates kept while searching; a request can override it.
+    pub(crate) ef_search: usize,
+    /// Collections kept open at a time.
+    pub(crate) collections_open_max: usize,
+    /// Bytes of the store's cache; it takes about ten times as much memory.
+    pub(crate) store_cache_bytes: u64,
+}
+
+impl Default for IndexConfig {
+    fn default() -> Self {
+        Self {
+            engine: "auto".into(),
+            exact_below: 20_000,
+            m: 16,
+            ef_construction: 200,
+            ef_search: 64,
+            collections_open_max: 256,
+            store_cache_bytes: 32 << 20,
+        }
+    }
+}
+
+/// Answering.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct QueryConfig {
+    /// Tokens of context that an answer is made from, unless the request says otherwise.
+    pub(crate) max_context_tokens: usize,
+}
+
+impl Default for QueryConfig {
+    fn default() -> Self {
+        Self { max_context_tokens: 3000 }
+    }
+}
+
+/// A language model behind an OpenAI-compatible endpoint. Without `base_url` answers are extractive.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct LlmConfig {
+    /// For example `http://127.0.0.1:11434/v1` for Ollama.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) base_url: Option<String>,
+    /// Name of the model there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) model: Option<String>,
+    /// File that holds the key. `RAGSTONE_LLM_API_KEY` wins over it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) api_key_file: Option<PathBuf>,
+    /// Seconds until the first token must have come.
+    pub(crate) first_token_timeout_s: u64,
+    /// Seconds that an answer may take altogether.
+    pub(crate) total_timeout_s: u64,
+    /// Tokens an answer may have.
+    pub(crate) max_answer_tokens: u32,
+}
+
+impl Default for LlmConfig {
+    fn default() -> Self {
+        Self { base_url: None, model: None, api_key_file: None, first_token_timeout_s: 15, total_timeout_s: 120, max_answer_tokens: 1024 }
+    }
+}
+
+/// Logs, on standard error.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct LogConfig {
+    /// `text` or `json`.
+    pub(crate) format: String,
+    /// Which events are written, as `level` or `target=level,…`.
+    pub(crate) filter: String,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { format: "text".into(), filter: "info".into() }
+    }
+}
+
+/// What comes from the environment and the command line, over the file.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Overrides {
+    pub(crate) config: Option<PathBuf>,
+    pub(crate) listen: Option<SocketAddr>,
+    pub(crate) data_dir: Option<PathBuf>,
+    pub(crate) models_dir: Option<PathBuf>,
+    pub(crate) llm_base_url: Option<String>,
+    pub(crate) llm_model: Option<String>,
+    pub(crate) llm_api_key: Option<String>,
+    pub(crate) api_key: Option<String>,
+    pub(crate) log_filter: Option<String>,
+    pub(crate) log_format: Option<String>,
+}
+
+/// A configuration that was checked, with what must not be printed.
+pub(crate) struct Settings {
+    pub(crate) config: Config,
+    pub(crate) keys: Keys,
+    pub(crate) llm_api_key: Option<String>,
+}
+
+impl Config {
+    /// Reads the file, if one is named.
+    pub(crate) fn read(path: Option<&Path>) -> anyhow::Result<Self> {
+        let Some(path) = path else { return Ok(Self::default()) };
+        let text = std::fs::read_to_string(path).with_context(|| format!("can't read the configuration {}", path.display()))?;
+        toml::from_str(&text).with_context(|| format!("the configuration {} is not valid", path.display()))
+    }
+
+    /// Everything that is wrong, one line each: `path: what`.
+    fn validate(&self) -> Vec<String> {
+        let mut errors = Vec::new();
+        let mut check = |is_right: bool, path: &str, rule: &str| {
+            if !is_right {
+                errors.push(format!("{path}: {rule}"));
+            }
+        };
+        let positive = "must be at least 1";
+        check(self.server.upload_bytes_max > 0, "server.upload_bytes_max", positive);
+        check(self.server.upload_files_max > 0, "server.upload_files_max", positive);
+        check(self.server.concurrent_requests_max > 0, "server.concurrent_requests_max", positive);
+        check(self.server.header_timeout_s > 0, "server.header_timeout_s", positive);
+        check(!self.embedding.model.is_empty(), "embedding.model", "must name a model of the manifest");
+        check(self.embedding.queue_texts_max >= 64, "embedding.queue_texts_max", "must be at least 64");
+        check(
+            ["auto", "text", "markdown"].contains(&self.chunking.strategy.as_str()),
+            "chunking.strategy",
+            "must be auto, text or markdown",
+        );
+        check(self.chunking.max_tokens >= 16, "chunking.max_tokens", "must be at least 16");
+        check(
+            self.chunking.overlap_tokens <= self.chunking.max_tokens / 2,
+            "chunking.overlap_tokens",
+            "must be at most half of max_tokens",
+        );
+        check((1..=64).contains(&self.ingest.workers), "ingest.workers", "must be 1 to 64");
+        check(self.ingest.queued_max > 0, "ingest.queued_max", positive);
+        check(self.ingest.parse_timeout_s > 0, "ingest.parse_timeout_s", positive);
+        check(self.ingest.parse_memory_bytes_max >= 64 << 20, "ingest.parse_memory_bytes_max", "must be at least 67108864 (64 MiB)");
+        check(self.ingest.text_bytes_max > 0, "ingest.text_bytes_max", positive);
+        check(["auto", "exact", "hnsw_rs"].contains(&self.index.engine.as_str()), "index.engine", "must be auto, exact or hnsw_rs");
+        check((4..=64).contains(&self.index.m), "index.m", "must be 4 to 64");
+        check((8..=2000).contains(&self.index.ef_construction), "index.ef_construction", "must be 8 to 2000");
+        check((1..=10_000).contains(&self.index.ef_search), "index.ef_search", "must be 1 to 10000");
+        check(self.index.collections_open_max > 0, "index.collections_open_max", positive);
+        check(self.query.max_context_tokens >= 64, "query.max_context_tokens", "must be at least 64");
+        check(self.llm.base_url.is_some() == self.llm.model.is_some(), "llm", "base_url and model go together");
+        check(["text", "json"].contains(&self.log.format.as_str()), "log.format", "must be text or json");
+        errors
+    }
+}
+
+impl Overrides {
+    /// File, environment and flags put together and checked.
+    pub(crate) fn settings(&self) -> anyhow::Result<Settings> {
+        let mut config = Config::read(self.config.as_deref())?;
+        let set = |slot: &mut String, value: &Option<String>| value.iter().for_each(|value| slot.clone_from(value));
+        set(&mut config.log.filter, &self.log_filter);
+        set(&mut config.log.format, &self.log_format);
+        config.server.listen = self.listen.unwrap_or(config.server.listen);
+        config.server.data_dir = self.data_dir.clone().unwrap_or(config.server.data_dir);
+        config.embedding.models_dir = self.models_dir.clone().or(config.embedding.models_dir);
+        config.llm.base_url = self.llm_base_url.clone().or(config.llm.base_url);
+        config.llm.model = self.llm_model.clone().or(config.llm.model);
+        let mut errors = config.validate();
+        let keys = Keys::new(&config.auth.keys, self.api_key.as_deref());
+        if let Err(bad) = &keys {
+            errors.extend(bad.iter().cloned());
+        }
+        if matches!(&keys, Ok(keys) if keys.is_empty()) && !config.server.listen.ip().is_loopback() {
+            errors.push(format!(
+                "server.listen: {} is not a loopback address, and no key is configured; set RAGSTONE_API_KEY or auth.keys",
+                config.server.listen
+            ));
+        }
+        match (errors.is_empty(), keys) {
+            (true, Ok(keys)) => Ok(Settings { llm_api_key: self.llm_key(&config)?, config, keys }),
+            _ => bail!("the configuration has {} error(s):\n  {}", errors.len(), errors.join("\n  ")),
+        }
+    }
+
+    fn llm_key(&self, config: &Config) -> anyhow::Result<Option<String>> {
+        if self.llm_api_key.is_some() {
+            return Ok(self.llm_api_key.clone());
+        }
+        let Some(path) = &config.llm.api_key_file else { return Ok(None) };
+        let key = std::fs::read_to_string(path).with_context(|| format!("llm.api_key_file: can't read {}", path.display()))?;
+        Ok(Some(key.trim().to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_file_is_the_defaults() {
+        let example = include_str!("../ragstone.example.toml");
+        assert_eq!(toml::from_str::<Config>(example).unwrap(), Config::default());
+    }
+
+    #[test]
+    fn all_errors_come_at_once_with_their_path() {
+        let mut config = Config::default();
+        config.index.m = 1000;
+        config.chunking.overlap_tokens = 200;
+        config.llm.model = Some("m".into());
+        let errors = config.validate().join("\n");
+        for path in ["index.m", "chunking.overlap_tokens", "llm:"] {
+            assert!(errors.contains(path), "{path} missing in {errors}");
+        }
+    }
+
+    #[test]
+    fn a_typo_is_an_error() {
+        assert!(toml::from_str::<Config>("[server]\nlisten_on = \"x\"").is_err());
+    }
+
+    #[test]
+    fn an_open_door_needs_a_key() {
+        let open = Overrides { listen: Some("0.0.0.0:7272".parse().unwrap()), ..Overrides::default() };
+        assert!(open.settings().is_err());
+        assert!(Overrides { api_key: Some("a-long-enough-key".into()), ..open }.settings().is_ok());
+    }
+}

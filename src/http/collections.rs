@@ -1,0 +1,161 @@
+//! `/v1/collections`: make, list, look at, change, delete.
+
+use super::extract::{Body, IdempotencyKey, PageParams, Params};
+use crate::app::{App, AppState};
+use crate::auth::Caller;
+use crate::error::ApiError;
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use corpus::{CollectionId, Metadata};
+use index::records::{Chunking, CollectionRecord};
+use index::{NewCollection, Once};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use time::format_description::well_known::Rfc3339;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CreateBody {
+    name: String,
+    embedding_model: Option<String>,
+    chunking: Option<ChunkingBody>,
+    #[serde(default)]
+    metadata: Metadata,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ChunkingBody {
+    strategy: Option<String>,
+    max_tokens: Option<usize>,
+    overlap_tokens: Option<usize>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct UpdateBody {
+    name: Option<String>,
+    metadata: Option<Metadata>,
+}
+
+pub(crate) async fn create(
+    State(app): State<AppState>,
+    caller: Caller,
+    IdempotencyKey(key): IdempotencyKey,
+    Body(body): Body<CreateBody>,
+) -> Result<(StatusCode, Json<Value>), ApiError> {
+    let once = key.map(|key| Once { key, request: hex(&Sha256::digest(format!("POST /v1/collections {body:?}"))) });
+    let created = app.blocking(move |app| {
+        let new = body.into_new(app)?;
+        let record = app.catalog.create_collection(&caller.tenant, new, once.as_ref())?;
+        view(app, &record)
+    });
+    Ok((StatusCode::CREATED, Json(created.await?)))
+}
+
+pub(crate) async fn list(State(app): State<AppState>, caller: Caller, Params(page): Params<PageParams>) -> Result<Json<Value>, ApiError> {
+    let (limit, after) = (page.limit()?, page.after::<CollectionId>()?);
+    let listed = app.blocking(move |app| {
+        let page = app.catalog.collections(&caller.tenant, after.as_ref(), limit)?;
+        let next = page.items.last().filter(|_| page.has_more).map(|last| last.id.clone());
+        let data = page.items.iter().map(|record| view(app, record)).collect::<Result<Vec<_>, _>>()?;
+        Ok(json!({ "data": data, "next_cursor": next }))
+    });
+    Ok(Json(listed.await?))
+}
+
+pub(crate) async fn get(State(app): State<AppState>, caller: Caller, Path(name): Path<String>) -> Result<Json<Value>, ApiError> {
+    let found = app.blocking(move |app| {
+        let record = app.catalog.collection(&caller.tenant, &name)?;
+        let mut view = view(app, &record)?;
+        let (vector, text) = app.catalog.open_collection(&record)?.stats();
+        if let Some(stats) = view.get_mut("stats").and_then(Value::as_object_mut) {
+            stats.insert("vector".into(), json!(vector));
+            stats.insert("text".into(), json!(text));
+        }
+        Ok(view)
+    });
+    Ok(Json(found.await?))
+}
+
+pub(crate) async fn update(
+    State(app): State<AppState>,
+    caller: Caller,
+    Path(name): Path<String>,
+    Body(body): Body<UpdateBody>,
+) -> Result<Json<Value>, ApiError> {
+    let updated = app.blocking(move |app| {
+        let record = app.catalog.collection(&caller.tenant, &name)?;
+        let record = app.catalog.update_collection(&caller.tenant, &record.id, body.name, body.metadata)?;
+        view(app, &record)
+    });
+    Ok(Json(updated.await?))
+}
+
+pub(crate) async fn delete(State(app): State<AppState>, caller: Caller, Path(name): Path<String>) -> Result<Json<Value>, ApiError> {
+    let deleted = app.blocking(move |app| {
+        let record = app.catalog.collection(&caller.tenant, &name)?;
+        app.catalog.delete_collection(&caller.tenant, &record.id)?;
+        Ok(json!({ "id": record.id, "name": record.name, "deleted": true }))
+    });
+    Ok(Json(deleted.await?))
+}
+
+impl CreateBody {
+    fn into_new(self, app: &App) -> Result<NewCollection, ApiError> {
+        let model = app.embedder.model();
+        if let Some(asked) = self.embedding_model.filter(|asked| *asked != model.name) {
+            let detail = format!("embedding_model {asked:?} is not served here; this server embeds with {:?}", model.name);
+            return Err(ApiError::bad_request("unknown_model", detail));
+        }
+        let defaults = &app.config.chunking;
+        let asked = self.chunking;
+        let pick = |choose: fn(&ChunkingBody) -> Option<usize>, default| asked.as_ref().and_then(choose).unwrap_or(default);
+        let chunking = Chunking {
+            max_tokens: pick(|chunking| chunking.max_tokens, defaults.max_tokens.min(model.max_tokens)),
+            overlap_tokens: pick(|chunking| chunking.overlap_tokens, defaults.overlap_tokens),
+            strategy: asked.as_ref().and_then(|chunking| chunking.strategy.clone()).unwrap_or_else(|| defaults.strategy.clone()),
+        };
+        let bad = |error: &dyn std::fmt::Display| ApiError::bad_request("bad_chunking", error.to_string());
+        ingest::chunking(&chunking).map_err(|error| bad(&error))?.validate(model.max_tokens).map_err(|error| bad(&error))?;
+        Ok(NewCollection { name: self.name, model: model.clone(), chunking, metadata: self.metadata })
+    }
+}
+
+/// The collection with this id or name. The collection `default` is made when it is first written to.
+pub(crate) fn find_or_default(app: &App, caller: &Caller, name: &str) -> Result<CollectionRecord, ApiError> {
+    match app.catalog.collection(&caller.tenant, name) {
+        Err(index::CatalogError::NotFound { .. }) if name == "default" => {
+            let body = CreateBody { name: name.to_owned(), embedding_model: None, chunking: None, metadata: Metadata::default() };
+            match app.catalog.create_collection(&caller.tenant, body.into_new(app)?, None) {
+                Err(index::CatalogError::NameTaken(_)) => Ok(app.catalog.collection(&caller.tenant, name)?),
+                created => Ok(created?),
+            }
+        }
+        found => Ok(found?),
+    }
+}
+
+fn view(app: &App, record: &CollectionRecord) -> Result<Value, ApiError> {
+    let state = app.catalog.collection_state(record)?;
+    Ok(json!({
+        "id": record.id, "name": record.name, "metadata": record.metadata, "created_at": rfc3339(record.created_at),
+        "embedding_model": record.model.name, "embedding_revision": record.model.revision, "dimension": record.model.dimension,
+        "chunking": record.chunking,
+        "stats": { "documents": state.documents, "chunks": state.chunks, "bytes": state.bytes, "generation": state.seq },
+    }))
+}
+
+pub(crate) fn rfc3339(time: time::OffsetDateTime) -> Option<String> {
+    time.format(&Rfc3339).ok()
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}"); // writing to a String can't fail
+        text
+    })
+}

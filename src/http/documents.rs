@@ -1,0 +1,107 @@
+//! `/v1/collections/{c}/documents`: list, look at, delete; and what a document looks like.
+
+use super::collections::rfc3339;
+use super::extract::{PageParams, Params};
+use crate::app::{App, AppState};
+use crate::auth::Caller;
+use crate::error::ApiError;
+use axum::Json;
+use axum::extract::{Path, State};
+use corpus::DocumentId;
+use index::DocumentStatus;
+use index::records::{CollectionRecord, DocumentRecord};
+use serde_json::{Value, json};
+
+pub(crate) async fn list(
+    State(app): State<AppState>,
+    caller: Caller,
+    Path(collection): Path<String>,
+    Params(page): Params<PageParams>,
+) -> Result<Json<Value>, ApiError> {
+    let (limit, after) = (page.limit()?, page.after::<DocumentId>()?);
+    let listed = app.blocking(move |app| {
+        let collection = app.catalog.collection(&caller.tenant, &collection)?;
+        let page = app.catalog.documents(&collection, after.as_ref(), limit)?;
+        let next = page.items.last().filter(|_| page.has_more).map(|last| last.id.clone());
+        let readable = page.items.iter().filter(|record| record.may_be_read_by(&caller.principals));
+        let data = readable.map(|record| view(app, &collection, record)).collect::<Result<Vec<_>, _>>()?;
+        Ok(json!({ "data": data, "next_cursor": next }))
+    });
+    Ok(Json(listed.await?))
+}
+
+pub(crate) async fn get(
+    State(app): State<AppState>,
+    caller: Caller,
+    Path((collection, document)): Path<(String, String)>,
+) -> Result<Json<Value>, ApiError> {
+    let found = app.blocking(move |app| {
+        let (collection, record) = find(app, &caller, &collection, &document)?;
+        view(app, &collection, &record)
+    });
+    Ok(Json(found.await?))
+}
+
+pub(crate) async fn delete(
+    State(app): State<AppState>,
+    caller: Caller,
+    Path((collection, document)): Path<(String, String)>,
+) -> Result<Json<Value>, ApiError> {
+    let deleted = app.blocking(move |app| {
+        let (collection, record) = find(app, &caller, &collection, &document)?;
+        let receipt = app.catalog.delete_document(&collection, record.id.as_str())?;
+        if let Some(pending) = &record.pending {
+            app.ingest.forget(&pending.job);
+        }
+        Ok(json!({
+            "id": receipt.document, "deleted": true,
+            "receipt": { "chunks": receipt.chunks, "vectors": receipt.vectors, "files": receipt.files },
+        }))
+    });
+    Ok(Json(deleted.await?))
+}
+
+/// A document that the caller may read. One that it may not is not found, like one that never was.
+pub(crate) fn find(app: &App, caller: &Caller, collection: &str, document: &str) -> Result<(CollectionRecord, DocumentRecord), ApiError> {
+    let collection = app.catalog.collection(&caller.tenant, collection)?;
+    let record = app.catalog.document(&collection, document)?;
+    if record.may_be_read_by(&caller.principals) { Ok((collection, record)) } else { Err(ApiError::not_found("document", document)) }
+}
+
+/// The document as clients see it.
+pub(crate) fn view(app: &App, collection: &CollectionRecord, record: &DocumentRecord) -> Result<Value, ApiError> {
+    let (status, failure) = status(app, collection, record)?;
+    let served = record.served.as_ref();
+    let original_bytes = record.latest_original().map(|(_, bytes)| bytes);
+    let mut view = json!({
+        "id": record.id, "collection_id": collection.id, "external_id": record.external_id,
+        "name": record.attributes.name, "metadata": record.attributes.metadata, "acl": record.attributes.acl,
+        "status": status, "job_id": record.latest_job(), "bytes": original_bytes,
+        "created_at": rfc3339(record.created_at), "updated_at": rfc3339(record.updated_at),
+        "version": served.map(|served| served.number), "media_type": served.map(|served| &served.media_type),
+        "title": served.and_then(|served| served.title.as_ref()), "pages": served.and_then(|served| served.pages),
+        "text_bytes": served.map(|served| served.text_bytes), "text_chars": served.map(|served| served.text_chars),
+        "chunks": served.map(|served| served.rows.len()), "warnings": served.map_or(&[][..], |served| &served.warnings),
+    });
+    if let (Some(view), Some((code, reason))) = (view.as_object_mut(), failure) {
+        view.insert("code".into(), json!(code));
+        view.insert("reason".into(), json!(reason));
+    }
+    Ok(view)
+}
+
+type Failure = Option<(String, String)>;
+
+/// The word for where a document stands; while a job has it, the job's stage.
+pub(crate) fn status(app: &App, collection: &CollectionRecord, record: &DocumentRecord) -> Result<(Value, Failure), ApiError> {
+    Ok(match app.catalog.status(collection, record)? {
+        DocumentStatus::InProgress => {
+            let stage = record.pending.as_ref().and_then(|pending| app.ingest.watch(&pending.job)).map(|watch| watch.borrow().stage);
+            (stage.map_or(json!("queued"), |stage| json!(stage)), None)
+        }
+        DocumentStatus::Indexing => (json!("indexing"), None),
+        DocumentStatus::Ready => (json!("ready"), None),
+        DocumentStatus::Failed { code, reason } => (json!("failed"), Some((code, reason))),
+        DocumentStatus::Cancelled => (json!("cancelled"), None),
+    })
+}

@@ -1,0 +1,44 @@
+//! Probes and metrics: open to everybody, without content.
+
+use crate::app::{App, AppState};
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde_json::json;
+
+pub(crate) fn routes() -> Router<AppState> {
+    Router::new()
+        .route("/healthz", get(ready))
+        .route("/readyz", get(ready))
+        .route("/livez", get(async || Json(json!({ "status": "ok" }))))
+        .route("/metrics", get(metrics))
+}
+
+async fn ready(State(app): State<AppState>) -> Response {
+    let (status, word) = match (app.is_ready(), app.is_stopping()) {
+        (true, _) => (StatusCode::OK, "ok"),
+        (false, true) => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
+        (false, false) => (StatusCode::SERVICE_UNAVAILABLE, "read_only"),
+    };
+    (status, Json(json!({ "status": word, "version": env!("CARGO_PKG_VERSION") }))).into_response()
+}
+
+async fn metrics(State(app): State<AppState>) -> impl IntoResponse {
+    gauges(&app);
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], app.metrics.render())
+}
+
+/// What is read when asked for and not counted as it happens.
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+fn gauges(app: &App) {
+    let store = app.catalog.store().stats();
+    metrics::gauge!("ragstone_store_bytes").set(store.disk_bytes as f64);
+    metrics::gauge!("ragstone_store_commits").set(store.commits as f64);
+    metrics::gauge!("ragstone_store_syncs").set(store.syncs as f64);
+    metrics::gauge!("ragstone_store_read_only").set(f64::from(u8::from(store.read_only)));
+    metrics::gauge!("ragstone_ingest_backlog").set(app.ingest.backlog() as f64);
+    metrics::gauge!("ragstone_collections_open").set(app.catalog.open_collections() as f64);
+    metrics::gauge!("ragstone_requests_free").set(app.requests.available_permits() as f64);
+}

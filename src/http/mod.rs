@@ -1,0 +1,56 @@
+//! HTTP in and out: one file per resource. A handler takes the state and typed extractors, calls one
+//! method of a room, and maps the result to one wire type.
+
+pub(crate) mod benchmarks;
+mod collections;
+mod content;
+mod docs;
+mod documents;
+mod extract;
+mod health;
+mod jobs;
+mod problem;
+mod query;
+mod search;
+mod upload;
+mod wait;
+
+use crate::app::AppState;
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{get, post};
+pub(crate) use docs::OPENAPI;
+
+/// All routes with their middleware, outermost last.
+pub(crate) fn router(app: AppState) -> Router {
+    let body_limit = DefaultBodyLimit::max(app.config.server.upload_bytes_max);
+    Router::new()
+        .merge(api())
+        .merge(health::routes())
+        .merge(docs::routes())
+        .fallback(problem::no_such_route)
+        .method_not_allowed_fallback(problem::no_such_method)
+        .layer(body_limit)
+        // Renders what handlers refuse, so it stands outside of them and of the limits.
+        .layer(from_fn_with_state(app.clone(), problem::finish))
+        .with_state(app)
+}
+
+fn api() -> Router<AppState> {
+    let document = "/v1/collections/{collection}/documents/{document}";
+    Router::new()
+        .route("/v1/collections", get(collections::list).post(collections::create))
+        .route("/v1/collections/{collection}", get(collections::get).patch(collections::update).delete(collections::delete))
+        .route("/v1/collections/{collection}/documents", get(documents::list).post(upload::create))
+        .route(document, get(documents::get).put(upload::replace).delete(documents::delete))
+        .route(&format!("{document}/text"), get(content::text))
+        .route(&format!("{document}/content"), get(content::original))
+        .route(&format!("{document}/chunks"), get(content::chunks))
+        .route("/v1/collections/{collection}/search", post(search::search))
+        .route("/v1/collections/{collection}/query", post(query::query))
+        .route("/v1/jobs/{job}", get(jobs::get).delete(jobs::cancel))
+        .route("/v1/jobs/{job}/events", get(jobs::events))
+        .route("/v1/benchmarks", post(benchmarks::create))
+        .route("/v1/benchmarks/{benchmark}", get(benchmarks::get))
+}

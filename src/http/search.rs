@@ -1,0 +1,60 @@
+//! `POST /v1/collections/{c}/search`.
+
+use super::extract::Body;
+use crate::app::{App, AppState};
+use crate::auth::Caller;
+use crate::error::ApiError;
+use axum::Json;
+use axum::extract::{Path, State};
+use query::{CollectionSource, InvalidSearch, SearchError, SearchRequest, SearchResponse, SourceError};
+use std::sync::Arc;
+
+pub(crate) async fn search(
+    State(app): State<AppState>,
+    caller: Caller,
+    Path(collection): Path<String>,
+    Body(request): Body<SearchRequest>,
+) -> Result<Json<SearchResponse>, ApiError> {
+    let found = app.blocking(move |app| {
+        let source = source(app, &caller, &collection)?;
+        Ok(app.engine.search(source.as_ref(), &request, &caller.principals)?)
+    });
+    Ok(Json(found.await?))
+}
+
+/// The collection as retrieval sees it.
+pub(crate) fn source(app: &App, caller: &Caller, collection: &str) -> Result<Arc<CollectionSource>, ApiError> {
+    let record = app.catalog.collection(&caller.tenant, collection)?;
+    let model = app.embedder.model();
+    if record.model.name != model.name || record.model.revision != model.revision {
+        let detail = format!(
+            "the collection was embedded with {} ({}), this server embeds with {}",
+            record.model.name, record.model.revision, model.name
+        );
+        return Err(ApiError::new(axum::http::StatusCode::CONFLICT, "model_mismatch", detail));
+    }
+    let open = app.catalog.open_collection(&record)?;
+    Ok(Arc::new(CollectionSource::new(open, Arc::clone(&app.embedder))))
+}
+
+impl From<SearchError> for ApiError {
+    fn from(error: SearchError) -> Self {
+        match error {
+            SearchError::Invalid(error) => error.into(),
+            SearchError::Embed(error) => error.into(),
+            SearchError::Source(error) => error.into(),
+        }
+    }
+}
+
+impl From<InvalidSearch> for ApiError {
+    fn from(error: InvalidSearch) -> Self {
+        Self::bad_request("bad_search", error.to_string())
+    }
+}
+
+impl From<SourceError> for ApiError {
+    fn from(error: SourceError) -> Self {
+        Self::internal(error)
+    }
+}

@@ -1,0 +1,65 @@
+//! Waiting until uploaded documents are searchable or have failed.
+
+use crate::app::AppState;
+use crate::error::ApiError;
+use corpus::TenantId;
+use index::Admitted;
+use index::records::CollectionRecord;
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
+
+/// One blocking wait for the views; short, so that a cancelled request frees its thread.
+const VIEWS_WAIT: Duration = Duration::from_secs(5);
+
+/// True when every document has ended: searchable, failed or cancelled; false when time ran out.
+pub(crate) async fn until_searchable(
+    app: &AppState,
+    tenant: &TenantId,
+    collection: &CollectionRecord,
+    admitted: &[Admitted],
+) -> Result<bool, ApiError> {
+    let deadline = Instant::now() + Duration::from_secs(app.config.server.wait_timeout_s);
+    for one in admitted {
+        let Some(id) = &one.job else { continue };
+        if timeout_at(deadline, until_ended(app, id)).await.is_err() {
+            return Ok(false);
+        }
+        let job = app.blocking({
+            let (tenant, id) = (tenant.clone(), id.clone());
+            move |app| Ok(app.catalog.job(&tenant, &id)?)
+        });
+        let job = job.await?;
+        if !job.state.has_ended() {
+            return Ok(false);
+        }
+        let Some(seq) = job.seq else { continue };
+        if !until_applied(app, collection, seq, deadline).await? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Returns when the job is no longer live, or the server is on its way out.
+async fn until_ended(app: &AppState, job: &corpus::JobId) {
+    let Some(mut watch) = app.ingest.watch(job) else { return };
+    let ended = async { while watch.changed().await.is_ok() {} };
+    tokio::select! { () = ended => {}, () = app.stopped() => {} }
+}
+
+/// Whether search sees the change before the deadline.
+pub(crate) async fn until_applied(app: &AppState, collection: &CollectionRecord, seq: u64, deadline: Instant) -> Result<bool, ApiError> {
+    loop {
+        let collection = collection.clone();
+        let seen = app.blocking(move |app| match app.catalog.open_collection(&collection)?.wait_applied(seq, VIEWS_WAIT) {
+            // Reopened by the next look at it.
+            Err(index::CollectionError::Stale) => Ok(false),
+            seen => Ok(seen?),
+        });
+        match (seen.await?, Instant::now() < deadline && !app.is_stopping()) {
+            (true, _) => return Ok(true),
+            (false, false) => return Ok(false),
+            (false, true) => {}
+        }
+    }
+}

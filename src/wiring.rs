@@ -1,0 +1,126 @@
+//! Puts the rooms together, innermost first. The only place that names concrete types.
+
+use crate::app::{App, AppState};
+use crate::config::{Config, Settings};
+use anyhow::{Context, bail};
+use corpus::Embedder;
+use gateway::{ApiKey, ChatModel, OpenAiChat, OpenAiConfig, Timeouts};
+use index::blobs::Blobs;
+use index::store::{SledOptions, SledStore};
+use index::vector::{Engine as VectorEngine, VectorParams};
+use index::{Catalog, CatalogParams};
+use ingest::embed::{LocalEmbedder, LocalOptions, Manifest};
+use ingest::parse::{ChildParser, ParseLimits};
+use ingest::{Ingest, IngestParams};
+use query::{Engine, EngineParams};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Opens the data directory and starts everything but the listener. Blocking.
+pub(crate) fn start(settings: Settings) -> anyhow::Result<AppState> {
+    let Settings { config, keys, llm_api_key } = settings;
+    let metrics = metrics()?;
+    // The model first: without it nothing works, and its error names the command that mends it.
+    let embedder = embedder(&config)?;
+    let catalog = Arc::new(catalog(&config)?);
+    let parser = Arc::new(parser(&config)?);
+    let params = IngestParams { workers: config.ingest.workers, queued_max: config.ingest.queued_max };
+    let ingest = Ingest::start(Arc::clone(&catalog), parser, Arc::clone(&embedder), params).context("can't start ingestion")?;
+    let engine = Arc::new(Engine::new(chat(&config, llm_api_key)?, engine_params(&config)));
+    Ok(AppState(Arc::new(App::new(config, keys, catalog, ingest, embedder, engine, metrics))))
+}
+
+fn metrics() -> anyhow::Result<metrics_exporter_prometheus::PrometheusHandle> {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let handle = recorder.handle();
+    // A second server in one process (tests) shares the first one's recorder.
+    if metrics::set_global_recorder(recorder).is_err() {
+        tracing::debug!("metrics go to the recorder that was installed first");
+    }
+    Ok(handle)
+}
+
+fn catalog(config: &Config) -> anyhow::Result<Catalog> {
+    let data = &config.server.data_dir;
+    std::fs::create_dir_all(data).with_context(|| format!("can't make the data directory {}", data.display()))?;
+    let options = SledOptions { cache_bytes: config.index.store_cache_bytes, ..SledOptions::default() };
+    let store = SledStore::open(data.join("store"), &options).with_context(|| format!("can't open the store in {}", data.display()))?;
+    let blobs = Blobs::open(data.join("blobs")).context("can't open the folder of originals")?;
+    blobs.sweep_temporary().context("can't sweep the folder of originals")?;
+    let params =
+        CatalogParams { views: data.join("views"), vector: vector_params(config), collections_open_max: config.index.collections_open_max };
+    Ok(Catalog::new(Arc::new(store), blobs, params))
+}
+
+fn vector_params(config: &Config) -> VectorParams {
+    let index = &config.index;
+    let engine = match index.engine.as_str() {
+        "exact" => VectorEngine::Exact,
+        "hnsw_rs" => VectorEngine::HnswRs,
+        _ => VectorEngine::Auto,
+    };
+    VectorParams { engine, exact_below: index.exact_below, m: index.m, ef_construction: index.ef_construction, ef_search: index.ef_search }
+}
+
+/// The parser is this same program, started as a child for each document.
+fn parser(config: &Config) -> anyhow::Result<ChildParser> {
+    let program = std::env::current_exe().context("can't find this program's own file, which parses documents as a child")?;
+    let limits = ParseLimits {
+        timeout_ms: config.ingest.parse_timeout_s * 1000,
+        memory_bytes_max: config.ingest.parse_memory_bytes_max,
+        output_bytes_max: config.ingest.text_bytes_max,
+    };
+    Ok(ChildParser::new(program, vec!["parse-worker".into()], limits))
+}
+
+fn embedder(config: &Config) -> anyhow::Result<Arc<dyn Embedder>> {
+    // Lexical similarity only: for tests of the server that don't need a model.
+    if config.embedding.model == "test-hash" {
+        tracing::warn!("embedding with the hash embedder, which is for tests only");
+        return Ok(Arc::new(ingest::embed::HashEmbedder::new()));
+    }
+    let (manifest, directory) = manifest(config)?;
+    let Some(entry) = manifest.get(&config.embedding.model) else {
+        bail!("embedding.model: {:?} is not in {}", config.embedding.model, directory.join("manifest.toml").display());
+    };
+    let options = LocalOptions { queue_texts: config.embedding.queue_texts_max, ..LocalOptions::default() };
+    Ok(Arc::new(LocalEmbedder::open(entry, &directory.join(&entry.name), options)?))
+}
+
+/// The manifest and the folder it lies in.
+pub(crate) fn manifest(config: &Config) -> anyhow::Result<(Manifest, PathBuf)> {
+    let directory = models_directory(config);
+    let manifest = Manifest::read(&directory.join("manifest.toml")).with_context(|| {
+        format!("no model manifest in {}; name its folder with --models-dir or RAGSTONE_MODELS_DIR", directory.display())
+    })?;
+    Ok((manifest, directory))
+}
+
+fn models_directory(config: &Config) -> PathBuf {
+    if let Some(directory) = &config.embedding.models_dir {
+        return directory.clone();
+    }
+    let here = PathBuf::from("models");
+    let beside = std::env::current_exe().ok().and_then(|program| Some(program.parent()?.join("models")));
+    match beside {
+        Some(beside) if !here.join("manifest.toml").exists() && beside.join("manifest.toml").exists() => beside,
+        _ => here,
+    }
+}
+
+fn chat(config: &Config, api_key: Option<String>) -> anyhow::Result<Option<Arc<dyn ChatModel>>> {
+    let (Some(base_url), Some(model)) = (&config.llm.base_url, &config.llm.model) else { return Ok(None) };
+    let timeouts = Timeouts {
+        first_token: Duration::from_secs(config.llm.first_token_timeout_s),
+        total: Duration::from_secs(config.llm.total_timeout_s),
+        ..Timeouts::default()
+    };
+    let chat =
+        OpenAiChat::new(OpenAiConfig { base_url: base_url.clone(), api_key: api_key.map(ApiKey::new), model: model.clone(), timeouts });
+    Ok(Some(Arc::new(chat.context("llm: can't set up the model")?)))
+}
+
+fn engine_params(config: &Config) -> EngineParams {
+    EngineParams { context_tokens: config.query.max_context_tokens, answer_tokens: config.llm.max_answer_tokens, ..EngineParams::default() }
+}
