@@ -48,6 +48,7 @@ fn giant(bytes: usize) -> ParsedDocument {
         pages: vec![],
         page_count: None,
         warnings: vec![],
+        attachments: vec![],
     }
 }
 

@@ -60,6 +60,15 @@ pub struct PageStart {
     pub number: u32,
 }
 
+/// A file inside a file: an entry of an archive, an attachment of a message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attachment {
+    /// As the container calls it: metadata, never a path to open.
+    pub name: String,
+    /// Its bytes, unpacked.
+    pub bytes: Vec<u8>,
+}
+
 /// What a parser makes of a file; see the module for its invariants.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ParsedDocument {
@@ -79,6 +88,9 @@ pub struct ParsedDocument {
     pub page_count: Option<u32>,
     /// What was lost or guessed, in words.
     pub warnings: Vec<String>,
+    /// Files inside this one, which become documents of their own.
+    #[serde(default)]
+    pub attachments: Vec<Attachment>,
 }
 
 impl ParsedDocument {
@@ -92,6 +104,7 @@ impl ParsedDocument {
             pages: Vec::new(),
             page_count: None,
             warnings: Vec::new(),
+            attachments: Vec::new(),
         }
     }
 

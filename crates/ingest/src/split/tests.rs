@@ -42,6 +42,7 @@ fn document(text: &str, format: TextFormat) -> ParsedDocument {
         pages: vec![],
         page_count: None,
         warnings: vec![],
+        attachments: vec![],
     }
 }
 
