@@ -1,6 +1,7 @@
 //! Why a document has no text: one variant for each reason that a person can act on.
 
 use serde::{Deserialize, Serialize};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Why parsing gave no document.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -87,6 +88,11 @@ impl ParseError {
 
     pub(super) fn corrupt(reason: impl ToString) -> Self {
         Self::Corrupt { reason: reason.to_string() }
+    }
+
+    /// Calls a parser whose library panics on broken files: such a file is corrupt, for this reason.
+    pub(super) fn for_panic<T>(reason: &str, parse: impl FnOnce() -> Result<T, Self>) -> Result<T, Self> {
+        catch_unwind(AssertUnwindSafe(parse)).unwrap_or_else(|_| Err(Self::corrupt(reason)))
     }
 
     pub(super) fn unsupported(detected: impl ToString) -> Self {

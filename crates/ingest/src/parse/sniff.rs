@@ -4,12 +4,18 @@
 
 use super::archive::Archive;
 use super::decode::{Decoded, decode};
+use super::spreadsheet::Workbook;
 use super::{ParseError, delimited, json};
 
 /// A format that is read, with its text where it is a text format.
 pub(super) enum Kind {
     Pdf,
     Docx,
+    Pptx,
+    Workbook(Workbook),
+    OpenDocument,
+    Epub,
+    OutlookMessage,
     Html(Decoded),
     Markdown(Decoded),
     Json(Decoded),
@@ -45,20 +51,12 @@ const SIGNATURES: &[(&[u8], &str)] = &[
     (b"%!PS", "PostScript document"),
 ];
 
-/// Directory names (UTF-16) in OLE compound files, most telling first.
-const OLE_STREAMS: &[(&str, &str)] = &[
-    ("WordDocument", "Word 97-2003 document (.doc)"),
-    ("PowerPoint Document", "PowerPoint 97-2003 presentation (.ppt)"),
-    ("Workbook", "Excel 97-2003 workbook (.xls)"),
-    ("__properties_version1.0", "Outlook message (.msg)"),
-];
-
-/// A part that tells what an archive is.
-const ZIP_PARTS: &[(&str, &str)] = &[
-    ("xl/workbook.xml", "Excel workbook (.xlsx)"),
-    ("xl/workbook.bin", "Excel workbook (.xlsb)"),
-    ("ppt/presentation.xml", "PowerPoint presentation (.pptx)"),
-];
+/// Directory names (UTF-16) in OLE compound files. They are looked for in this order: a message may
+/// hold all the others as attachments, and a document may hold a sheet.
+const OLE_MESSAGE: &str = "__properties_version1.0";
+const OLE_UNREAD: &[(&str, &str)] =
+    &[("WordDocument", "Word 97-2003 document (.doc)"), ("PowerPoint Document", "PowerPoint 97-2003 presentation (.ppt)")];
+const OLE_WORKBOOKS: &[&str] = &["Workbook", "Book"];
 
 /// Says what the bytes are.
 ///
@@ -76,7 +74,7 @@ pub(super) fn sniff(name: &str, bytes: &[u8]) -> Result<Kind, ParseError> {
         return archive_kind(bytes);
     }
     if bytes.starts_with(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1") {
-        return Err(ole_kind(bytes));
+        return ole_kind(bytes);
     }
     if let Some(detected) = signature(bytes) {
         return Err(ParseError::unsupported(detected));
@@ -115,7 +113,9 @@ fn signature(bytes: &[u8]) -> Option<&'static str> {
 /// A name that promises a known binary format makes a better reason than "binary data".
 fn unreadable(extension: &str) -> ParseError {
     match extension {
-        "pdf" | "docx" => ParseError::corrupt(format!("the content is not what .{extension} promises")),
+        "pdf" | "docx" | "pptx" | "xlsx" | "xls" | "odt" | "ods" | "odp" | "epub" => {
+            ParseError::corrupt(format!("the content is not what .{extension} promises"))
+        }
         _ => ParseError::unsupported("binary data"),
     }
 }
@@ -125,16 +125,27 @@ fn archive_kind(bytes: &[u8]) -> Result<Kind, ParseError> {
     if archive.has("word/document.xml") || has_word_main_part(&mut archive)? {
         return Ok(Kind::Docx);
     }
-    if let Some((_, detected)) = ZIP_PARTS.iter().find(|(part, _)| archive.has(part)) {
-        return Err(ParseError::unsupported(detected));
+    if let Some(kind) = office_kind(&mut archive) {
+        return Ok(kind);
     }
+    Err(ParseError::unsupported("ZIP archive"))
+}
+
+/// By a part that only one format has, then by what the archive calls itself.
+fn office_kind(archive: &mut Archive<'_>) -> Option<Kind> {
+    let has_part = [
+        ("ppt/presentation.xml", Kind::Pptx),
+        ("xl/workbook.xml", Kind::Workbook(Workbook::Xlsx)),
+        ("xl/workbook.bin", Kind::Workbook(Workbook::Xlsb)),
+        ("META-INF/container.xml", Kind::Epub),
+    ];
     let mimetype = archive.read("mimetype").ok().flatten().unwrap_or_default();
-    let mimetype = String::from_utf8_lossy(&mimetype);
-    Err(ParseError::unsupported(match mimetype.trim() {
-        "application/epub+zip" => "EPUB book",
-        other if other.starts_with("application/vnd.oasis.opendocument") => "OpenDocument file",
-        _ => "ZIP archive",
-    }))
+    let mimetype = String::from_utf8_lossy(&mimetype).into_owned();
+    match mimetype.trim() {
+        "application/epub+zip" => Some(Kind::Epub),
+        other if other.starts_with("application/vnd.oasis.opendocument") => Some(Kind::OpenDocument),
+        _ => has_part.into_iter().find(|(part, _)| archive.has(part)).map(|(_, kind)| kind),
+    }
 }
 
 fn has_word_main_part(archive: &mut Archive<'_>) -> Result<bool, ParseError> {
@@ -142,13 +153,19 @@ fn has_word_main_part(archive: &mut Archive<'_>) -> Result<bool, ParseError> {
     Ok(find(&types, b"wordprocessingml.document.main+xml"))
 }
 
-fn ole_kind(bytes: &[u8]) -> ParseError {
+fn ole_kind(bytes: &[u8]) -> Result<Kind, ParseError> {
     let holds = |name: &str| find(bytes, &name.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>());
-    if holds("EncryptedPackage") {
-        return ParseError::Encrypted;
+    if holds(OLE_MESSAGE) {
+        return Ok(Kind::OutlookMessage);
     }
-    let known = OLE_STREAMS.iter().find(|(stream, _)| holds(stream));
-    ParseError::unsupported(known.map_or("OLE compound file", |(_, detected)| detected))
+    if holds("EncryptedPackage") {
+        return Err(ParseError::Encrypted);
+    }
+    match OLE_UNREAD.iter().find(|(stream, _)| holds(stream)) {
+        Some((_, detected)) => Err(ParseError::unsupported(detected)),
+        None if OLE_WORKBOOKS.iter().any(|stream| holds(stream)) => Ok(Kind::Workbook(Workbook::Xls)),
+        None => Err(ParseError::unsupported("OLE compound file")),
+    }
 }
 
 fn text_kind(extension: &str, decoded: Decoded) -> Kind {
@@ -211,6 +228,11 @@ mod tests {
         match sniff(name, bytes) {
             Ok(Kind::Pdf) => "pdf".into(),
             Ok(Kind::Docx) => "docx".into(),
+            Ok(Kind::Pptx) => "pptx".into(),
+            Ok(Kind::Workbook(workbook)) => format!("{workbook:?}"),
+            Ok(Kind::OpenDocument) => "opendocument".into(),
+            Ok(Kind::Epub) => "epub".into(),
+            Ok(Kind::OutlookMessage) => "msg".into(),
             Ok(Kind::Html(_)) => "html".into(),
             Ok(Kind::Markdown(_)) => "markdown".into(),
             Ok(Kind::Json(_)) => "json".into(),
@@ -251,5 +273,7 @@ mod tests {
         };
         assert_eq!(name_of("a.docx", &ole("EncryptedPackage")), "encrypted");
         assert_eq!(name_of("a.doc", &ole("WordDocument")), "Word 97-2003 document (.doc)");
+        assert_eq!(name_of("a", &[ole("Workbook"), ole("__properties_version1.0")].concat()), "msg");
+        assert_eq!(name_of("a", &ole("Workbook")), "Xls");
     }
 }
