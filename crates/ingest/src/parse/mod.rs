@@ -11,10 +11,13 @@
 //! [`ChildParser`], in which a crash is a [`ParseError`] and nothing worse.
 
 mod archive;
+mod archive_listing;
+mod attachments;
 mod child;
 mod decode;
 mod delimited;
 mod docx;
+mod eml;
 mod error;
 mod html;
 mod json;
@@ -133,6 +136,9 @@ impl Parser for InProcess {
         let document = match sniff::sniff(name, bytes)? {
             Kind::Pdf => pdf::parse(bytes),
             Kind::Docx => docx::parse(bytes),
+            Kind::Zip => archive_listing::parse_zip(bytes),
+            Kind::Gzip => archive_listing::parse_gzip(name, bytes),
+            Kind::Message => eml::parse(bytes),
             Kind::Html(decoded) => html::parse(decoded),
             Kind::Json(decoded) => json::parse(decoded),
             Kind::JsonLines(decoded) => json::parse_lines(decoded),

@@ -4,12 +4,17 @@
 
 use super::archive::Archive;
 use super::decode::{Decoded, decode};
-use super::{ParseError, delimited, json};
+use super::{ParseError, delimited, eml, json};
 
 /// A format that is read, with its text where it is a text format.
 pub(super) enum Kind {
     Pdf,
     Docx,
+    /// Of documents: none of the formats that are archives inside.
+    Zip,
+    Gzip,
+    /// A mail (RFC 5322).
+    Message,
     Html(Decoded),
     Markdown(Decoded),
     Json(Decoded),
@@ -30,7 +35,6 @@ const SIGNATURES: &[(&[u8], &str)] = &[
     (b"II*\0", "TIFF image"),
     (b"MM\0*", "TIFF image"),
     (b"{\\rtf", "RTF document"),
-    (b"\x1f\x8b", "gzip archive"),
     (b"BZh", "bzip2 archive"),
     (b"\xfd7zXZ\0", "xz archive"),
     (b"\x28\xb5\x2f\xfd", "Zstandard archive"),
@@ -60,6 +64,9 @@ const ZIP_PARTS: &[(&str, &str)] = &[
     ("ppt/presentation.xml", "PowerPoint presentation (.pptx)"),
 ];
 
+/// Endings of formats that are ZIP archives inside.
+const ARCHIVE_FORMATS: &[&str] = &["docx", "xlsx", "xlsm", "pptx", "odt", "ods", "odp", "epub"];
+
 /// Says what the bytes are.
 ///
 /// # Errors
@@ -73,13 +80,22 @@ pub(super) fn sniff(name: &str, bytes: &[u8]) -> Result<Kind, ParseError> {
         return Ok(Kind::Pdf);
     }
     if bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(b"PK\x05\x06") {
-        return archive_kind(bytes);
+        return match archive_kind(bytes)? {
+            Kind::Zip if ARCHIVE_FORMATS.contains(&extension.as_str()) => Err(unreadable(&extension)),
+            kind => Ok(kind),
+        };
     }
     if bytes.starts_with(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1") {
         return Err(ole_kind(bytes));
     }
     if let Some(detected) = signature(bytes) {
         return Err(ParseError::unsupported(detected));
+    }
+    if bytes.starts_with(b"\x1f\x8b") {
+        return Ok(Kind::Gzip);
+    }
+    if eml::is_message(&extension, bytes) {
+        return Ok(Kind::Message);
     }
     match decode(bytes) {
         Some(decoded) => Ok(text_kind(&extension, decoded)),
@@ -115,7 +131,8 @@ fn signature(bytes: &[u8]) -> Option<&'static str> {
 /// A name that promises a known binary format makes a better reason than "binary data".
 fn unreadable(extension: &str) -> ParseError {
     match extension {
-        "pdf" | "docx" => ParseError::corrupt(format!("the content is not what .{extension} promises")),
+        "pdf" => ParseError::corrupt(format!("the content is not what .{extension} promises")),
+        _ if ARCHIVE_FORMATS.contains(&extension) => ParseError::corrupt(format!("the content is not what .{extension} promises")),
         _ => ParseError::unsupported("binary data"),
     }
 }
@@ -130,11 +147,11 @@ fn archive_kind(bytes: &[u8]) -> Result<Kind, ParseError> {
     }
     let mimetype = archive.read("mimetype").ok().flatten().unwrap_or_default();
     let mimetype = String::from_utf8_lossy(&mimetype);
-    Err(ParseError::unsupported(match mimetype.trim() {
-        "application/epub+zip" => "EPUB book",
-        other if other.starts_with("application/vnd.oasis.opendocument") => "OpenDocument file",
-        _ => "ZIP archive",
-    }))
+    match mimetype.trim() {
+        "application/epub+zip" => Err(ParseError::unsupported("EPUB book")),
+        other if other.starts_with("application/vnd.oasis.opendocument") => Err(ParseError::unsupported("OpenDocument file")),
+        _ => Ok(Kind::Zip),
+    }
 }
 
 fn has_word_main_part(archive: &mut Archive<'_>) -> Result<bool, ParseError> {
@@ -207,10 +224,15 @@ fn is_heading_line(line: &str) -> bool {
 mod tests {
     use super::*;
 
+    const EMPTY_ZIP: &[u8] = b"PK\x05\x06\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+
     fn name_of(name: &str, bytes: &[u8]) -> String {
         match sniff(name, bytes) {
             Ok(Kind::Pdf) => "pdf".into(),
             Ok(Kind::Docx) => "docx".into(),
+            Ok(Kind::Zip) => "zip".into(),
+            Ok(Kind::Gzip) => "gzip".into(),
+            Ok(Kind::Message) => "mail".into(),
             Ok(Kind::Html(_)) => "html".into(),
             Ok(Kind::Markdown(_)) => "markdown".into(),
             Ok(Kind::Json(_)) => "json".into(),
@@ -230,6 +252,13 @@ mod tests {
         assert_eq!(name_of("a", b"{\"a\": 1}\n{\"a\": 2}\n"), "jsonl");
         assert_eq!(name_of("a", b"a,b,c\n1,2,3\n4,5,6\n"), "delimited by ','");
         assert_eq!(name_of("a.pdf", b"\x89PNG\r\n\x1a\n"), "PNG image");
+        assert_eq!(name_of("a.txt", b"\x1f\x8b\x08"), "gzip");
+        assert_eq!(name_of("a.zip", EMPTY_ZIP), "zip");
+        assert_eq!(name_of("a.docx", EMPTY_ZIP), "corrupt");
+        assert_eq!(name_of("a.eml", b"Subject: x\n\ny"), "mail");
+        assert_eq!(name_of("cur/1.M2:2,S", b"From: a@b\nTo: c@d\nDate: x\n\ny"), "mail");
+        assert_eq!(name_of("a.txt", b"Subject: x\n\ny"), "plain");
+        assert_eq!(name_of("a.md", b"From: a@b\nTo: c@d\nDate: x\n\ny"), "markdown");
         assert_eq!(name_of("a.docx", &[1, 2, 0, 3, 200, 6, 0, 1]), "corrupt");
     }
 
