@@ -28,7 +28,7 @@ SHARE_MIN = 0.9
 SAMPLE = 2500
 ENDS = ("ready", "failed", "cancelled")
 SEED = 20261120
-UNSUPPORTED = {".odt", ".jpg", ".xls", ".xlsx", ".pptx", ".msg", ".epub", ".zip", ".rtf", ".bin"}
+UNSUPPORTED = {".odt", ".jpg", ".xls", ".xlsx", ".pptx", ".msg", ".epub", ".rtf", ".bin"}
 
 QUESTIONS = [
     "How does PEP 557 define a data class?",
