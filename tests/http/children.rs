@@ -81,7 +81,7 @@ fn a_mail_and_its_attachment_are_two_documents() {
 fn an_archive_is_listed_and_opened_two_levels_deep() {
     let server = Setup::hash().start();
     let innermost = zip(&[("bottom.txt", b"never seen")]);
-    let inner = zip(&[("deep.txt", b"the quokka sleeps"), ("third.zip", &innermost)]);
+    let inner = zip(&[("deep.txt", b"the quokka sleeps"), ("third.zip", &innermost), ("m.eml", MAIL.as_bytes())]);
     let outer = zip(&[
         ("docs/lamp.docx", &fixture("lamp.docx")),
         ("../evil.txt", b"evil words"),
@@ -99,9 +99,12 @@ fn an_archive_is_listed_and_opened_two_levels_deep() {
     let second = children(&server, by_name("inner.zip"));
     let third = second.iter().find(|document| document["name"] == "papers.zip/inner.zip/third.zip").unwrap();
     assert_eq!((&third["status"], &third["code"]), (&json!("failed"), &json!("nested_too_deep")), "{third}");
-    assert_eq!((hits(&server, "quokka"), hits(&server, "never seen")), (1, 0));
+    let mail = second.iter().find(|document| document["name"] == "papers.zip/inner.zip/m.eml").unwrap();
+    assert_eq!((&mail["status"], &mail["attachments"]), (&json!("ready"), &json!(0)), "a mail is read without what hangs on it: {mail}");
+    assert!(mail["warnings"][0].as_str().unwrap().starts_with("its 1 attachments are left out"), "{mail}");
+    assert_eq!((hits(&server, "quokka"), hits(&server, "colza"), hits(&server, "enclosed")), (1, 0, 1));
     let receipt = server.delete(&format!("{DOCUMENTS}/z")).ok()["receipt"].clone();
-    assert_eq!(receipt["documents"], json!(7), "{receipt}");
+    assert_eq!(receipt["documents"], json!(8), "{receipt}");
     assert_eq!((hits(&server, "quokka"), server.get(DOCUMENTS).ok()["data"].clone()), (0, json!([])));
     assert_eq!(server.get("/v1/collections/default").ok()["stats"]["documents"], json!(0));
 }
