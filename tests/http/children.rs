@@ -168,3 +168,30 @@ fn more_files_than_the_queue_takes_all_get_their_turn() {
         (30, 10, &Value::Null)
     );
 }
+
+/// kill -9 while an archive is being opened, then a new version of it, and so on.
+#[test]
+fn a_killed_server_finishes_what_is_inside_exactly_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut server = Setup::hash().data(directory.path()).start();
+    for round in 1..=6usize {
+        let texts: Vec<(String, String)> =
+            (round..round + 12).map(|n| (format!("{n}.txt"), format!("page{n} of edition{round}"))).collect();
+        let entries: Vec<(&str, &[u8])> = texts.iter().map(|(name, text)| (name.as_str(), text.as_bytes())).collect();
+        let (content_type, body) = form(&[("book.zip", &zip(&entries))], &[]);
+        let reply = server.request("PUT", &format!("{DOCUMENTS}/book"), &[], Some(&content_type), Some(body)).unwrap();
+        assert_eq!(reply.status, 202, "{}", reply.text());
+        // A different moment each time: once the first of them is there, or half of them, …
+        crate::support::eventually(|| hits(&server, &format!("edition{round}")) >= (round - 1) * 2);
+        drop(server.kill());
+        server = Setup::hash().data(directory.path()).start();
+        let all = || server.get(&format!("{DOCUMENTS}?limit=100")).ok()["data"].as_array().unwrap().clone();
+        crate::support::eventually(|| all().len() == 13 && all().iter().all(|document| document["status"] == "ready"));
+        let mut expected: Vec<String> = texts.iter().map(|(name, _)| format!("book.zip/{name}")).collect();
+        expected.push("book.zip".into());
+        expected.sort_unstable();
+        assert_eq!(names(&all()), expected, "round {round}");
+        let old = (1..round).map(|earlier| hits(&server, &format!("edition{earlier}"))).sum::<usize>();
+        assert_eq!((old, hits(&server, &format!("page{}", round + 11))), (0, 1));
+    }
+}
