@@ -69,6 +69,8 @@ impl From<CatalogError> for ApiError {
             CatalogError::IdempotencyConflict => Self::new(StatusCode::CONFLICT, "idempotency_conflict", error.to_string()),
             CatalogError::Forbidden => Self::new(StatusCode::FORBIDDEN, "forbidden", error.to_string()),
             CatalogError::Superseded => Self::new(StatusCode::CONFLICT, "superseded", error.to_string()),
+            CatalogError::NestedTooDeep { .. } => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "nested_too_deep", error.to_string()),
+            CatalogError::TooManyInside { .. } => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", error.to_string()),
             CatalogError::Blob(BlobError::Io(error)) if error.kind() == std::io::ErrorKind::StorageFull => full(&error),
             CatalogError::Blob(error) => Self::internal(error),
             CatalogError::Collection(error) => error.into(),

@@ -12,16 +12,38 @@ use index::DocumentStatus;
 use index::records::{CollectionRecord, DocumentRecord};
 use serde_json::{Value, json};
 
+/// `?cursor=…&limit=…&parent_id=…`.
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ListParams {
+    cursor: Option<String>,
+    limit: Option<usize>,
+    /// Only documents that are right inside this one.
+    parent_id: Option<String>,
+}
+
 pub(crate) async fn list(
     State(app): State<AppState>,
     caller: Caller,
     Path(collection): Path<String>,
-    Params(page): Params<PageParams>,
+    Params(params): Params<ListParams>,
 ) -> Result<Json<Value>, ApiError> {
+    let ListParams { cursor, limit, parent_id } = params;
+    let page = PageParams { cursor, limit };
     let (limit, after) = (page.limit()?, page.after::<DocumentId>()?);
     let listed = app.blocking(move |app| {
-        let collection = app.catalog.collection(&caller.tenant, &collection)?;
-        let page = app.catalog.documents(&collection, after.as_ref(), limit)?;
+        let (collection, page) = match parent_id {
+            Some(parent) => {
+                let (collection, parent) = find(app, &caller, &collection, &parent)?;
+                let page = app.catalog.children_page(&collection, &parent, after.as_ref(), limit)?;
+                (collection, page)
+            }
+            None => {
+                let collection = app.catalog.collection(&caller.tenant, &collection)?;
+                let page = app.catalog.documents(&collection, after.as_ref(), limit)?;
+                (collection, page)
+            }
+        };
         let next = page.items.last().filter(|_| page.has_more).map(|last| last.id.clone());
         let readable = page.items.iter().filter(|record| record.may_be_read_by(&caller.principals));
         let data = readable.map(|record| view(app, &collection, record)).collect::<Result<Vec<_>, _>>()?;
@@ -50,12 +72,10 @@ pub(crate) async fn delete(
     let deleted = app.blocking(move |app| {
         let (collection, record) = find(app, &caller, &collection, &document)?;
         let receipt = app.catalog.delete_document(&collection, record.id.as_str())?;
-        if let Some(pending) = &record.pending {
-            app.ingest.forget(&pending.job);
-        }
+        receipt.jobs.iter().for_each(|job| app.ingest.forget(job));
         Ok(json!({
             "id": receipt.document, "deleted": true,
-            "receipt": { "chunks": receipt.chunks, "vectors": receipt.vectors, "files": receipt.files },
+            "receipt": { "documents": receipt.documents, "chunks": receipt.chunks, "vectors": receipt.vectors, "files": receipt.files },
         }))
     });
     Ok(Json(deleted.await?))
@@ -72,9 +92,11 @@ pub(crate) fn find(app: &App, caller: &Caller, collection: &str, document: &str)
 pub(crate) fn view(app: &App, collection: &CollectionRecord, record: &DocumentRecord) -> Result<Value, ApiError> {
     let (status, failure) = status(app, collection, record)?;
     let served = record.served.as_ref();
+    let attachments = app.catalog.children(collection, record)?.len();
     let original_bytes = record.latest_original().map(|(_, bytes)| bytes);
     let mut view = json!({
         "id": record.id, "collection_id": collection.id, "external_id": record.external_id,
+        "parent_id": record.parent.as_ref().map(|parent| &parent.document), "attachments": attachments,
         "name": record.attributes.name, "metadata": record.attributes.metadata, "acl": record.attributes.acl,
         "status": status, "job_id": record.latest_job(), "bytes": original_bytes,
         "created_at": rfc3339(record.created_at), "updated_at": rfc3339(record.updated_at),

@@ -82,7 +82,7 @@ impl FromRequestParts<AppState> for IdempotencyKey {
 #[serde(deny_unknown_fields)]
 pub(crate) struct PageParams {
     pub(crate) cursor: Option<String>,
-    limit: Option<usize>,
+    pub(crate) limit: Option<usize>,
 }
 
 impl PageParams {

@@ -14,6 +14,7 @@ mod support;
 
 mod access;
 mod benchmarks;
+mod children;
 mod collections;
 mod content;
 mod documents;

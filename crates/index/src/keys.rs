@@ -3,6 +3,7 @@
 //! hold a zero byte, so a prefix of one tenant or collection never reaches into another's.
 
 use crate::blobs::BlobId;
+use crate::records::Parent;
 use corpus::{CollectionId, DocumentId, JobId, Row, TenantId};
 
 const SEPARATOR: u8 = 0;
@@ -61,6 +62,30 @@ pub(crate) fn external_id(tenant: &TenantId, collection: &CollectionId, external
 /// Bytes of an upload without an external id → document id, so that the same bytes are one document.
 pub(crate) fn content(tenant: &TenantId, collection: &CollectionId, original: &BlobId) -> Vec<u8> {
     key(b'H', parts!(tenant, collection, original))
+}
+
+/// A document that is inside another one, below the upload that both go back to → its id. The name
+/// stands as its hash, which is short and holds no zero byte.
+pub(crate) fn child(tenant: &TenantId, collection: &CollectionId, parent: &Parent) -> Vec<u8> {
+    let name = BlobId::of(parent.name.as_bytes());
+    let mut key = prefix(b'F', parts!(tenant, collection, parent.root, parent.document, name));
+    key.extend_from_slice(&parent.ordinal.to_be_bytes());
+    key
+}
+
+/// All that goes back to one upload.
+pub(crate) fn family(tenant: &TenantId, collection: &CollectionId, root: &DocumentId) -> Vec<u8> {
+    prefix(b'F', parts!(tenant, collection, root))
+}
+
+/// What is right inside one document.
+pub(crate) fn children(tenant: &TenantId, collection: &CollectionId, root: &DocumentId, document: &DocumentId) -> Vec<u8> {
+    prefix(b'F', parts!(tenant, collection, root, document))
+}
+
+/// The document around the one that a [`child`] key names.
+pub(crate) fn parent_of(child_key: &[u8]) -> Option<DocumentId> {
+    text_parts(child_key).get(3)?.parse().ok()
 }
 
 /// A chunk: [`corpus::Chunk`].
@@ -147,7 +172,7 @@ pub(crate) fn idempotency(tenant: &TenantId, key_of_caller: &str) -> Vec<u8> {
 
 /// All kinds of keys below one collection, for deleting it.
 pub(crate) fn everything_below(tenant: &TenantId, collection: &CollectionId) -> Vec<Vec<u8>> {
-    [b'D', b'E', b'H', b'K', b'V', b'L', b'G'].iter().map(|kind| prefix(*kind, parts!(tenant, collection))).collect()
+    [b'D', b'E', b'F', b'H', b'K', b'V', b'L', b'G'].iter().map(|kind| prefix(*kind, parts!(tenant, collection))).collect()
 }
 
 #[cfg(test)]
@@ -161,6 +186,18 @@ mod tests {
         assert!(keys.is_sorted());
         assert_eq!(row_of(&keys[3]), Some(70_000));
         assert!(keys.iter().all(|key| key.starts_with(&vectors(&tenant, &collection))));
+    }
+
+    #[test]
+    fn a_child_is_found_below_its_upload_and_knows_its_parent() {
+        let (tenant, collection) = (TenantId::default(), CollectionId::generate());
+        let (root, document) = (DocumentId::generate(), DocumentId::generate());
+        let parent = Parent { document: document.clone(), root: root.clone(), depth: 2, name: "a\0b/../c".into(), ordinal: 0 };
+        let key = child(&tenant, &collection, &parent);
+        assert!(key.starts_with(&family(&tenant, &collection, &root)));
+        assert_eq!(parent_of(&key), Some(document));
+        let other = Parent { ordinal: 1, ..parent };
+        assert_ne!(child(&tenant, &collection, &other), key);
     }
 
     #[test]

@@ -56,6 +56,9 @@ pub mod store;
 pub mod text;
 pub mod vector;
 
-pub use catalog::{Admitted, Catalog, CatalogError, CatalogParams, DocumentStatus, NewCollection, Once, Page, Processed, Upload};
+pub use catalog::{
+    Admitted, Catalog, CatalogError, CatalogParams, ChildFile, DEPTH_MAX, DESCENDANTS_MAX, DocumentStatus, NewCollection, Once, Page,
+    Processed, Upload,
+};
 pub use collection::{Collection, CollectionError, DocumentView, FoundChunk};
 pub use scored::Scored;

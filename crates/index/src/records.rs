@@ -169,6 +169,21 @@ pub struct ServedVersion {
     pub job: JobId,
 }
 
+/// Where a document was found that is inside another one: an entry of an archive, an attachment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parent {
+    /// The document that it is inside.
+    pub document: DocumentId,
+    /// The uploaded document that this goes back to: `document` itself or one above it.
+    pub root: DocumentId,
+    /// Documents above it: 1 inside an upload.
+    pub depth: u8,
+    /// What the document around it calls it.
+    pub name: String,
+    /// Tells files of one name in one document apart, from 0.
+    pub ordinal: u32,
+}
+
 /// A document over all its versions.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DocumentRecord {
@@ -177,6 +192,9 @@ pub struct DocumentRecord {
     /// The caller's own id.
     #[serde(default)]
     pub external_id: Option<String>,
+    /// The document that it is inside; none for an upload.
+    #[serde(default)]
+    pub parent: Option<Parent>,
     /// What the caller says of the served version (of the pending one while there is no other).
     pub attributes: Attributes,
     /// Where it stands.
@@ -205,6 +223,12 @@ impl DocumentRecord {
             _ => &self.attributes.acl,
         };
         principals.may_read(acl)
+    }
+
+    /// The upload that it goes back to: itself, unless it was inside another one.
+    #[must_use]
+    pub fn root(&self) -> &DocumentId {
+        self.parent.as_ref().map_or(&self.id, |parent| &parent.root)
     }
 
     /// The number that the next version gets.
@@ -315,10 +339,14 @@ pub struct IdempotencyRecord {
 pub struct DeletionReceipt {
     /// What was deleted.
     pub document: DocumentId,
+    /// Documents removed: this one and those that were inside it.
+    pub documents: usize,
     /// Chunk records removed.
     pub chunks: usize,
     /// Vectors removed.
     pub vectors: usize,
     /// Files removed (originals and texts that no other document uses).
     pub files: usize,
+    /// Jobs that were ended with their documents.
+    pub jobs: Vec<JobId>,
 }

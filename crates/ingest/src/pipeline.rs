@@ -7,7 +7,7 @@ use corpus::{ChunkDraft, EmbedError, Embedded, Embedder, Embedding, Purpose};
 use index::blobs::BlobError;
 use index::records::{Chunking as ChunkingRecord, CollectionRecord, DocumentRecord, JobRecord, PendingVersion};
 use index::store::StoreError;
-use index::{Catalog, CatalogError, Processed};
+use index::{Admitted, Catalog, CatalogError, ChildFile, Processed};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -57,7 +57,8 @@ impl IngestError {
             Self::Split(_) | Self::Chunking(_) => Some("split_failed"),
             Self::Embed(EmbedError::Failed(_)) => Some("embedding_failed"),
             Self::Catalog(CatalogError::Blob(BlobError::Missing { .. } | BlobError::Corrupt { .. })) => Some("original_damaged"),
-            Self::Catalog(CatalogError::Store(StoreError::TooLarge { .. })) => Some("too_large"),
+            Self::Catalog(CatalogError::Store(StoreError::TooLarge { .. }) | CatalogError::TooManyInside { .. }) => Some("too_large"),
+            Self::Catalog(CatalogError::NestedTooDeep { .. }) => Some("nested_too_deep"),
             Self::Abandoned { .. } => Some("abandoned"),
             Self::Embed(_) | Self::Catalog(_) | Self::Cancelled | Self::Stopping => None,
         }
@@ -88,12 +89,14 @@ pub(crate) struct Pipeline {
 }
 
 impl Pipeline {
-    /// Processes a job's document. Returns the change that makes it searchable.
-    pub(crate) fn ingest(&self, job: &JobRecord, progress: &Progress) -> Result<u64, IngestError> {
+    /// Processes a job's document. What is inside it is told to `found` once it is durable, before the
+    /// document itself is. Returns the change that makes it searchable.
+    pub(crate) fn ingest(&self, job: &JobRecord, progress: &Progress, found: &dyn Fn(&[Admitted])) -> Result<u64, IngestError> {
         let source = self.read(job)?;
-        let parsed = self.parse(&source, progress)?;
+        let mut parsed = self.parse(&source, progress)?;
         let chunks = self.split(&source, &parsed, progress)?;
         let embedded = self.embed(&source, chunks, progress)?;
+        found(&self.take_out(job, &mut parsed)?);
         self.commit(job, parsed, embedded, progress)
     }
 
@@ -148,6 +151,21 @@ impl Pipeline {
         }
     }
 
+    /// Files inside the document become documents of their own. Too many or too deep: an archive is
+    /// nothing without them, a mail can still be read.
+    fn take_out(&self, job: &JobRecord, parsed: &mut ParsedDocument) -> Result<Vec<Admitted>, IngestError> {
+        let files = std::mem::take(&mut parsed.attachments);
+        let count = files.len();
+        let files = files.into_iter().map(|file| ChildFile { name: file.name, bytes: file.bytes }).collect();
+        match self.catalog.admit_children(job, files) {
+            Err(error @ (CatalogError::NestedTooDeep { .. } | CatalogError::TooManyInside { .. })) if !is_archive(parsed) => {
+                parsed.warnings.push(format!("its {count} attachments are left out: {error}"));
+                Ok(self.catalog.admit_children(job, Vec::new())?)
+            }
+            result => Ok(result?),
+        }
+    }
+
     fn commit(&self, job: &JobRecord, parsed: ParsedDocument, embedded: Embeddings, progress: &Progress) -> Result<u64, IngestError> {
         progress.enter(Stage::Indexing, 1)?;
         let mut warnings = parsed.warnings;
@@ -167,6 +185,11 @@ impl Pipeline {
         };
         Ok(self.catalog.commit_document(job, processed)?)
     }
+}
+
+/// Whether its text is only a list of what is inside.
+fn is_archive(parsed: &ParsedDocument) -> bool {
+    matches!(parsed.media_type.as_str(), "application/zip" | "application/gzip")
 }
 
 /// A heading is a label: what a broken file calls one can be as long as the file.

@@ -1,6 +1,10 @@
 //! Taking documents in: the bytes become a durable file, the document and its job a durable record,
 //! in one batch for all documents of a request.
 
+mod children;
+
+pub use children::ChildFile;
+
 use super::{Catalog, CatalogError, now, put};
 use crate::blobs::BlobId;
 use crate::collection::Pending;
@@ -9,7 +13,7 @@ use crate::records::{
     Attributes, Change, CollectionRecord, CollectionState, DocumentRecord, DocumentState, IdempotencyRecord, JobRecord, JobState,
     PendingVersion, ServedVersion,
 };
-use crate::store::Batch;
+use crate::store::{Batch, Seq};
 use corpus::{Acl, DocumentId, JobId, Metadata, Principals, TenantId};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use time::Duration;
@@ -75,6 +79,12 @@ struct Admission {
     released: Vec<BlobId>,
 }
 
+impl Admission {
+    fn on(state: CollectionState) -> Self {
+        Self { batch: Batch::default(), state, admitted: Vec::new(), published: Vec::new(), released: Vec::new() }
+    }
+}
+
 impl Catalog {
     /// Takes documents in for a caller who speaks for `principals`; durable on return. The same bytes again (under the same external id, or
     /// both without one) are the same document: only its attributes are replaced, and a failed or
@@ -100,13 +110,7 @@ impl Catalog {
             return Ok(answer);
         }
         self.collection(&collection.tenant, collection.id.as_str())?;
-        let mut admission = Admission {
-            batch: Batch::default(),
-            state: self.state(collection)?,
-            admitted: Vec::new(),
-            published: Vec::new(),
-            released: Vec::new(),
-        };
+        let mut admission = Admission::on(self.state(collection)?);
         for (upload, original) in uploads.into_iter().zip(originals) {
             // A delete may have removed the file between writing it and this turn.
             if !self.blobs.exists(&collection.tenant, &original) {
@@ -114,6 +118,20 @@ impl Catalog {
             }
             self.admit_one(collection, principals, upload, original, &mut admission)?;
         }
+        let (commit, admitted, released) = self.commit_admission(collection, admission, once)?;
+        drop(turn);
+        self.durable(commit)?;
+        self.release_files(&collection.tenant, &released)?;
+        Ok(admitted)
+    }
+
+    /// The batch of an admission; what it changes in search is on its way then. The caller holds the writer's turn.
+    fn commit_admission(
+        &self,
+        collection: &CollectionRecord,
+        admission: Admission,
+        once: Option<&Once>,
+    ) -> Result<(Seq, Vec<Admitted>, Vec<BlobId>), CatalogError> {
         let Admission { mut batch, state, admitted, published, released } = admission;
         put(&mut batch, keys::state(&collection.tenant, &collection.id), &state)?;
         self.remember_answer(&mut batch, &collection.tenant, once, &admitted)?;
@@ -125,10 +143,7 @@ impl Catalog {
             }
             self.applier.notify(&open);
         }
-        drop(turn);
-        self.durable(commit)?;
-        self.release_files(&collection.tenant, &released)?;
-        Ok(admitted)
+        Ok((commit, admitted, released))
     }
 
     fn write_originals(&self, collection: &CollectionRecord, uploads: &[Upload]) -> Result<Vec<BlobId>, CatalogError> {
@@ -199,7 +214,8 @@ impl Catalog {
         if *current == (Attributes { name: name.clone(), ..attributes.clone() }) {
             return Ok(());
         }
-        *current = Attributes { name, ..attributes };
+        *current = Attributes { name, ..attributes.clone() };
+        self.align_descendants(collection, &record, &attributes, into)?;
         record.updated_at = now();
         put(&mut into.batch, keys::document(&collection.tenant, &collection.id, &record.id), &record)?;
         if record.served.is_some() && record.pending.is_none() {
@@ -278,6 +294,7 @@ fn new_record(upload: &Upload) -> DocumentRecord {
     DocumentRecord {
         id: DocumentId::generate(),
         external_id: upload.external_id.clone(),
+        parent: None,
         attributes: upload.attributes_over(&Attributes::default()),
         state: DocumentState::Queued,
         served: None,

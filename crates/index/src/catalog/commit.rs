@@ -107,7 +107,7 @@ impl Catalog {
     }
 
     /// The record, if this job still works on its pending version.
-    fn wanted(&self, collection: &CollectionRecord, job: &JobRecord) -> Result<DocumentRecord, CatalogError> {
+    pub(super) fn wanted(&self, collection: &CollectionRecord, job: &JobRecord) -> Result<DocumentRecord, CatalogError> {
         let record = self.document(collection, job.document.as_str()).map_err(superseded)?;
         let is_wanted = record.pending.as_ref().is_some_and(|pending| pending.job == job.id) && record.state == DocumentState::Queued;
         if is_wanted { Ok(record) } else { Err(CatalogError::Superseded) }
@@ -252,7 +252,7 @@ impl Catalog {
     }
 }
 
-fn superseded(error: CatalogError) -> CatalogError {
+pub(super) fn superseded(error: CatalogError) -> CatalogError {
     if let CatalogError::NotFound { .. } = error { CatalogError::Superseded } else { error }
 }
 

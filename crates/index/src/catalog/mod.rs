@@ -10,13 +10,15 @@
 mod admit;
 mod collections;
 mod commit;
+mod family;
 mod jobs;
 mod read;
 mod remove;
 
-pub use admit::{Admitted, Once, Upload};
+pub use admit::{Admitted, ChildFile, Once, Upload};
 pub use collections::NewCollection;
 pub use commit::Processed;
+pub use family::{DEPTH_MAX, DESCENDANTS_MAX};
 pub use read::{DocumentStatus, Page};
 
 use crate::applier::Applier;
@@ -59,6 +61,18 @@ pub enum CatalogError {
     /// The job ended, or the document moved on to a later version: the result is not wanted.
     #[error("the job is no longer wanted")]
     Superseded,
+    /// A file inside a file inside a file.
+    #[error("files that are inside {levels_max} others are not opened")]
+    NestedTooDeep {
+        /// The limit.
+        levels_max: u8,
+    },
+    /// The upload brings more documents than one may.
+    #[error("with the files inside this one, one upload would bring more than {documents_max} documents")]
+    TooManyInside {
+        /// The limit.
+        documents_max: usize,
+    },
     /// The original or text file failed.
     #[error(transparent)]
     Blob(#[from] BlobError),

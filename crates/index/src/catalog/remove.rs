@@ -3,20 +3,23 @@
 use super::commit::{delete_rows, trim_log};
 use super::{Catalog, CatalogError, put};
 use crate::blobs::BlobId;
-use crate::collection::Pending;
+use crate::collection::{Collection, Pending};
 use crate::keys;
-use crate::records::{Change, CollectionRecord, DeletionReceipt, DocumentRecord};
+use crate::records::{Change, CollectionRecord, DeletionReceipt, DocumentRecord, Rows};
 use crate::store::Batch;
 use corpus::{DocumentId, TenantId};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a delete waits for the views; they follow on their own if it takes longer.
 const VIEWS_WAIT: Duration = Duration::from_secs(10);
+/// Rows of several documents deleted in one batch; one document is never split.
+const ROWS_PER_BATCH: usize = 50_000;
 
 impl Catalog {
-    /// Deletes a document in any state, with its job, chunks, vectors and files; durable and out of
-    /// search on return.
+    /// Deletes a document in any state, with the documents inside it, their jobs, chunks, vectors and
+    /// files; durable and out of search on return.
     ///
     /// # Errors
     /// [`CatalogError::NotFound`].
@@ -24,30 +27,69 @@ impl Catalog {
         let turn = self.write_turn();
         let record = self.document(collection, id_or_external)?;
         let open = self.open_in_turn(collection)?;
+        let mut family = self.descendants(collection, &record)?;
+        // Last: what a crash between two batches leaves can be deleted again by the same name.
+        family.push(record.clone());
+        let (seq, files) = self.delete_all(collection, &open, &family)?;
+        drop(turn);
+        // Deleted it is; should the views be late or stale, the live bitmap or their reopening sees to the rest.
+        if !matches!(open.wait_applied(seq, VIEWS_WAIT), Ok(true)) {
+            tracing::warn!(document = %record.id, "deleted, but the views have not followed yet");
+        }
+        let chunks: usize = family.iter().map(rows_of).map(|rows| rows.len()).sum();
+        let documents = family.len();
+        let jobs = family.into_iter().filter_map(|record| record.pending).map(|pending| pending.job).collect::<Vec<_>>();
+        Ok(DeletionReceipt { document: record.id, documents, chunks, vectors: chunks, files, jobs })
+    }
+
+    /// Deletes documents, in one batch unless they have very many rows; durable on return. Gives the
+    /// last change and the number of files removed. The caller holds the writer's turn.
+    pub(super) fn delete_all(
+        &self,
+        collection: &CollectionRecord,
+        open: &Arc<Collection>,
+        documents: &[DocumentRecord],
+    ) -> Result<(u64, usize), CatalogError> {
+        let mut last = (0, 0);
+        let mut rest = documents;
+        while let Some(count) = batch_length(rest) {
+            let (some, later) = rest.split_at(count);
+            last = self.delete_batch(collection, open, some)?;
+            rest = later;
+        }
+        let (seq, commit) = last;
+        self.durable(commit)?;
+        Ok((seq, self.remove_unused_files(&collection.tenant, documents.iter().flat_map(blobs_of))))
+    }
+
+    fn delete_batch(
+        &self,
+        collection: &CollectionRecord,
+        open: &Arc<Collection>,
+        documents: &[DocumentRecord],
+    ) -> Result<(u64, u64), CatalogError> {
         let mut state = self.state(collection)?;
-        let mut batch = Batch::default();
-        let rows = record.served.as_ref().map(|served| served.rows.clone()).unwrap_or_default();
-        delete_rows(&mut batch, collection, &rows);
-        self.delete_record(collection, &record, &mut batch)?;
-        state.seq += 1;
-        state.documents = state.documents.saturating_sub(1);
-        state.chunks = state.chunks.saturating_sub(rows.len() as u64);
-        state.bytes = state.bytes.saturating_sub(record.served.as_ref().map_or(0, |served| served.bytes));
-        let change = Change { document: Some(record.id.clone()), removed: rows.clone(), ..Change::default() };
-        put(&mut batch, keys::change(&collection.tenant, &collection.id, state.seq), &change)?;
+        let (mut batch, mut changes) = (Batch::default(), Vec::new());
+        for record in documents {
+            let rows = rows_of(record);
+            delete_rows(&mut batch, collection, &rows);
+            self.delete_record(collection, record, &mut batch)?;
+            state.seq += 1;
+            state.documents = state.documents.saturating_sub(1);
+            state.chunks = state.chunks.saturating_sub(rows.len() as u64);
+            state.bytes = state.bytes.saturating_sub(record.served.as_ref().map_or(0, |served| served.bytes));
+            let change = Change { document: Some(record.id.clone()), removed: rows, ..Change::default() };
+            put(&mut batch, keys::change(&collection.tenant, &collection.id, state.seq), &change)?;
+            changes.push((state.seq, change));
+        }
         trim_log(&mut batch, collection, &mut state, open.applied());
         put(&mut batch, keys::state(&collection.tenant, &collection.id), &state)?;
         let commit = self.store.commit(batch)?;
-        open.publish(Pending { seq: state.seq, commit, change, record: None, staging: None });
-        self.applier.notify(&open);
-        self.durable(commit)?;
-        let files = self.remove_unused_files(&collection.tenant, blobs_of(&record));
-        drop(turn);
-        // Deleted it is; should the views be late or stale, the live bitmap or their reopening sees to the rest.
-        if !matches!(open.wait_applied(state.seq, VIEWS_WAIT), Ok(true)) {
-            tracing::warn!(document = %record.id, "deleted, but the views have not followed yet");
+        for (seq, change) in changes {
+            open.publish(Pending { seq, commit, change, record: None, staging: None });
         }
-        Ok(DeletionReceipt { document: record.id, chunks: rows.len(), vectors: rows.len(), files })
+        self.applier.notify(open);
+        Ok((state.seq, commit))
     }
 
     /// The record with everything that points at it.
@@ -56,6 +98,9 @@ impl Catalog {
         batch.delete(keys::document(tenant, id, &record.id));
         if let Some(external) = &record.external_id {
             batch.delete(keys::external_id(tenant, id, external));
+        }
+        if let Some(parent) = &record.parent {
+            batch.delete(keys::child(tenant, id, parent));
         }
         for blob in blobs_of(record) {
             batch.delete(keys::blob_use(tenant, blob, id, &record.id));
@@ -105,6 +150,21 @@ impl Catalog {
     fn is_unused(&self, tenant: &TenantId, blob: &BlobId) -> Result<bool, CatalogError> {
         Ok(self.store.scan(&keys::blob_uses(tenant, blob), None, 1)?.is_empty())
     }
+}
+
+fn rows_of(record: &DocumentRecord) -> Rows {
+    record.served.as_ref().map(|served| served.rows.clone()).unwrap_or_default()
+}
+
+/// How many of the documents, from the first on, go into one batch; `None` of none.
+fn batch_length(documents: &[DocumentRecord]) -> Option<usize> {
+    let mut rows = 0;
+    let is_within = |record: &&DocumentRecord| {
+        rows += rows_of(record).len();
+        rows <= ROWS_PER_BATCH
+    };
+    let within = documents.iter().take_while(is_within).count();
+    (!documents.is_empty()).then_some(within.max(1))
 }
 
 fn originals_of(record: &DocumentRecord) -> impl Iterator<Item = &BlobId> {

@@ -39,6 +39,14 @@ pub enum ParseError {
         /// The limit, in bytes.
         bytes_max: u64,
     },
+    /// More of something than a limit.
+    #[error("there are more than {count_max} {what}")]
+    TooMany {
+        /// What there are too many of.
+        what: String,
+        /// The limit.
+        count_max: u64,
+    },
     /// Parsing took longer than allowed and was stopped.
     #[error("parsing took longer than {timeout_ms} ms and was stopped")]
     Timeout {
@@ -78,7 +86,7 @@ impl ParseError {
             Self::ImageOnly => "image_only",
             Self::Unmapped => "unmapped",
             Self::Corrupt { .. } => "corrupt",
-            Self::TooLarge { .. } => "too_large",
+            Self::TooLarge { .. } | Self::TooMany { .. } => "too_large",
             Self::Timeout { .. } => "timeout",
             Self::OutOfMemory { .. } => "out_of_memory",
             Self::Crashed { .. } => "crashed",
@@ -124,5 +132,12 @@ mod tests {
             assert_eq!(json["code"], error.code());
             assert_eq!(serde_json::from_value::<ParseError>(json).unwrap(), error);
         }
+    }
+
+    #[test]
+    fn too_many_is_too_large_for_programs() {
+        let error = ParseError::TooMany { what: "x".into(), count_max: 1 };
+        let json = serde_json::to_value(&error).unwrap();
+        assert_eq!((serde_json::from_value::<ParseError>(json).unwrap(), error.code()), (error.clone(), "too_large"));
     }
 }

@@ -12,11 +12,14 @@
 
 mod archive;
 mod blocks;
+mod archive_listing;
+mod attachments;
 mod child;
 mod decode;
 mod delimited;
 mod docx;
 mod epub;
+mod eml;
 mod error;
 mod grid;
 mod html;
@@ -145,6 +148,9 @@ impl Parser for InProcess {
             Kind::OpenDocument => odf::parse(bytes),
             Kind::Epub => epub::parse(bytes),
             Kind::OutlookMessage => msg::parse(bytes),
+            Kind::Zip => archive_listing::parse_zip(bytes),
+            Kind::Gzip => archive_listing::parse_gzip(name, bytes),
+            Kind::Message => eml::parse(bytes),
             Kind::Html(decoded) => html::parse(decoded),
             Kind::Json(decoded) => json::parse(decoded),
             Kind::JsonLines(decoded) => json::parse_lines(decoded),

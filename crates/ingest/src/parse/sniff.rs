@@ -5,7 +5,7 @@
 use super::archive::Archive;
 use super::decode::{Decoded, decode};
 use super::spreadsheet::Workbook;
-use super::{ParseError, delimited, json};
+use super::{ParseError, delimited, eml, json};
 
 /// A format that is read, with its text where it is a text format.
 pub(super) enum Kind {
@@ -16,6 +16,11 @@ pub(super) enum Kind {
     OpenDocument,
     Epub,
     OutlookMessage,
+    /// Of documents: none of the formats that are archives inside.
+    Zip,
+    Gzip,
+    /// A mail (RFC 5322).
+    Message,
     Html(Decoded),
     Markdown(Decoded),
     Json(Decoded),
@@ -36,7 +41,6 @@ const SIGNATURES: &[(&[u8], &str)] = &[
     (b"II*\0", "TIFF image"),
     (b"MM\0*", "TIFF image"),
     (b"{\\rtf", "RTF document"),
-    (b"\x1f\x8b", "gzip archive"),
     (b"BZh", "bzip2 archive"),
     (b"\xfd7zXZ\0", "xz archive"),
     (b"\x28\xb5\x2f\xfd", "Zstandard archive"),
@@ -58,6 +62,9 @@ const OLE_UNREAD: &[(&str, &str)] =
     &[("WordDocument", "Word 97-2003 document (.doc)"), ("PowerPoint Document", "PowerPoint 97-2003 presentation (.ppt)")];
 const OLE_WORKBOOKS: &[&str] = &["Workbook", "Book"];
 
+/// Endings of formats that are ZIP archives inside.
+const ARCHIVE_FORMATS: &[&str] = &["docx", "xlsx", "xlsm", "pptx", "odt", "ods", "odp", "epub"];
+
 /// Says what the bytes are.
 ///
 /// # Errors
@@ -71,13 +78,22 @@ pub(super) fn sniff(name: &str, bytes: &[u8]) -> Result<Kind, ParseError> {
         return Ok(Kind::Pdf);
     }
     if bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(b"PK\x05\x06") {
-        return archive_kind(bytes);
+        return match archive_kind(bytes)? {
+            Kind::Zip if ARCHIVE_FORMATS.contains(&extension.as_str()) => Err(unreadable(&extension)),
+            kind => Ok(kind),
+        };
     }
     if bytes.starts_with(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1") {
         return ole_kind(bytes);
     }
     if let Some(detected) = signature(bytes) {
         return Err(ParseError::unsupported(detected));
+    }
+    if bytes.starts_with(b"\x1f\x8b") {
+        return Ok(Kind::Gzip);
+    }
+    if eml::is_message(&extension, bytes) {
+        return Ok(Kind::Message);
     }
     match decode(bytes) {
         Some(decoded) => Ok(text_kind(&extension, decoded)),
@@ -113,9 +129,8 @@ fn signature(bytes: &[u8]) -> Option<&'static str> {
 /// A name that promises a known binary format makes a better reason than "binary data".
 fn unreadable(extension: &str) -> ParseError {
     match extension {
-        "pdf" | "docx" | "pptx" | "xlsx" | "xls" | "odt" | "ods" | "odp" | "epub" => {
-            ParseError::corrupt(format!("the content is not what .{extension} promises"))
-        }
+        "pdf" | "xls" => ParseError::corrupt(format!("the content is not what .{extension} promises")),
+        _ if ARCHIVE_FORMATS.contains(&extension) => ParseError::corrupt(format!("the content is not what .{extension} promises")),
         _ => ParseError::unsupported("binary data"),
     }
 }
@@ -128,7 +143,7 @@ fn archive_kind(bytes: &[u8]) -> Result<Kind, ParseError> {
     if let Some(kind) = office_kind(&mut archive) {
         return Ok(kind);
     }
-    Err(ParseError::unsupported("ZIP archive"))
+    Ok(Kind::Zip)
 }
 
 /// By a part that only one format has, then by what the archive calls itself.
@@ -224,6 +239,8 @@ fn is_heading_line(line: &str) -> bool {
 mod tests {
     use super::*;
 
+    const EMPTY_ZIP: &[u8] = b"PK\x05\x06\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+
     fn name_of(name: &str, bytes: &[u8]) -> String {
         match sniff(name, bytes) {
             Ok(Kind::Pdf) => "pdf".into(),
@@ -233,6 +250,9 @@ mod tests {
             Ok(Kind::OpenDocument) => "opendocument".into(),
             Ok(Kind::Epub) => "epub".into(),
             Ok(Kind::OutlookMessage) => "msg".into(),
+            Ok(Kind::Zip) => "zip".into(),
+            Ok(Kind::Gzip) => "gzip".into(),
+            Ok(Kind::Message) => "mail".into(),
             Ok(Kind::Html(_)) => "html".into(),
             Ok(Kind::Markdown(_)) => "markdown".into(),
             Ok(Kind::Json(_)) => "json".into(),
@@ -252,6 +272,13 @@ mod tests {
         assert_eq!(name_of("a", b"{\"a\": 1}\n{\"a\": 2}\n"), "jsonl");
         assert_eq!(name_of("a", b"a,b,c\n1,2,3\n4,5,6\n"), "delimited by ','");
         assert_eq!(name_of("a.pdf", b"\x89PNG\r\n\x1a\n"), "PNG image");
+        assert_eq!(name_of("a.txt", b"\x1f\x8b\x08"), "gzip");
+        assert_eq!(name_of("a.zip", EMPTY_ZIP), "zip");
+        assert_eq!(name_of("a.docx", EMPTY_ZIP), "corrupt");
+        assert_eq!(name_of("a.eml", b"Subject: x\n\ny"), "mail");
+        assert_eq!(name_of("cur/1.M2:2,S", b"From: a@b\nTo: c@d\nDate: x\n\ny"), "mail");
+        assert_eq!(name_of("a.txt", b"Subject: x\n\ny"), "plain");
+        assert_eq!(name_of("a.md", b"From: a@b\nTo: c@d\nDate: x\n\ny"), "markdown");
         assert_eq!(name_of("a.docx", &[1, 2, 0, 3, 200, 6, 0, 1]), "corrupt");
     }
 
