@@ -1,8 +1,9 @@
 //! The HTTP client of the command line.
 
 use anyhow::{Context, bail};
-use reqwest::{Method, RequestBuilder, StatusCode};
+use reqwest::{Certificate, ClientBuilder, Method, RequestBuilder, StatusCode};
 use serde_json::Value;
+use std::path::Path;
 use std::time::Duration;
 
 /// How often a refusal that names a time is waited for.
@@ -18,8 +19,14 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(base: &str, key: Option<String>) -> anyhow::Result<Self> {
+        Self::trusting(base, key, None)
+    }
+
+    /// Trusts the certificates of a PEM file as well as the platform's.
+    pub(crate) fn trusting(base: &str, key: Option<String>, ca_file: Option<&Path>) -> anyhow::Result<Self> {
         let address = base.parse().with_context(|| format!("{base:?} is not the address of a server, such as http://127.0.0.1:7272"))?;
         let http = gateway::http::client_builder(&address).context("can't set up TLS")?;
+        let http = trust(http, ca_file.filter(|_| address.scheme() == "https"))?;
         let http = http.connect_timeout(Duration::from_secs(3)).build().context("can't set up HTTP")?;
         Ok(Self { http, base: base.trim_end_matches('/').to_owned(), key })
     }
@@ -86,6 +93,13 @@ impl Client {
         }
         bail!("the server stayed too busy to answer")
     }
+}
+
+fn trust(http: ClientBuilder, ca_file: Option<&Path>) -> anyhow::Result<ClientBuilder> {
+    let Some(path) = ca_file else { return Ok(http) };
+    let pem = std::fs::read(path).with_context(|| format!("can't read the certificates in {}", path.display()))?;
+    let certificates = Certificate::from_pem_bundle(&pem).with_context(|| format!("{} has no certificates in PEM", path.display()))?;
+    Ok(http.tls_certs_merge(certificates))
 }
 
 /// What a refusal says, for people.

@@ -1,7 +1,9 @@
 //! HTTP in and out: one file per resource. A handler takes the state and typed extractors, calls one
 //! method of a room, and maps the result to one wire type.
 
+pub(crate) mod admission;
 pub(crate) mod benchmarks;
+pub(crate) mod browser;
 mod collections;
 mod content;
 mod docs;
@@ -11,39 +13,49 @@ mod health;
 mod jobs;
 mod problem;
 mod query;
+mod receive;
 mod search;
+mod trace;
 mod upload;
 mod wait;
 
 use crate::app::AppState;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 pub(crate) use docs::OPENAPI;
 
 /// All routes with their middleware, outermost last.
 pub(crate) fn router(app: AppState) -> Router {
-    let body_limit = DefaultBodyLimit::max(app.config.server.upload_bytes_max);
-    Router::new()
-        .merge(api())
+    let cors = browser::cors(&app.config.server.cors_origins);
+    let router = Router::new()
+        .merge(api(app.config.server.upload_bytes_max))
         .merge(health::routes())
         .merge(docs::routes())
         .fallback(problem::no_such_route)
         .method_not_allowed_fallback(problem::no_such_method)
-        .layer(body_limit)
+        .layer(from_fn_with_state(app.clone(), admission::admit))
         // Renders what handlers refuse, so it stands outside of them and of the limits.
-        .layer(from_fn_with_state(app.clone(), problem::finish))
-        .with_state(app)
+        .layer(from_fn(problem::finish))
+        .with_state(app);
+    match cors {
+        Some(cors) => router.layer(cors),
+        None => router,
+    }
 }
 
-fn api() -> Router<AppState> {
+/// Largest body in bytes where no documents are uploaded: a question, a vector, a list of queries.
+const JSON_BYTES_MAX: usize = 4 << 20;
+
+fn api(upload_bytes_max: usize) -> Router<AppState> {
+    let uploads = DefaultBodyLimit::max(upload_bytes_max);
     let document = "/v1/collections/{collection}/documents/{document}";
     Router::new()
         .route("/v1/collections", get(collections::list).post(collections::create))
         .route("/v1/collections/{collection}", get(collections::get).patch(collections::update).delete(collections::delete))
-        .route("/v1/collections/{collection}/documents", get(documents::list).post(upload::create))
-        .route(document, get(documents::get).put(upload::replace).delete(documents::delete))
+        .route("/v1/collections/{collection}/documents", get(documents::list).post(upload::create).layer(uploads))
+        .route(document, get(documents::get).put(upload::replace).delete(documents::delete).layer(uploads))
         .route(&format!("{document}/text"), get(content::text))
         .route(&format!("{document}/content"), get(content::original))
         .route(&format!("{document}/chunks"), get(content::chunks))
@@ -53,4 +65,6 @@ fn api() -> Router<AppState> {
         .route("/v1/jobs/{job}/events", get(jobs::events))
         .route("/v1/benchmarks", post(benchmarks::create))
         .route("/v1/benchmarks/{benchmark}", get(benchmarks::get))
+        // The outer limit: a route's own wins.
+        .layer(DefaultBodyLimit::max(JSON_BYTES_MAX))
 }

@@ -15,7 +15,10 @@ pub(crate) async fn search(
     Path(collection): Path<String>,
     Body(request): Body<SearchRequest>,
 ) -> Result<Json<SearchResponse>, ApiError> {
+    let turn = app.admission.queries.enter().await?;
     let found = app.blocking(move |app| {
+        // Held by the work itself: a client that leaves does not end it.
+        let _turn = turn;
         let source = source(app, &caller, &collection)?;
         Ok(app.engine.search(source.as_ref(), &request, &caller.principals)?)
     });
