@@ -88,6 +88,10 @@ id!(
     JobId, "job_"
 );
 id!(
+    /// Names an API key; it is not the key itself.
+    KeyId, "key_"
+);
+id!(
     /// Names one request's trace.
     TraceId, "trc_"
 );

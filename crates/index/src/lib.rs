@@ -57,5 +57,6 @@ pub mod text;
 pub mod vector;
 
 pub use catalog::{Admitted, Catalog, CatalogError, CatalogParams, DocumentStatus, NewCollection, Once, Page, Processed, Upload};
+pub use catalog::{ApiKeyRecord, KEYS_PER_TENANT_MAX, Quota, Quotas, Scope, TenantUsage};
 pub use collection::{Collection, CollectionError, DocumentView, FoundChunk};
 pub use scored::Scored;

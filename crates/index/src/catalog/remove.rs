@@ -1,6 +1,7 @@
 //! Deleting documents, and the files that nothing uses any more.
 
 use super::commit::{delete_rows, trim_log};
+use super::usage::Growth;
 use super::{Catalog, CatalogError, put};
 use crate::blobs::BlobId;
 use crate::collection::Pending;
@@ -29,6 +30,7 @@ impl Catalog {
         let rows = record.served.as_ref().map(|served| served.rows.clone()).unwrap_or_default();
         delete_rows(&mut batch, collection, &rows);
         self.delete_record(collection, &record, &mut batch)?;
+        self.charge(&mut batch, &collection.tenant, Growth::without([&record]))?;
         state.seq += 1;
         state.documents = state.documents.saturating_sub(1);
         state.chunks = state.chunks.saturating_sub(rows.len() as u64);
