@@ -143,6 +143,11 @@ impl Catalog {
             bytes: grown("bytes", before.bytes, growth.bytes, quota.bytes)?,
             collections: grown("collections", before.collections, growth.collections, quota.collections)?,
         };
+        if after == TenantUsage::default() {
+            // Nothing is left of the tenant, and nothing is what counting finds.
+            batch.delete(keys::usage(tenant));
+            return Ok(());
+        }
         put(batch, keys::usage(tenant), &after)
     }
 }
