@@ -1,12 +1,11 @@
-//! Typed input: bodies, query strings and callers, each refused with a clear 4xx.
+//! Typed input: bodies and query strings, each refused with a clear 4xx.
 
 use crate::app::AppState;
-use crate::auth::Caller;
 use crate::error::ApiError;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::StatusCode;
 use axum::http::request::Parts;
-use axum::http::{StatusCode, header};
 use serde::de::DeserializeOwned;
 
 /// Items of a page unless the caller says otherwise, and at most.
@@ -48,17 +47,6 @@ impl<T: DeserializeOwned> FromRequestParts<AppState> for Params<T> {
             Ok(axum::extract::Query(value)) => Ok(Self(value)),
             Err(rejection) => Err(ApiError::bad_request("bad_parameter", rejection.body_text())),
         }
-    }
-}
-
-impl FromRequestParts<AppState> for Caller {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, app: &AppState) -> Result<Self, ApiError> {
-        let authorization = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        app.keys
-            .caller(authorization)
-            .ok_or_else(|| ApiError::new(StatusCode::UNAUTHORIZED, "unauthorized", "send a known key as Authorization: Bearer <key>"))
     }
 }
 

@@ -7,10 +7,15 @@ mod content;
 mod docs;
 mod documents;
 mod extract;
+mod find;
+mod gate;
 mod health;
 mod jobs;
+mod keys;
 mod problem;
 mod query;
+mod quotas;
+mod scopes;
 mod search;
 mod upload;
 mod wait;
@@ -29,6 +34,7 @@ pub(crate) fn router(app: AppState) -> Router {
         .merge(api())
         .merge(health::routes())
         .merge(docs::routes())
+        .route_layer(from_fn_with_state(app.clone(), gate::guard))
         .fallback(problem::no_such_route)
         .method_not_allowed_fallback(problem::no_such_method)
         .layer(body_limit)
@@ -53,4 +59,7 @@ fn api() -> Router<AppState> {
         .route("/v1/jobs/{job}/events", get(jobs::events))
         .route("/v1/benchmarks", post(benchmarks::create))
         .route("/v1/benchmarks/{benchmark}", get(benchmarks::get))
+        .route("/v1/keys", get(keys::list).post(keys::create))
+        .route("/v1/keys/{key}", get(keys::get).delete(keys::delete))
+        .route("/v1/quotas", get(quotas::get))
 }

@@ -52,7 +52,7 @@ pub(crate) async fn create(
     request: Request,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
     let uploads = read_uploads(&app, request).await?;
-    let once = key.map(|key| Once { key, request: fingerprint(&collection, &uploads) });
+    let once = caller.once(key, fingerprint(&collection, &uploads));
     take_in(app, caller, collection, uploads, once, params).await
 }
 
