@@ -4,9 +4,8 @@
 
 mod server;
 
-use crate::auth::Keys;
+use crate::auth::{AuthConfig, Keys, QuotasConfig};
 use anyhow::{Context, bail};
-use corpus::TenantId;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -20,6 +19,7 @@ pub(crate) use server::{ServerConfig, TlsConfig};
 pub(crate) struct Config {
     pub(crate) server: ServerConfig,
     pub(crate) auth: AuthConfig,
+    pub(crate) quotas: QuotasConfig,
     pub(crate) embedding: EmbeddingConfig,
     pub(crate) chunking: ChunkingConfig,
     pub(crate) ingest: IngestConfig,
@@ -29,25 +29,6 @@ pub(crate) struct Config {
     pub(crate) log: LogConfig,
 }
 
-/// Who may come in. Without a key the server serves only the loopback interface.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct AuthConfig {
-    /// Known keys. `RAGSTONE_API_KEY` adds one for the tenant `default`.
-    pub(crate) keys: Vec<KeyConfig>,
-}
-
-/// One API key.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct KeyConfig {
-    /// sha256 of the key in hex: `printf %s "$KEY" | sha256sum`.
-    pub(crate) sha256: String,
-    /// Whose documents it opens.
-    pub(crate) tenant: TenantId,
-    /// Principals that document ACLs name; absent: every document of the tenant.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) principals: Option<Vec<String>>,
 }
 
 /// The local embedding model.
@@ -287,7 +268,7 @@ impl Overrides {
         if let Err(bad) = &keys {
             errors.extend(bad.iter().cloned());
         }
-        if matches!(&keys, Ok(keys) if keys.is_empty()) && !config.server.listen.ip().is_loopback() {
+        if matches!(&keys, Ok(keys) if keys.is_open()) && !config.server.listen.ip().is_loopback() {
             errors.push(format!(
                 "server.listen: {} is not a loopback address, and no key is configured; set RAGSTONE_API_KEY or auth.keys",
                 config.server.listen

@@ -68,6 +68,8 @@ impl From<CatalogError> for ApiError {
             CatalogError::BadName(_) => Self::bad_request("bad_name", error.to_string()),
             CatalogError::IdempotencyConflict => Self::new(StatusCode::CONFLICT, "idempotency_conflict", error.to_string()),
             CatalogError::Forbidden => Self::new(StatusCode::FORBIDDEN, "forbidden", error.to_string()),
+            // Not 429: trying again doesn't help before something is deleted.
+            CatalogError::QuotaExceeded { .. } => Self::new(StatusCode::FORBIDDEN, "quota_exceeded", error.to_string()),
             CatalogError::Superseded => Self::new(StatusCode::CONFLICT, "superseded", error.to_string()),
             CatalogError::NestedTooDeep { .. } => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "nested_too_deep", error.to_string()),
             CatalogError::TooManyInside { .. } => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", error.to_string()),

@@ -1,7 +1,7 @@
 //! What a document holds: `…/text`, `…/content`, `…/chunks`.
 
-use super::documents::find;
 use super::extract::{PageParams, Params};
+use super::find;
 use crate::app::AppState;
 use crate::auth::Caller;
 use crate::error::ApiError;
@@ -30,7 +30,7 @@ pub(crate) async fn text(
     Params(range): Params<RangeParams>,
 ) -> Result<impl IntoResponse, ApiError> {
     let text = app.blocking(move |app| {
-        let (collection, record) = find(app, &caller, &collection, &document)?;
+        let (collection, record) = find::document(app, &caller, &collection, &document)?;
         let text = app.catalog.text(&collection, served(&record)?)?;
         range.of(&text).map(str::to_owned)
     });
@@ -63,7 +63,7 @@ pub(crate) async fn original(
 ) -> Result<impl IntoResponse, ApiError> {
     let (record, bytes) = app
         .blocking(move |app| {
-            let (collection, record) = find(app, &caller, &collection, &document)?;
+            let (collection, record) = find::document(app, &caller, &collection, &document)?;
             let bytes = app.catalog.original(&collection, &record)?;
             Ok((record, bytes))
         })
@@ -97,7 +97,7 @@ pub(crate) async fn chunks(
 ) -> Result<Json<Value>, ApiError> {
     let (limit, from) = (page.limit()?, page.after::<usize>()?.unwrap_or(0));
     let listed = app.blocking(move |app| {
-        let (collection, record) = find(app, &caller, &collection, &document)?;
+        let (collection, record) = find::document(app, &caller, &collection, &document)?;
         chunk_page(app, &collection, &record, from, limit)
     });
     Ok(Json(listed.await?))

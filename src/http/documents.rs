@@ -2,6 +2,7 @@
 
 use super::collections::rfc3339;
 use super::extract::{PageParams, Params};
+use super::find;
 use crate::app::{App, AppState};
 use crate::auth::Caller;
 use crate::error::ApiError;
@@ -32,21 +33,17 @@ pub(crate) async fn list(
     let page = PageParams { cursor, limit };
     let (limit, after) = (page.limit()?, page.after::<DocumentId>()?);
     let listed = app.blocking(move |app| {
-        let (collection, page) = match parent_id {
-            Some(parent) => {
-                let (collection, parent) = find(app, &caller, &collection, &parent)?;
-                let page = app.catalog.children_page(&collection, &parent, after.as_ref(), limit)?;
-                (collection, page)
-            }
-            None => {
-                let collection = app.catalog.collection(&caller.tenant, &collection)?;
-                let page = app.catalog.documents(&collection, after.as_ref(), limit)?;
-                (collection, page)
-            }
+        let (collection, parent) = match parent_id {
+            Some(parent) => find::document(app, &caller, &collection, &parent).map(|(collection, parent)| (collection, Some(parent)))?,
+            None => (find::collection(app, &caller, &collection)?, None),
         };
-        let next = page.items.last().filter(|_| page.has_more).map(|last| last.id.clone());
-        let readable = page.items.iter().filter(|record| record.may_be_read_by(&caller.principals));
-        let data = readable.map(|record| view(app, &collection, record)).collect::<Result<Vec<_>, _>>()?;
+        let fetch = |after: Option<&DocumentId>, limit| match &parent {
+            Some(parent) => app.catalog.children_page(&collection, parent, after, limit),
+            None => app.catalog.documents(&collection, after, limit),
+        };
+        let may_read = |record: &DocumentRecord| record.may_be_read_by(&caller.principals);
+        let (readable, next) = find::page(limit, after, fetch, |record| record.id.clone(), may_read)?;
+        let data = readable.iter().map(|record| view(app, &collection, record)).collect::<Result<Vec<_>, _>>()?;
         Ok(json!({ "data": data, "next_cursor": next }))
     });
     Ok(Json(listed.await?))
@@ -58,7 +55,7 @@ pub(crate) async fn get(
     Path((collection, document)): Path<(String, String)>,
 ) -> Result<Json<Value>, ApiError> {
     let found = app.blocking(move |app| {
-        let (collection, record) = find(app, &caller, &collection, &document)?;
+        let (collection, record) = find::document(app, &caller, &collection, &document)?;
         view(app, &collection, &record)
     });
     Ok(Json(found.await?))
@@ -70,7 +67,7 @@ pub(crate) async fn delete(
     Path((collection, document)): Path<(String, String)>,
 ) -> Result<Json<Value>, ApiError> {
     let deleted = app.blocking(move |app| {
-        let (collection, record) = find(app, &caller, &collection, &document)?;
+        let (collection, record) = find::document(app, &caller, &collection, &document)?;
         let receipt = app.catalog.delete_document(&collection, record.id.as_str())?;
         receipt.jobs.iter().for_each(|job| app.ingest.forget(job));
         Ok(json!({
@@ -79,13 +76,6 @@ pub(crate) async fn delete(
         }))
     });
     Ok(Json(deleted.await?))
-}
-
-/// A document that the caller may read. One that it may not is not found, like one that never was.
-pub(crate) fn find(app: &App, caller: &Caller, collection: &str, document: &str) -> Result<(CollectionRecord, DocumentRecord), ApiError> {
-    let collection = app.catalog.collection(&caller.tenant, collection)?;
-    let record = app.catalog.document(&collection, document)?;
-    if record.may_be_read_by(&caller.principals) { Ok((collection, record)) } else { Err(ApiError::not_found("document", document)) }
 }
 
 /// The document as clients see it.

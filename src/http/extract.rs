@@ -1,7 +1,6 @@
-//! Typed input: bodies, query strings and callers, each refused with a clear 4xx.
+//! Typed input: bodies and query strings, each refused with a clear 4xx.
 
 use crate::app::AppState;
-use crate::auth::Caller;
 use crate::error::ApiError;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
@@ -62,17 +61,6 @@ impl<T: DeserializeOwned> FromRequestParts<AppState> for Params<T> {
             Ok(axum::extract::Query(value)) => Ok(Self(value)),
             Err(rejection) => Err(ApiError::bad_request("bad_parameter", rejection.body_text())),
         }
-    }
-}
-
-impl FromRequestParts<AppState> for Caller {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, app: &AppState) -> Result<Self, ApiError> {
-        let authorization = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        app.keys
-            .caller(authorization)
-            .ok_or_else(|| ApiError::new(StatusCode::UNAUTHORIZED, "unauthorized", "send a known key as Authorization: Bearer <key>"))
     }
 }
 

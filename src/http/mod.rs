@@ -9,11 +9,16 @@ mod content;
 mod docs;
 mod documents;
 mod extract;
+mod find;
+mod gate;
 mod health;
 mod jobs;
+mod keys;
 mod problem;
 mod query;
+mod quotas;
 mod receive;
+mod scopes;
 mod search;
 mod trace;
 mod upload;
@@ -33,6 +38,7 @@ pub(crate) fn router(app: AppState) -> Router {
         .merge(api(app.config.server.upload_bytes_max))
         .merge(health::routes())
         .merge(docs::routes())
+        .route_layer(from_fn_with_state(app.clone(), gate::guard))
         .fallback(problem::no_such_route)
         .method_not_allowed_fallback(problem::no_such_method)
         .layer(from_fn_with_state(app.clone(), admission::admit))
@@ -65,6 +71,9 @@ fn api(upload_bytes_max: usize) -> Router<AppState> {
         .route("/v1/jobs/{job}/events", get(jobs::events))
         .route("/v1/benchmarks", post(benchmarks::create))
         .route("/v1/benchmarks/{benchmark}", get(benchmarks::get))
+        .route("/v1/keys", get(keys::list).post(keys::create))
+        .route("/v1/keys/{key}", get(keys::get).delete(keys::delete))
+        .route("/v1/quotas", get(quotas::get))
         // The outer limit: a route's own wins.
         .layer(DefaultBodyLimit::max(JSON_BYTES_MAX))
 }

@@ -1,6 +1,7 @@
 //! `POST /v1/collections/{c}/search`.
 
 use super::extract::Body;
+use super::find;
 use crate::app::{App, AppState};
 use crate::auth::Caller;
 use crate::error::ApiError;
@@ -27,7 +28,7 @@ pub(crate) async fn search(
 
 /// The collection as retrieval sees it.
 pub(crate) fn source(app: &App, caller: &Caller, collection: &str) -> Result<Arc<CollectionSource>, ApiError> {
-    let record = app.catalog.collection(&caller.tenant, collection)?;
+    let record = find::collection(app, caller, collection)?;
     let model = app.embedder.model();
     if record.model.name != model.name || record.model.revision != model.revision {
         let detail = format!(

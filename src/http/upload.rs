@@ -105,7 +105,7 @@ async fn take_in(
     let tenant = caller.tenant.clone();
     let admitted = app.blocking(move |app| {
         let Received { uploads, key, held } = received;
-        let once = key.map(|key| Once { key, request: fingerprint(&collection, &uploads) });
+        let once = caller.once(key, fingerprint(&collection, &uploads));
         let admitted = admit(app, &caller, &collection, uploads, once.as_ref());
         // On disk or refused: whoever waits for the documents holds no bytes.
         held.release();

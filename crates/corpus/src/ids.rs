@@ -89,6 +89,10 @@ id!(
     JobId, "job_"
 );
 id!(
+    /// Names an API key; it is not the key itself.
+    KeyId, "key_"
+);
+id!(
     /// Names one request's trace: begun here (a ULID), or somebody else's (the 32 hexadecimal digits
     /// of a W3C trace id).
     TraceId, "trc_"

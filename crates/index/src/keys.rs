@@ -4,7 +4,7 @@
 
 use crate::blobs::BlobId;
 use crate::records::Parent;
-use corpus::{CollectionId, DocumentId, JobId, Row, TenantId};
+use corpus::{CollectionId, DocumentId, JobId, KeyId, Row, TenantId};
 
 const SEPARATOR: u8 = 0;
 
@@ -163,6 +163,29 @@ pub(crate) fn blob_use(tenant: &TenantId, blob: &BlobId, collection: &Collection
 
 pub(crate) fn blob_uses(tenant: &TenantId, blob: &BlobId) -> Vec<u8> {
     prefix(b'B', parts!(tenant, blob))
+}
+
+/// An API key, hashed: [`crate::ApiKeyRecord`].
+pub(crate) fn api_key(tenant: &TenantId, id: &KeyId) -> Vec<u8> {
+    key(b'A', parts!(tenant, id))
+}
+
+pub(crate) fn api_keys(tenant: &TenantId) -> Vec<u8> {
+    prefix(b'A', parts!(tenant))
+}
+
+pub(crate) fn all_api_keys() -> Vec<u8> {
+    prefix(b'A', &[])
+}
+
+/// What a tenant takes: [`crate::TenantUsage`].
+pub(crate) fn usage(tenant: &TenantId) -> Vec<u8> {
+    key(b'Q', parts!(tenant))
+}
+
+/// Documents of all collections of a tenant.
+pub(crate) fn tenant_documents(tenant: &TenantId) -> Vec<u8> {
+    prefix(b'D', parts!(tenant))
 }
 
 /// What an idempotency key was answered with.

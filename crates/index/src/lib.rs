@@ -60,5 +60,6 @@ pub use catalog::{
     Admitted, Catalog, CatalogError, CatalogParams, ChildFile, DEPTH_MAX, DESCENDANTS_MAX, DocumentStatus, NewCollection, Once, Page,
     Processed, Upload,
 };
+pub use catalog::{ApiKeyRecord, KEYS_PER_TENANT_MAX, Quota, Quotas, Scope, TenantUsage};
 pub use collection::{Collection, CollectionError, DocumentView, FoundChunk};
 pub use scored::Scored;

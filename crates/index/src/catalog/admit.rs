@@ -5,6 +5,7 @@ mod children;
 
 pub use children::ChildFile;
 
+use super::usage::Growth;
 use super::{Catalog, CatalogError, now, put};
 use crate::blobs::BlobId;
 use crate::collection::Pending;
@@ -77,11 +78,12 @@ struct Admission {
     published: Vec<(u64, Change, DocumentRecord)>,
     /// Files of versions that were superseded before they were processed.
     released: Vec<BlobId>,
+    growth: Growth,
 }
 
 impl Admission {
     fn on(state: CollectionState) -> Self {
-        Self { batch: Batch::default(), state, admitted: Vec::new(), published: Vec::new(), released: Vec::new() }
+        Self { batch: Batch::default(), state, admitted: Vec::new(), published: Vec::new(), released: Vec::new(), growth: Growth::default() }
     }
 }
 
@@ -93,7 +95,8 @@ impl Catalog {
     /// # Errors
     /// [`CatalogError::BadName`] for an external id that can't be used,
     /// [`CatalogError::Forbidden`] for a document that the caller may not read,
-    /// [`CatalogError::IdempotencyConflict`]; either all documents are taken in or none.
+    /// [`CatalogError::QuotaExceeded`], [`CatalogError::IdempotencyConflict`]; either all documents are
+    /// taken in or none.
     pub fn admit(
         &self,
         collection: &CollectionRecord,
@@ -103,6 +106,24 @@ impl Catalog {
     ) -> Result<Vec<Admitted>, CatalogError> {
         uploads.iter().filter_map(|upload| upload.external_id.as_deref()).try_for_each(check_external_id)?;
         let originals = self.write_originals(collection, &uploads)?;
+        let admitted = self.admit_originals(collection, principals, uploads, &originals, once);
+        if admitted.is_err()
+            // What was refused must not fill the disk, however often it is sent.
+            && let Err(error) = self.release_files(&collection.tenant, &originals)
+        {
+            tracing::warn!(%error, "the files of a refused upload are left behind");
+        }
+        admitted
+    }
+
+    fn admit_originals(
+        &self,
+        collection: &CollectionRecord,
+        principals: &Principals,
+        uploads: Vec<Upload>,
+        originals: &[BlobId],
+        once: Option<&Once>,
+    ) -> Result<Vec<Admitted>, CatalogError> {
         let turn = self.write_turn();
         if let Some(answer) = self.answered_before(&collection.tenant, once)? {
             drop(turn);
@@ -113,10 +134,10 @@ impl Catalog {
         let mut admission = Admission::on(self.state(collection)?);
         for (upload, original) in uploads.into_iter().zip(originals) {
             // A delete may have removed the file between writing it and this turn.
-            if !self.blobs.exists(&collection.tenant, &original) {
+            if !self.blobs.exists(&collection.tenant, original) {
                 self.blobs.put(&collection.tenant, &upload.bytes)?;
             }
-            self.admit_one(collection, principals, upload, original, &mut admission)?;
+            self.admit_one(collection, principals, upload, original.clone(), &mut admission)?;
         }
         let (commit, admitted, released) = self.commit_admission(collection, admission, once)?;
         drop(turn);
@@ -132,7 +153,8 @@ impl Catalog {
         admission: Admission,
         once: Option<&Once>,
     ) -> Result<(Seq, Vec<Admitted>, Vec<BlobId>), CatalogError> {
-        let Admission { mut batch, state, admitted, published, released } = admission;
+        let Admission { mut batch, state, admitted, published, released, growth } = admission;
+        self.charge(&mut batch, &collection.tenant, growth)?;
         put(&mut batch, keys::state(&collection.tenant, &collection.id), &state)?;
         self.remember_answer(&mut batch, &collection.tenant, once, &admitted)?;
         let open = if published.is_empty() { None } else { Some(self.open_in_turn(collection)?) };
@@ -180,6 +202,7 @@ impl Catalog {
                 let record = new_record(&upload);
                 put(&mut into.batch, identity, &record.id)?;
                 into.state.documents += 1;
+                into.growth.documents += 1;
                 self.begin_version(collection, record, upload, original, into)
             }
         }
@@ -238,6 +261,7 @@ impl Catalog {
     ) -> Result<(), CatalogError> {
         let (tenant, id) = (&collection.tenant, &collection.id);
         let number = record.next_version();
+        into.growth.replace_bytes(record.latest_original().map_or(0, |(_, bytes)| bytes), upload.bytes.len() as u64);
         if let Some(pending) = record.pending.take() {
             self.cancel_in(&mut into.batch, tenant, &pending.job)?;
             let uses = |served: &ServedVersion| served.original == pending.original || served.text == pending.original;

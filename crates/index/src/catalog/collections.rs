@@ -1,6 +1,7 @@
 //! Collections: make, find, list, change, delete.
 
 use super::remove::blobs_of;
+use super::usage::Growth;
 use super::{Catalog, CatalogError, Once, Page, now, put};
 use crate::keys;
 use crate::records::{Chunking, CollectionRecord, CollectionState, DocumentRecord};
@@ -29,7 +30,8 @@ impl Catalog {
     /// Makes a collection; durable on return.
     ///
     /// # Errors
-    /// [`CatalogError::NameTaken`], [`CatalogError::BadName`], [`CatalogError::IdempotencyConflict`].
+    /// [`CatalogError::NameTaken`], [`CatalogError::BadName`], [`CatalogError::IdempotencyConflict`],
+    /// [`CatalogError::QuotaExceeded`].
     pub fn create_collection(&self, tenant: &TenantId, new: NewCollection, once: Option<&Once>) -> Result<CollectionRecord, CatalogError> {
         check_name(&new.name)?;
         let turn = self.write_turn();
@@ -55,6 +57,7 @@ impl Catalog {
         put(&mut batch, name_key, &record.id)?;
         put(&mut batch, keys::collection(tenant, &record.id), &record)?;
         put(&mut batch, keys::state(tenant, &record.id), &CollectionState::default())?;
+        self.charge(&mut batch, tenant, Growth { collections: 1, ..Growth::default() })?;
         self.remember_answer(&mut batch, tenant, once, &record)?;
         let seq = self.store.commit(batch)?;
         drop(turn);
@@ -143,6 +146,7 @@ impl Catalog {
         batch.delete(keys::collection(tenant, id));
         batch.delete(keys::state(tenant, id));
         put(&mut batch, keys::deleted(tenant, id), &record)?;
+        self.charge(&mut batch, tenant, Growth { collections: -1, ..Growth::default() })?;
         self.end_jobs_of(&record, &mut batch)?;
         let seq = self.store.commit(batch)?;
         self.durable(seq)?;
@@ -177,6 +181,7 @@ impl Catalog {
                 batch.delete(keys::document(tenant, id, &document.id));
                 blobs_of(document).for_each(|blob| batch.delete(keys::blob_use(tenant, blob, id, &document.id)));
             }
+            self.charge(&mut batch, tenant, Growth::without(&documents))?;
             let seq = self.store.commit(batch)?;
             self.durable(seq)?;
             self.remove_unused_files(tenant, documents.iter().flat_map(blobs_of));

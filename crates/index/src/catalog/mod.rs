@@ -8,18 +8,22 @@
 //! - Every key carries the tenant; an id of another tenant is not found, like one that never was.
 
 mod admit;
+mod api_keys;
 mod collections;
 mod commit;
 mod family;
 mod jobs;
 mod read;
 mod remove;
+mod usage;
 
 pub use admit::{Admitted, ChildFile, Once, Upload};
+pub use api_keys::{ApiKeyRecord, KEYS_PER_TENANT_MAX, Scope};
 pub use collections::NewCollection;
 pub use commit::Processed;
 pub use family::{DEPTH_MAX, DESCENDANTS_MAX};
 pub use read::{DocumentStatus, Page};
+pub use usage::{Quota, Quotas, TenantUsage};
 
 use crate::applier::Applier;
 use crate::blobs::{BlobError, Blobs};
@@ -41,7 +45,7 @@ pub enum CatalogError {
     /// No such thing in this tenant.
     #[error("there is no {what} {name:?}")]
     NotFound {
-        /// "collection", "document" or "job".
+        /// "collection", "document", "job" or "key".
         what: &'static str,
         /// What was asked for.
         name: String,
@@ -58,6 +62,18 @@ pub enum CatalogError {
     /// There is such a document, and the caller may not read it.
     #[error("there is a document with this identity that this key may not read")]
     Forbidden,
+    /// The tenant has used up what it may take. Trying again doesn't help before something is deleted.
+    #[error("the quota of {what} is {limit}: {used} are used, and this needs {asked} more")]
+    QuotaExceeded {
+        /// "documents", "bytes", "collections" or "keys".
+        what: &'static str,
+        /// What the tenant has already.
+        used: u64,
+        /// What the request adds.
+        asked: u64,
+        /// What it may have.
+        limit: u64,
+    },
     /// The job ended, or the document moved on to a later version: the result is not wanted.
     #[error("the job is no longer wanted")]
     Superseded,
@@ -109,6 +125,7 @@ pub struct Catalog {
     store: Arc<dyn Store>,
     blobs: Blobs,
     params: CatalogParams,
+    quotas: Quotas,
     open: Mutex<OpenCollections>,
     /// Held from reading what a batch depends on until it is committed.
     writer: Mutex<()>,
@@ -128,7 +145,14 @@ impl Catalog {
     /// A catalog over an open store and its files.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, blobs: Blobs, params: CatalogParams) -> Self {
-        Self { store, blobs, params, open: Mutex::default(), writer: Mutex::default(), applier: Applier::start() }
+        let quotas = Quotas::default();
+        Self { store, blobs, params, quotas, open: Mutex::default(), writer: Mutex::default(), applier: Applier::start() }
+    }
+
+    /// The same with bounds on what each tenant takes.
+    #[must_use]
+    pub fn with_quotas(self, quotas: Quotas) -> Self {
+        Self { quotas, ..self }
     }
 
     /// The store, for health and statistics.

@@ -1,6 +1,7 @@
 //! Deleting documents, and the files that nothing uses any more.
 
 use super::commit::{delete_rows, trim_log};
+use super::usage::Growth;
 use super::{Catalog, CatalogError, put};
 use crate::blobs::BlobId;
 use crate::collection::{Collection, Pending};
@@ -82,6 +83,7 @@ impl Catalog {
             put(&mut batch, keys::change(&collection.tenant, &collection.id, state.seq), &change)?;
             changes.push((state.seq, change));
         }
+        self.charge(&mut batch, &collection.tenant, Growth::without(documents))?;
         trim_log(&mut batch, collection, &mut state, open.applied());
         put(&mut batch, keys::state(&collection.tenant, &collection.id), &state)?;
         let commit = self.store.commit(batch)?;

@@ -137,6 +137,7 @@ impl Catalog {
                 let document = record.id.clone();
                 put(&mut into.batch, identity, &document)?;
                 into.state.documents += 1;
+                into.growth.documents += 1;
                 self.begin_version(collection, record, upload, original, into)?;
                 document
             }
