@@ -93,6 +93,32 @@ impl Catalog {
     ) -> Result<Vec<Admitted>, CatalogError> {
         uploads.iter().filter_map(|upload| upload.external_id.as_deref()).try_for_each(check_external_id)?;
         let originals = self.write_originals(collection, &uploads)?;
+        let admitted = self.admit_written(collection, principals, uploads, originals.clone(), once);
+        if admitted.is_err() {
+            self.release_refused(collection, &originals);
+        }
+        admitted
+    }
+
+    /// Files of uploads that were refused must not fill a disk that is full already.
+    fn release_refused(&self, collection: &CollectionRecord, originals: &[BlobId]) {
+        // After a failed write the next start may still find the commit in the journal.
+        if self.store.stats().read_only {
+            return;
+        }
+        if let Err(error) = self.release_files(&collection.tenant, originals) {
+            tracing::warn!(%error, "files of a refused upload are left behind");
+        }
+    }
+
+    fn admit_written(
+        &self,
+        collection: &CollectionRecord,
+        principals: &Principals,
+        uploads: Vec<Upload>,
+        originals: Vec<BlobId>,
+        once: Option<&Once>,
+    ) -> Result<Vec<Admitted>, CatalogError> {
         let turn = self.write_turn();
         if let Some(answer) = self.answered_before(&collection.tenant, once)? {
             drop(turn);
@@ -132,8 +158,17 @@ impl Catalog {
     }
 
     fn write_originals(&self, collection: &CollectionRecord, uploads: &[Upload]) -> Result<Vec<BlobId>, CatalogError> {
-        let write = |upload: &Upload| Ok(self.blobs.put(&collection.tenant, &upload.bytes)?);
-        uploads.iter().map(write).collect()
+        let mut written = Vec::with_capacity(uploads.len());
+        for upload in uploads {
+            match self.blobs.put(&collection.tenant, &upload.bytes) {
+                Ok(original) => written.push(original),
+                Err(error) => {
+                    self.release_refused(collection, &written);
+                    return Err(error.into());
+                }
+            }
+        }
+        Ok(written)
     }
 
     fn admit_one(
