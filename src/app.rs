@@ -3,6 +3,7 @@
 use crate::auth::Keys;
 use crate::config::Config;
 use crate::error::ApiError;
+use crate::http::backups::Backups;
 use crate::http::benchmarks::Benchmarks;
 use corpus::Embedder;
 use index::Catalog;
@@ -30,6 +31,7 @@ pub(crate) struct App {
     pub(crate) ingest: Ingest,
     pub(crate) embedder: Arc<dyn Embedder>,
     pub(crate) engine: Arc<Engine>,
+    pub(crate) backups: Backups,
     pub(crate) benchmarks: Benchmarks,
     pub(crate) metrics: metrics_exporter_prometheus::PrometheusHandle,
     /// One permit a request.
@@ -49,7 +51,20 @@ impl App {
     ) -> Self {
         let requests = Arc::new(Semaphore::new(config.server.concurrent_requests_max));
         let benchmarks = Benchmarks::default();
-        Self { config, keys, catalog, ingest, embedder, engine, benchmarks, metrics, requests, stopping: watch::Sender::new(false) }
+        let backups = Backups::new(config.server.data_dir.join("backups"));
+        Self {
+            config,
+            keys,
+            catalog,
+            ingest,
+            embedder,
+            engine,
+            backups,
+            benchmarks,
+            metrics,
+            requests,
+            stopping: watch::Sender::new(false),
+        }
     }
 
     /// From here on the server is not ready, and streams and waits end.

@@ -1,6 +1,7 @@
 //! HTTP in and out: one file per resource. A handler takes the state and typed extractors, calls one
 //! method of a room, and maps the result to one wire type.
 
+pub(crate) mod backups;
 pub(crate) mod benchmarks;
 mod collections;
 mod content;
@@ -53,4 +54,7 @@ fn api() -> Router<AppState> {
         .route("/v1/jobs/{job}/events", get(jobs::events))
         .route("/v1/benchmarks", post(benchmarks::create))
         .route("/v1/benchmarks/{benchmark}", get(benchmarks::get))
+        .route("/v1/backups", get(backups::list).post(backups::create))
+        .route("/v1/backups/{backup}", get(backups::get).delete(backups::delete))
+        .route("/v1/backups/{backup}/content", get(backups::content))
 }

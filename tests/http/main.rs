@@ -13,6 +13,7 @@
 mod support;
 
 mod access;
+mod backups;
 mod benchmarks;
 mod collections;
 mod content;
