@@ -4,6 +4,7 @@ use crate::auth::Keys;
 use crate::config::Config;
 use crate::error::ApiError;
 use crate::http::admission::Admission;
+use crate::http::backups::Backups;
 use crate::http::benchmarks::Benchmarks;
 use corpus::Embedder;
 use index::Catalog;
@@ -32,6 +33,7 @@ pub(crate) struct App {
     pub(crate) ingest: Ingest,
     pub(crate) embedder: Arc<dyn Embedder>,
     pub(crate) engine: Arc<Engine>,
+    pub(crate) backups: Backups,
     pub(crate) benchmarks: Benchmarks,
     pub(crate) metrics: metrics_exporter_prometheus::PrometheusHandle,
     /// What is handed out before work is done.
@@ -54,8 +56,9 @@ impl App {
     ) -> Self {
         let admission = Admission::new(&config.server);
         let hops = Arc::new(Semaphore::new(config.server.concurrent_requests_max + config.server.concurrent_streams_max));
+        let backups = Backups::new(config.server.data_dir.join("backups"));
         let (benchmarks, draining, stopping) = (Benchmarks::default(), AtomicBool::new(false), watch::Sender::new(false));
-        Self { config, keys, catalog, ingest, embedder, engine, benchmarks, metrics, admission, hops, draining, stopping }
+        Self { config, keys, catalog, ingest, embedder, engine, backups, benchmarks, metrics, admission, hops, draining, stopping }
     }
 
     /// From here on the server is not ready, though it still serves.

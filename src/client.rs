@@ -3,8 +3,10 @@
 use anyhow::{Context, bail};
 use reqwest::{Certificate, ClientBuilder, Method, RequestBuilder, StatusCode};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use std::path::Path;
 use std::time::Duration;
+use tokio::io::AsyncWriteExt;
 
 /// How often a refusal that names a time is waited for.
 const TRIES: usize = 60;
@@ -45,6 +47,26 @@ impl Client {
         self.send(|| self.request(Method::POST, path).json(body)).await
     }
 
+    pub(crate) async fn delete(&self, path: &str) -> anyhow::Result<()> {
+        self.answer(|| self.request(Method::DELETE, path)).await.map(drop)
+    }
+
+    /// Writes the answer's body to a new file; its sha256 in hex.
+    pub(crate) async fn download(&self, path: &str, file: &Path) -> anyhow::Result<String> {
+        let mut answer = self.request(Method::GET, path).send().await.with_context(|| format!("no answer from {}", self.base))?;
+        let status = answer.status();
+        if !status.is_success() {
+            bail!("{}", problem(status, &answer.text().await?));
+        }
+        let (mut file, mut hash) = (tokio::fs::File::create_new(file).await?, Sha256::new());
+        while let Some(bytes) = answer.chunk().await? {
+            hash.update(&bytes);
+            file.write_all(&bytes).await?;
+        }
+        file.sync_all().await?;
+        Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
     /// Makes a collection unless there is one of that name.
     pub(crate) async fn ensure_collection(&self, new: &Value) -> anyhow::Result<()> {
         let name = new.get("name").and_then(Value::as_str).unwrap_or_default();
@@ -76,8 +98,12 @@ impl Client {
         }
     }
 
-    /// Sends; waits and tries again while the server names a time for it.
     async fn send(&self, request: impl Fn() -> RequestBuilder) -> anyhow::Result<Value> {
+        Ok(serde_json::from_str(&self.answer(request).await?)?)
+    }
+
+    /// Sends; waits and tries again while the server names a time for it.
+    async fn answer(&self, request: impl Fn() -> RequestBuilder) -> anyhow::Result<String> {
         for _ in 0..TRIES {
             let answer = request().send().await.with_context(|| format!("no answer from {}", self.base))?;
             let status = answer.status();
@@ -87,7 +113,7 @@ impl Client {
                 (StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE, Some(seconds)) => {
                     tokio::time::sleep(Duration::from_secs(seconds)).await;
                 }
-                (status, _) if status.is_success() => return Ok(serde_json::from_str(&text)?),
+                (status, _) if status.is_success() => return Ok(text),
                 (status, _) => bail!("{}", problem(status, &text)),
             }
         }

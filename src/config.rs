@@ -109,6 +109,8 @@ pub(crate) struct IndexConfig {
     pub(crate) collections_open_max: usize,
     /// Bytes of the store's cache; it takes about ten times as much memory.
     pub(crate) store_cache_bytes: u64,
+    /// Bytes of disk that stay free: uploads that would need them are answered 507.
+    pub(crate) disk_reserve_bytes: u64,
 }
 
 impl Default for IndexConfig {
@@ -121,6 +123,7 @@ impl Default for IndexConfig {
             ef_search: 64,
             collections_open_max: 256,
             store_cache_bytes: 32 << 20,
+            disk_reserve_bytes: 256 << 20,
         }
     }
 }

@@ -74,6 +74,7 @@ impl From<CatalogError> for ApiError {
             CatalogError::NestedTooDeep { .. } => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "nested_too_deep", error.to_string()),
             CatalogError::TooManyInside { .. } => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", error.to_string()),
             CatalogError::Blob(BlobError::Io(error)) if error.kind() == std::io::ErrorKind::StorageFull => full(&error),
+            CatalogError::Blob(error @ BlobError::Full { .. }) => full(&error),
             CatalogError::Blob(error) => Self::internal(error),
             CatalogError::Collection(error) => error.into(),
             CatalogError::Store(error) => error.into(),
@@ -90,6 +91,7 @@ impl From<CollectionError> for ApiError {
             CollectionError::Stale => {
                 Self::busy(StatusCode::SERVICE_UNAVAILABLE, "views_reopening", &error.to_string(), Duration::from_secs(1))
             }
+            CollectionError::Text(error) if error.is_disk_full() => full(&error),
             CollectionError::Text(_) | CollectionError::DamagedVector { .. } | CollectionError::Record(_) => Self::internal(error),
         }
     }

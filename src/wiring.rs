@@ -61,9 +61,13 @@ fn metrics() -> anyhow::Result<metrics_exporter_prometheus::PrometheusHandle> {
 fn catalog(config: &Config) -> anyhow::Result<Catalog> {
     let data = &config.server.data_dir;
     std::fs::create_dir_all(data).with_context(|| format!("can't make the data directory {}", data.display()))?;
-    let options = SledOptions { cache_bytes: config.index.store_cache_bytes, ..SledOptions::default() };
+    if let Some(folder) = index::backup::unfinished(data) {
+        bail!("a restore was interrupted ({} is there): empty {} and restore the backup again", folder.display(), data.display());
+    }
+    let reserve_bytes = config.index.disk_reserve_bytes;
+    let options = SledOptions { cache_bytes: config.index.store_cache_bytes, reserve_bytes };
     let store = SledStore::open(data.join("store"), &options).with_context(|| format!("can't open the store in {}", data.display()))?;
-    let blobs = Blobs::open(data.join("blobs")).context("can't open the folder of originals")?;
+    let blobs = Blobs::open(data.join("blobs")).context("can't open the folder of originals")?.with_reserve(reserve_bytes);
     blobs.sweep_temporary().context("can't sweep the folder of originals")?;
     let params =
         CatalogParams { views: data.join("views"), vector: vector_params(config), collections_open_max: config.index.collections_open_max };

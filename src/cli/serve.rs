@@ -87,12 +87,15 @@ fn raise_open_files(connections: usize) {
 /// Resolves when the store takes no more writes: then nothing can be acknowledged, and a restart
 /// goes on from what is on disk.
 async fn store_failure(app: &AppState) {
-    let mut look = tokio::time::interval(Duration::from_secs(5));
-    loop {
-        look.tick().await;
-        if app.blocking(|app| Ok(app.catalog.store().stats().read_only)).await.unwrap_or(true) {
-            return tracing::error!("the store takes no writes any more: the server ends, so that a restart can recover");
-        }
+    let (tell, told) = tokio::sync::oneshot::channel();
+    app.catalog.store().when_failed(Box::new(move |reason| {
+        // Stopping already: nobody listens any more.
+        let _ = tell.send(reason.to_owned());
+    }));
+    match told.await {
+        Ok(reason) => tracing::error!(reason, "the store takes no writes any more: the server ends, so that a restart can recover"),
+        // The store is gone with its alarm.
+        Err(_) => std::future::pending().await,
     }
 }
 

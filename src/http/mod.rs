@@ -2,6 +2,7 @@
 //! method of a room, and maps the result to one wire type.
 
 pub(crate) mod admission;
+pub(crate) mod backups;
 pub(crate) mod benchmarks;
 pub(crate) mod browser;
 mod collections;
@@ -71,6 +72,9 @@ fn api(upload_bytes_max: usize) -> Router<AppState> {
         .route("/v1/jobs/{job}/events", get(jobs::events))
         .route("/v1/benchmarks", post(benchmarks::create))
         .route("/v1/benchmarks/{benchmark}", get(benchmarks::get))
+        .route("/v1/backups", get(backups::list).post(backups::create))
+        .route("/v1/backups/{backup}", get(backups::get).delete(backups::delete))
+        .route("/v1/backups/{backup}/content", get(backups::content))
         .route("/v1/keys", get(keys::list).post(keys::create))
         .route("/v1/keys/{key}", get(keys::get).delete(keys::delete))
         .route("/v1/quotas", get(quotas::get))

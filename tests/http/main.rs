@@ -13,6 +13,7 @@
 mod support;
 
 mod access;
+mod backups;
 mod benchmarks;
 mod children;
 mod collections;

@@ -138,6 +138,10 @@ pub(crate) fn staging(tenant: &TenantId, collection: &CollectionId, job: &JobId)
     key(b'G', parts!(tenant, collection, job))
 }
 
+pub(crate) fn staging_of(tenant: &TenantId, collection: &CollectionId) -> Vec<u8> {
+    prefix(b'G', parts!(tenant, collection))
+}
+
 pub(crate) fn all_staging() -> Vec<u8> {
     prefix(b'G', &[])
 }
@@ -191,6 +195,11 @@ pub(crate) fn tenant_documents(tenant: &TenantId) -> Vec<u8> {
 /// What an idempotency key was answered with.
 pub(crate) fn idempotency(tenant: &TenantId, key_of_caller: &str) -> Vec<u8> {
     key(b'I', &[tenant.as_str().as_bytes(), key_of_caller.as_bytes()])
+}
+
+/// The start of a collection's keys of one kind.
+pub(crate) fn below(kind: u8, tenant: &TenantId, collection: &CollectionId) -> Vec<u8> {
+    key(kind, parts!(tenant, collection))
 }
 
 /// All kinds of keys below one collection, for deleting it.

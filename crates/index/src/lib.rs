@@ -46,6 +46,7 @@
 //! ```
 
 mod applier;
+pub mod backup;
 pub mod blobs;
 mod catalog;
 mod collection;
@@ -55,6 +56,7 @@ mod scored;
 pub mod store;
 pub mod text;
 pub mod vector;
+pub mod verify;
 
 pub use catalog::{
     Admitted, Catalog, CatalogError, CatalogParams, ChildFile, DEPTH_MAX, DESCENDANTS_MAX, DocumentStatus, NewCollection, Once, Page,

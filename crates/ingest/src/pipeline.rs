@@ -59,6 +59,7 @@ impl IngestError {
             Self::Catalog(CatalogError::Blob(BlobError::Missing { .. } | BlobError::Corrupt { .. })) => Some("original_damaged"),
             Self::Catalog(CatalogError::Store(StoreError::TooLarge { .. }) | CatalogError::TooManyInside { .. }) => Some("too_large"),
             Self::Catalog(CatalogError::NestedTooDeep { .. }) => Some("nested_too_deep"),
+            Self::Catalog(CatalogError::QuotaExceeded { .. }) => Some("quota_exceeded"),
             Self::Abandoned { .. } => Some("abandoned"),
             Self::Embed(_) | Self::Catalog(_) | Self::Cancelled | Self::Stopping => None,
         }

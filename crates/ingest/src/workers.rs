@@ -6,6 +6,7 @@ use crate::pipeline::{IngestError, Pipeline};
 use crate::progress::{Flag, JobProgress, Progress, Stage};
 use corpus::{Embedder, JobId, TenantId};
 use index::records::JobRecord;
+use index::store::StoreError;
 use index::{Admitted, Catalog, CatalogError};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -311,7 +312,7 @@ impl Shared {
         if !matches!(error, IngestError::Stopping) {
             tracing::error!(job = %job.id, %error, "processing stopped for a reason outside the document; it is tried again");
         }
-        match self.pipeline.catalog.put_back_job(job) {
+        match self.when_there_is_room(|| self.pipeline.catalog.put_back_job(job)) {
             Ok(()) => Outcome::Again,
             Err(CatalogError::Superseded | CatalogError::NotFound { .. }) => Outcome::Ended,
             Err(error) => {
@@ -322,8 +323,18 @@ impl Shared {
     }
 
     fn fail(&self, job: &JobRecord, code: &str, reason: &str) {
-        if let Err(error) = self.pipeline.catalog.fail_job(job, code, reason) {
+        if let Err(error) = self.when_there_is_room(|| self.pipeline.catalog.fail_job(job, code, reason)) {
             tracing::error!(job = %job.id, %error, "the failure could not be recorded; the job is tried again at the next start");
+        }
+    }
+
+    /// Room comes back by itself when somebody frees it; until then this worker could do nothing else.
+    fn when_there_is_room(&self, commit: impl Fn() -> Result<(), CatalogError>) -> Result<(), CatalogError> {
+        loop {
+            match commit() {
+                Err(CatalogError::Store(StoreError::Full { .. })) if !self.stopping.is_raised() => self.stopping.wait(PAUSE),
+                outcome => return outcome,
+            }
         }
     }
 

@@ -107,13 +107,21 @@ impl Catalog {
         uploads.iter().filter_map(|upload| upload.external_id.as_deref()).try_for_each(check_external_id)?;
         let originals = self.write_originals(collection, &uploads)?;
         let admitted = self.admit_originals(collection, principals, uploads, &originals, once);
-        if admitted.is_err()
-            // What was refused must not fill the disk, however often it is sent.
-            && let Err(error) = self.release_files(&collection.tenant, &originals)
-        {
-            tracing::warn!(%error, "the files of a refused upload are left behind");
+        if admitted.is_err() {
+            self.release_refused(collection, &originals);
         }
         admitted
+    }
+
+    /// Files of uploads that were refused must not fill a disk that is full already.
+    fn release_refused(&self, collection: &CollectionRecord, originals: &[BlobId]) {
+        // After a failed write the next start may still find the commit in the journal.
+        if self.store.stats().read_only {
+            return;
+        }
+        if let Err(error) = self.release_files(&collection.tenant, originals) {
+            tracing::warn!(%error, "files of a refused upload are left behind");
+        }
     }
 
     fn admit_originals(
@@ -169,8 +177,17 @@ impl Catalog {
     }
 
     fn write_originals(&self, collection: &CollectionRecord, uploads: &[Upload]) -> Result<Vec<BlobId>, CatalogError> {
-        let write = |upload: &Upload| Ok(self.blobs.put(&collection.tenant, &upload.bytes)?);
-        uploads.iter().map(write).collect()
+        let mut written = Vec::with_capacity(uploads.len());
+        for upload in uploads {
+            match self.blobs.put(&collection.tenant, &upload.bytes) {
+                Ok(original) => written.push(original),
+                Err(error) => {
+                    self.release_refused(collection, &written);
+                    return Err(error.into());
+                }
+            }
+        }
+        Ok(written)
     }
 
     fn admit_one(

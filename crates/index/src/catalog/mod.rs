@@ -161,6 +161,11 @@ impl Catalog {
         self.store.as_ref()
     }
 
+    /// Originals and texts.
+    pub(crate) fn blobs(&self) -> &Blobs {
+        &self.blobs
+    }
+
     /// The open collection of a record; opens it, and reopens one whose views could not follow.
     ///
     /// # Errors

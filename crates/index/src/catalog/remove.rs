@@ -9,7 +9,7 @@ use crate::keys;
 use crate::records::{Change, CollectionRecord, DeletionReceipt, DocumentRecord, Rows};
 use crate::store::Batch;
 use corpus::{DocumentId, TenantId};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +17,8 @@ use std::time::Duration;
 const VIEWS_WAIT: Duration = Duration::from_secs(10);
 /// Rows of several documents deleted in one batch; one document is never split.
 const ROWS_PER_BATCH: usize = 50_000;
+/// Files removed in one turn of the writer.
+const FILES_PER_TURN: usize = 256;
 
 impl Catalog {
     /// Deletes a document in any state, with the documents inside it, their jobs, chunks, vectors and
@@ -125,10 +127,24 @@ impl Catalog {
             return Ok(());
         }
         let _turn = self.write_turn();
-        // Somebody else's release that is committed and not yet durable must not count.
-        self.settle()?;
+        // Somebody else's release that is committed and not yet durable must not count. Without a commit
+        // of its own, since a full disk takes none.
+        self.durable(self.store.stats().seq)?;
         self.remove_unused_files(tenant, blobs);
         Ok(())
+    }
+
+    /// Removes files whose removal was put off, if they are still unused. The caller doesn't hold the turn.
+    pub(crate) fn remove_put_off(&self, files: BTreeSet<(TenantId, BlobId)>) {
+        let mut by_tenant: BTreeMap<TenantId, Vec<BlobId>> = BTreeMap::new();
+        files.into_iter().for_each(|(tenant, blob)| by_tenant.entry(tenant).or_default().push(blob));
+        for (tenant, blobs) in &by_tenant {
+            for some in blobs.chunks(FILES_PER_TURN) {
+                if let Err(error) = self.release_files(tenant, some) {
+                    tracing::warn!(%tenant, %error, "unused files are left behind");
+                }
+            }
+        }
     }
 
     /// Removes those of the files that no document of the tenant uses. The caller holds the writer's

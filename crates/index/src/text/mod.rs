@@ -22,6 +22,7 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use tantivy::directory::error::OpenWriteError;
 use tantivy::indexer::{IndexWriterOptions, LogMergePolicy};
 use tantivy::query::{BooleanQuery, BoostQuery, Query, TermQuery};
 use tantivy::schema::{FAST, Field, INDEXED, IndexRecordOption, Schema, TextFieldIndexing, TextOptions};
@@ -36,6 +37,20 @@ pub enum TextError {
     /// Its directory can't be made or emptied.
     #[error("the directory of the text index: {0}")]
     Directory(#[from] io::Error),
+}
+
+impl TextError {
+    /// Whether the disk is full.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        let kind = match self {
+            Self::Directory(error) => error.kind(),
+            Self::Index(TantivyError::IoError(error)) => error.kind(),
+            Self::Index(TantivyError::OpenWriteError(OpenWriteError::IoError { io_error, .. })) => io_error.kind(),
+            Self::Index(_) => return false,
+        };
+        kind == io::ErrorKind::StorageFull
+    }
 }
 
 /// One change.
@@ -141,6 +156,12 @@ impl TextIndex {
             return Err(Unusable::Damaged(damaged.len()));
         }
         Ok(Self::with(index, checkpoint)?)
+    }
+
+    /// Checks the index in `dir` and leaves it as it is: its checkpoint and its rows, or why it can't be used.
+    pub(crate) fn inspect(dir: &Path) -> Result<(u64, u64), String> {
+        let found = Self::open_existing(dir).map_err(|reason| reason.to_string())?;
+        Ok((found.checkpoint(), found.stats().rows))
     }
 
     fn with(index: Index, checkpoint: u64) -> Result<Self, TextError> {
