@@ -88,6 +88,10 @@ id!(
     JobId, "job_"
 );
 id!(
+    /// Names a deletion and its receipt.
+    DeletionId, "del_"
+);
+id!(
     /// Names one request's trace.
     TraceId, "trc_"
 );

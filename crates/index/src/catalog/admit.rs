@@ -1,6 +1,7 @@
 //! Taking documents in: the bytes become a durable file, the document and its job a durable record,
 //! in one batch for all documents of a request.
 
+use super::housekeeping::IDEMPOTENCY_KEPT;
 use super::{Catalog, CatalogError, now, put};
 use crate::blobs::BlobId;
 use crate::collection::Pending;
@@ -12,12 +13,9 @@ use crate::records::{
 use crate::store::Batch;
 use corpus::{Acl, DocumentId, JobId, Metadata, Principals, TenantId};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use time::Duration;
 
 /// Longest external id in bytes.
 const EXTERNAL_ID_BYTES_MAX: usize = 512;
-/// How long an idempotency key is remembered.
-const IDEMPOTENCY_KEPT: Duration = Duration::hours(24);
 
 /// One document of an upload.
 #[derive(Debug, Clone, Default)]
@@ -93,35 +91,32 @@ impl Catalog {
     ) -> Result<Vec<Admitted>, CatalogError> {
         uploads.iter().filter_map(|upload| upload.external_id.as_deref()).try_for_each(check_external_id)?;
         let originals = self.write_originals(collection, &uploads)?;
-        let turn = self.write_turn();
-        if let Some(answer) = self.answered_before(&collection.tenant, once)? {
-            drop(turn);
-            self.settle()?;
-            return Ok(answer);
-        }
-        self.collection(&collection.tenant, collection.id.as_str())?;
-        let mut admission = Admission {
-            batch: Batch::default(),
-            state: self.state(collection)?,
-            admitted: Vec::new(),
-            published: Vec::new(),
-            released: Vec::new(),
-        };
-        for (upload, original) in uploads.into_iter().zip(originals) {
-            // A delete may have removed the file between writing it and this turn.
-            if !self.blobs.exists(&collection.tenant, &original) {
-                self.blobs.put(&collection.tenant, &upload.bytes)?;
+        let mut needs_views = false;
+        let (turn, open, admission) = loop {
+            let (turn, open) = match needs_views {
+                false => (self.write_turn(), None),
+                true => self.turn_with(collection).map(|(turn, open)| (turn, Some(open)))?,
+            };
+            if let Some(answer) = self.answered_before(&collection.tenant, once)? {
+                drop(turn);
+                self.settle()?;
+                return Ok(answer);
             }
-            self.admit_one(collection, principals, upload, original, &mut admission)?;
-        }
+            self.collection(&collection.tenant, collection.id.as_str())?;
+            let admission = self.admission(collection, principals, &uploads, &originals)?;
+            if open.is_some() || admission.published.is_empty() {
+                break (turn, open, admission);
+            }
+            // The views must be told, and opening them takes longer than a turn may: once more, with them open.
+            needs_views = true;
+        };
         let Admission { mut batch, state, admitted, published, released } = admission;
         put(&mut batch, keys::state(&collection.tenant, &collection.id), &state)?;
         self.remember_answer(&mut batch, &collection.tenant, once, &admitted)?;
-        let open = if published.is_empty() { None } else { Some(self.open_in_turn(collection)?) };
         let commit = self.store.commit(batch)?;
         if let Some(open) = open {
             for (seq, change, record) in published {
-                open.publish(Pending { seq, commit, change, record: Some(record), staging: None });
+                open.publish(Pending { seq, commit, change, record: Some(record), retired: None });
             }
             self.applier.notify(&open);
         }
@@ -136,11 +131,36 @@ impl Catalog {
         uploads.iter().map(write).collect()
     }
 
+    /// What taking these uploads in changes, as things stand in this turn.
+    fn admission(
+        &self,
+        collection: &CollectionRecord,
+        principals: &Principals,
+        uploads: &[Upload],
+        originals: &[BlobId],
+    ) -> Result<Admission, CatalogError> {
+        let mut admission = Admission {
+            batch: Batch::default(),
+            state: self.state(collection)?,
+            admitted: Vec::new(),
+            published: Vec::new(),
+            released: Vec::new(),
+        };
+        for (upload, original) in uploads.iter().zip(originals) {
+            // A delete may have removed the file between writing it and this turn.
+            if !self.blobs.exists(&collection.tenant, original) {
+                self.blobs.put(&collection.tenant, &upload.bytes)?;
+            }
+            self.admit_one(collection, principals, upload, original.clone(), &mut admission)?;
+        }
+        Ok(admission)
+    }
+
     fn admit_one(
         &self,
         collection: &CollectionRecord,
         principals: &Principals,
-        upload: Upload,
+        upload: &Upload,
         original: BlobId,
         into: &mut Admission,
     ) -> Result<(), CatalogError> {
@@ -162,7 +182,7 @@ impl Catalog {
             Some(record) if is_settled_with(&record, &original) => self.keep(collection, record, upload, into),
             Some(record) => self.begin_version(collection, record, upload, original, into),
             None => {
-                let record = new_record(&upload);
+                let record = new_record(upload);
                 put(&mut into.batch, identity, &record.id)?;
                 into.state.documents += 1;
                 self.begin_version(collection, record, upload, original, into)
@@ -188,7 +208,7 @@ impl Catalog {
         &self,
         collection: &CollectionRecord,
         mut record: DocumentRecord,
-        upload: Upload,
+        upload: &Upload,
         into: &mut Admission,
     ) -> Result<(), CatalogError> {
         let job = record.latest_job().cloned();
@@ -216,7 +236,7 @@ impl Catalog {
         &self,
         collection: &CollectionRecord,
         mut record: DocumentRecord,
-        upload: Upload,
+        upload: &Upload,
         original: BlobId,
         into: &mut Admission,
     ) -> Result<(), CatalogError> {
@@ -296,6 +316,8 @@ fn new_job(collection: &CollectionRecord, document: &DocumentId) -> JobRecord {
         state: JobState::Queued,
         attempts: 0,
         seq: None,
+        chunks_reused: None,
+        chunks_embedded: None,
         created_at: now(),
         updated_at: now(),
     }

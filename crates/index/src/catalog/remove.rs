@@ -1,13 +1,14 @@
 //! Deleting documents, and the files that nothing uses any more.
 
-use super::commit::{delete_rows, trim_log};
-use super::{Catalog, CatalogError, put};
+use super::commit::{CHUNKS_PER_BATCH, trim_log};
+use super::{Catalog, CatalogError, now, put};
 use crate::blobs::BlobId;
 use crate::collection::Pending;
 use crate::keys;
-use crate::records::{Change, CollectionRecord, DeletionReceipt, DocumentRecord};
+use crate::records::{Change, CollectionRecord, DeletionReceipt, DocumentRecord, Rows, Unserved};
 use crate::store::Batch;
-use corpus::{DocumentId, TenantId};
+use crate::unserved;
+use corpus::{DeletionId, DocumentId, TenantId};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -16,38 +17,89 @@ const VIEWS_WAIT: Duration = Duration::from_secs(10);
 
 impl Catalog {
     /// Deletes a document in any state, with its job, chunks, vectors and files; durable and out of
-    /// search on return.
+    /// search on return. The receipt is durable with it.
     ///
     /// # Errors
     /// [`CatalogError::NotFound`].
     pub fn delete_document(&self, collection: &CollectionRecord, id_or_external: &str) -> Result<DeletionReceipt, CatalogError> {
-        let turn = self.write_turn();
+        let (tenant, id) = (&collection.tenant, &collection.id);
+        let (turn, open) = self.turn_with(collection)?;
         let record = self.document(collection, id_or_external)?;
-        let open = self.open_in_turn(collection)?;
+        let receipt = self.receipt_of(collection, &record)?;
         let mut state = self.state(collection)?;
         let mut batch = Batch::default();
-        let rows = record.served.as_ref().map(|served| served.rows.clone()).unwrap_or_default();
-        delete_rows(&mut batch, collection, &rows);
         self.delete_record(collection, &record, &mut batch)?;
+        let note = note_of(&record);
+        put(&mut batch, note_key(collection, &receipt), &note)?;
+        put(&mut batch, keys::deletion(tenant, &receipt.id), &receipt)?;
         state.seq += 1;
         state.documents = state.documents.saturating_sub(1);
-        state.chunks = state.chunks.saturating_sub(rows.len() as u64);
+        state.chunks = state.chunks.saturating_sub(receipt.chunks);
         state.bytes = state.bytes.saturating_sub(record.served.as_ref().map_or(0, |served| served.bytes));
-        let change = Change { document: Some(record.id.clone()), removed: rows.clone(), ..Change::default() };
-        put(&mut batch, keys::change(&collection.tenant, &collection.id, state.seq), &change)?;
+        let change = Change { document: Some(record.id.clone()), removed: receipt.rows.clone(), ..Change::default() };
+        put(&mut batch, keys::change(tenant, id, state.seq), &change)?;
         trim_log(&mut batch, collection, &mut state, open.applied());
-        put(&mut batch, keys::state(&collection.tenant, &collection.id), &state)?;
+        put(&mut batch, keys::state(tenant, id), &state)?;
+        let is_small = note.rows.len() <= CHUNKS_PER_BATCH;
+        if is_small {
+            self.delete_now(collection, &note, note_key(collection, &receipt), &mut batch)?;
+        }
         let commit = self.store.commit(batch)?;
-        open.publish(Pending { seq: state.seq, commit, change, record: None, staging: None });
+        open.publish(Pending { seq: state.seq, commit, change, record: None, retired: None });
         self.applier.notify(&open);
         self.durable(commit)?;
-        let files = self.remove_unused_files(&collection.tenant, blobs_of(&record));
+        self.remove_unused_files(tenant, blobs_of(&record));
         drop(turn);
+        if !is_small {
+            // Not in the turn: nobody else touches these rows.
+            unserved::remove(self.store.as_ref(), tenant, id, note_key(collection, &receipt), &note)?;
+            self.settle()?;
+        }
         // Deleted it is; should the views be late or stale, the live bitmap or their reopening sees to the rest.
         if !matches!(open.wait_applied(state.seq, VIEWS_WAIT), Ok(true)) {
             tracing::warn!(document = %record.id, "deleted, but the views have not followed yet");
         }
-        Ok(DeletionReceipt { document: record.id, chunks: rows.len(), vectors: rows.len(), files })
+        Ok(receipt)
+    }
+
+    /// What deleting this document will remove, as things stand in this turn.
+    fn receipt_of(&self, collection: &CollectionRecord, record: &DocumentRecord) -> Result<DeletionReceipt, CatalogError> {
+        let rows = record.served.as_ref().map(|served| served.rows.clone()).unwrap_or_default();
+        let blobs: BTreeSet<_> = blobs_of(record).cloned().collect();
+        let mut files = 0;
+        for blob in &blobs {
+            let uses = self.store.scan(&keys::blob_uses(&collection.tenant, blob), None, 2)?;
+            let own = keys::blob_use(&collection.tenant, blob, &collection.id, &record.id);
+            files += u64::from(uses.iter().all(|(key, _)| *key == own) && self.blobs.exists(&collection.tenant, blob));
+        }
+        let chunks = rows.len() as u64;
+        Ok(DeletionReceipt {
+            id: DeletionId::generate(),
+            collection: collection.id.clone(),
+            document: Some(record.id.clone()),
+            name: record.external_id.clone(),
+            documents: 1,
+            chunks,
+            vectors: chunks,
+            postings: chunks,
+            files,
+            caches: 0,
+            rows,
+            blobs: blobs.into_iter().collect(),
+            deleted_at: now(),
+        })
+    }
+
+    /// Puts what the note names into the batch instead of the note: few enough to go at once.
+    fn delete_now(&self, collection: &CollectionRecord, note: &Unserved, key: Vec<u8>, batch: &mut Batch) -> Result<(), CatalogError> {
+        let (tenant, id) = (&collection.tenant, &collection.id);
+        note.rows.iter().for_each(|row| unserved::delete_row(batch, tenant, id, row));
+        if let Some((document, version)) = &note.places {
+            let pages = self.store.scan(&keys::places(tenant, id, document, *version), None, unserved::KEYS_PER_BATCH)?;
+            pages.into_iter().for_each(|(key, _)| batch.delete(key));
+        }
+        batch.delete(key);
+        Ok(())
     }
 
     /// The record with everything that points at it.
@@ -102,9 +154,22 @@ impl Catalog {
         removed
     }
 
-    fn is_unused(&self, tenant: &TenantId, blob: &BlobId) -> Result<bool, CatalogError> {
+    pub(super) fn is_unused(&self, tenant: &TenantId, blob: &BlobId) -> Result<bool, CatalogError> {
         Ok(self.store.scan(&keys::blob_uses(tenant, blob), None, 1)?.is_empty())
     }
+}
+
+fn note_of(record: &DocumentRecord) -> Unserved {
+    let served = record.served.as_ref();
+    Unserved {
+        rows: served.map_or_else(Rows::default, |served| served.rows.clone()),
+        places: served.map(|served| (record.id.clone(), served.number)),
+        was_served: true,
+    }
+}
+
+fn note_key(collection: &CollectionRecord, receipt: &DeletionReceipt) -> Vec<u8> {
+    keys::unserved(&collection.tenant, &collection.id, receipt.id.as_str())
 }
 
 fn originals_of(record: &DocumentRecord) -> impl Iterator<Item = &BlobId> {
