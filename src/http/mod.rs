@@ -4,6 +4,7 @@
 pub(crate) mod benchmarks;
 mod collections;
 mod content;
+mod deletions;
 mod docs;
 mod documents;
 mod extract;
@@ -49,6 +50,7 @@ fn api() -> Router<AppState> {
         .route(&format!("{document}/chunks"), get(content::chunks))
         .route("/v1/collections/{collection}/search", post(search::search))
         .route("/v1/collections/{collection}/query", post(query::query))
+        .route("/v1/deletions/{deletion}/verify", get(deletions::verify))
         .route("/v1/jobs/{job}", get(jobs::get).delete(jobs::cancel))
         .route("/v1/jobs/{job}/events", get(jobs::events))
         .route("/v1/benchmarks", post(benchmarks::create))

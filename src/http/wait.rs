@@ -26,9 +26,13 @@ pub(crate) async fn until_searchable(
         }
         let job = app.blocking({
             let (tenant, id) = (tenant.clone(), id.clone());
-            move |app| Ok(app.catalog.job(&tenant, &id)?)
+            move |app| match app.catalog.job(&tenant, &id) {
+                // Ended so long ago that it is forgotten: what it made is in search.
+                Err(index::CatalogError::NotFound { .. }) => Ok(None),
+                job => Ok(Some(job?)),
+            }
         });
-        let job = job.await?;
+        let Some(job) = job.await? else { continue };
         if !job.state.has_ended() {
             return Ok(false);
         }

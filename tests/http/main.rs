@@ -23,3 +23,4 @@ mod openapi;
 mod query;
 mod search;
 mod shutdown;
+mod versions;
