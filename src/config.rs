@@ -29,8 +29,6 @@ pub(crate) struct Config {
     pub(crate) log: LogConfig,
 }
 
-}
-
 /// The local embedding model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -49,8 +49,10 @@ pub(crate) fn run(args: &ServeArgs, global: &Global) -> anyhow::Result<ExitCode>
             }
         };
         let upkeep = tokio::spawn(keep_up(app.metrics.clone()));
+        let housekeeping = tokio::spawn(keep_house(app.clone()));
         server.serve(listener, stop).await;
         upkeep.abort();
+        housekeeping.abort();
         code
     });
     let is_quiet = app.ingest.stop_within(WORKERS_PATIENCE);
@@ -105,6 +107,22 @@ async fn keep_up(metrics: metrics_exporter_prometheus::PrometheusHandle) {
     loop {
         time.tick().await;
         metrics.run_upkeep();
+    }
+}
+
+/// From one pass of housekeeping to the next.
+const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(3600);
+
+/// Removes what is only kept for a while, at the start and every hour.
+async fn keep_house(app: AppState) {
+    let mut time = tokio::time::interval(HOUSEKEEPING_EVERY);
+    time.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        time.tick().await;
+        match app.blocking(|app| Ok(app.catalog.keep_house(time::OffsetDateTime::now_utc())?)).await {
+            Ok(removed) => tracing::debug!(?removed, "housekeeping done"),
+            Err(error) => tracing::warn!(code = error.code, cause = error.cause, "housekeeping stopped half-way; the next pass goes on"),
+        }
     }
 }
 

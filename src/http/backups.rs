@@ -4,14 +4,13 @@
 use super::collections::rfc3339;
 use super::extract::Body;
 use crate::app::AppState;
-use crate::auth::Caller;
 use crate::error::ApiError;
 use axum::Json;
 use axum::body::Body as Bytes;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
-use corpus::{Principals, TenantId, TraceId};
+use corpus::TraceId;
 use futures::stream::try_unfold;
 use index::backup::{BackupError, BackupOptions, BackupSummary};
 use serde::{Deserialize, Serialize};
@@ -65,12 +64,7 @@ pub(crate) struct CreateBody {
     name: Option<String>,
 }
 
-pub(crate) async fn create(
-    State(app): State<AppState>,
-    caller: Caller,
-    Body(body): Body<CreateBody>,
-) -> Result<(StatusCode, Json<Value>), ApiError> {
-    require_operator(&caller)?;
+pub(crate) async fn create(State(app): State<AppState>, Body(body): Body<CreateBody>) -> Result<(StatusCode, Json<Value>), ApiError> {
     let view = app.blocking(|app| {
         let run = app.backups.begin(body.name)?;
         Ok(view(&run, "running", None, None))
@@ -89,19 +83,16 @@ pub(crate) async fn create(
     Ok((StatusCode::ACCEPTED, Json(view)))
 }
 
-pub(crate) async fn list(State(app): State<AppState>, caller: Caller) -> Result<Json<Value>, ApiError> {
-    require_operator(&caller)?;
+pub(crate) async fn list(State(app): State<AppState>) -> Result<Json<Value>, ApiError> {
     let data = app.blocking(|app| app.backups.list()).await?;
     Ok(Json(json!({ "data": data, "next_cursor": null })))
 }
 
-pub(crate) async fn get(State(app): State<AppState>, caller: Caller, Path(id): Path<String>) -> Result<Json<Value>, ApiError> {
-    require_operator(&caller)?;
+pub(crate) async fn get(State(app): State<AppState>, Path(id): Path<String>) -> Result<Json<Value>, ApiError> {
     Ok(Json(app.blocking(move |app| app.backups.view(&id)).await?))
 }
 
-pub(crate) async fn content(State(app): State<AppState>, caller: Caller, Path(id): Path<String>) -> Result<impl IntoResponse, ApiError> {
-    require_operator(&caller)?;
+pub(crate) async fn content(State(app): State<AppState>, Path(id): Path<String>) -> Result<impl IntoResponse, ApiError> {
     let path = app.blocking(move |app| app.backups.finished(&id)).await?;
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let file = tokio::fs::File::open(path).await.map_err(ApiError::internal)?;
@@ -119,22 +110,12 @@ pub(crate) async fn content(State(app): State<AppState>, caller: Caller, Path(id
     Ok((headers, Bytes::from_stream(stream)))
 }
 
-pub(crate) async fn delete(State(app): State<AppState>, caller: Caller, Path(id): Path<String>) -> Result<Json<Value>, ApiError> {
-    require_operator(&caller)?;
+pub(crate) async fn delete(State(app): State<AppState>, Path(id): Path<String>) -> Result<Json<Value>, ApiError> {
     let deleted = app.blocking(move |app| {
         app.backups.delete(&id)?;
         Ok(json!({ "id": id, "deleted": true }))
     });
     Ok(Json(deleted.await?))
-}
-
-/// A backup holds every tenant's documents. Until keys have scopes, that is for the default tenant's
-/// keys without principals; the scope `admin` of an operator takes this function's place.
-fn require_operator(caller: &Caller) -> Result<(), ApiError> {
-    if caller.tenant == TenantId::default() && caller.principals == Principals::All {
-        return Ok(());
-    }
-    Err(ApiError::new(StatusCode::FORBIDDEN, "forbidden", "backups are for the operator's key"))
 }
 
 impl Backups {

@@ -101,8 +101,8 @@ pub(crate) async fn update(
 pub(crate) async fn delete(State(app): State<AppState>, caller: Caller, Path(name): Path<String>) -> Result<Json<Value>, ApiError> {
     let deleted = app.blocking(move |app| {
         let record = find::collection(app, &caller, &name)?;
-        app.catalog.delete_collection(&caller.tenant, &record.id)?;
-        Ok(json!({ "id": record.id, "name": record.name, "deleted": true }))
+        let receipt = app.catalog.delete_collection(&caller.tenant, &record.id)?;
+        Ok(json!({ "id": record.id, "name": record.name, "deleted": true, "receipt": super::deletions::receipt(&receipt) }))
     });
     Ok(Json(deleted.await?))
 }

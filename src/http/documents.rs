@@ -1,6 +1,7 @@
 //! `/v1/collections/{c}/documents`: list, look at, delete; and what a document looks like.
 
 use super::collections::rfc3339;
+use super::deletions;
 use super::extract::{PageParams, Params};
 use super::find;
 use crate::app::{App, AppState};
@@ -70,10 +71,7 @@ pub(crate) async fn delete(
         let (collection, record) = find::document(app, &caller, &collection, &document)?;
         let receipt = app.catalog.delete_document(&collection, record.id.as_str())?;
         receipt.jobs.iter().for_each(|job| app.ingest.forget(job));
-        Ok(json!({
-            "id": receipt.document, "deleted": true,
-            "receipt": { "documents": receipt.documents, "chunks": receipt.chunks, "vectors": receipt.vectors, "files": receipt.files },
-        }))
+        Ok(json!({ "id": record.id, "deleted": true, "receipt": deletions::receipt(&receipt) }))
     });
     Ok(Json(deleted.await?))
 }
@@ -93,7 +91,9 @@ pub(crate) fn view(app: &App, collection: &CollectionRecord, record: &DocumentRe
         "version": served.map(|served| served.number), "media_type": served.map(|served| &served.media_type),
         "title": served.and_then(|served| served.title.as_ref()), "pages": served.and_then(|served| served.pages),
         "text_bytes": served.map(|served| served.text_bytes), "text_chars": served.map(|served| served.text_chars),
-        "chunks": served.map(|served| served.rows.len()), "warnings": served.map_or(&[][..], |served| &served.warnings),
+        "chunks": served.map(|served| served.rows.len()),
+        "chunks_reused": served.map(|served| served.chunks_reused), "chunks_embedded": served.map(|served| served.chunks_embedded),
+        "warnings": served.map_or(&[][..], |served| &served.warnings),
     });
     if let (Some(view), Some((code, reason))) = (view.as_object_mut(), failure) {
         view.insert("code".into(), json!(code));

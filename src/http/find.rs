@@ -6,7 +6,7 @@ use crate::app::App;
 use crate::auth::Caller;
 use crate::error::ApiError;
 use corpus::JobId;
-use index::records::{CollectionRecord, DocumentRecord, JobRecord};
+use index::records::{CollectionRecord, DeletionReceipt, DocumentRecord, JobRecord};
 use index::{CatalogError, Page};
 
 /// Records read at a time behind the first page, where a caller may not read all of them.
@@ -51,6 +51,13 @@ pub(crate) fn job(app: &App, caller: &Caller, id: &JobId) -> Result<JobRecord, A
         Err(error) if error.code == "not_found" => Err(ApiError::not_found("job", id.as_str())),
         Err(error) => Err(error),
     }
+}
+
+/// The receipt with this id. Only callers who may read everything: what a deleted document allowed is gone with it.
+pub(crate) fn deletion(app: &App, caller: &Caller, id: &str) -> Result<DeletionReceipt, ApiError> {
+    let not_found = || ApiError::not_found("deletion", id);
+    let receipt = app.catalog.deletion(&caller.tenant, &id.parse().map_err(|_| not_found())?)?;
+    if caller.is_unbounded() { Ok(receipt) } else { Err(not_found()) }
 }
 
 /// A whole page of what the caller may see: neither its length nor its cursor tells of anything else.

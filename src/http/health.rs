@@ -39,6 +39,8 @@ fn gauges(app: &App) {
     metrics::gauge!("ragstone_store_syncs").set(store.syncs as f64);
     metrics::gauge!("ragstone_store_read_only").set(f64::from(u8::from(store.read_only)));
     metrics::gauge!("ragstone_ingest_backlog").set(app.ingest.backlog() as f64);
+    metrics::counter!("ragstone_embedded_texts_total").absolute(app.ingest.texts_embedded());
+    metrics::counter!("ragstone_chunks_reused_total").absolute(app.catalog.chunks_reused());
     metrics::gauge!("ragstone_collections_open").set(app.catalog.open_collections() as f64);
     let admission = &app.admission;
     metrics::gauge!("ragstone_requests_free").set(admission.requests.available_permits() as f64);

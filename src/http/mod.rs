@@ -7,6 +7,7 @@ pub(crate) mod benchmarks;
 pub(crate) mod browser;
 mod collections;
 mod content;
+mod deletions;
 mod docs;
 mod documents;
 mod extract;
@@ -68,6 +69,7 @@ fn api(upload_bytes_max: usize) -> Router<AppState> {
         .route(&format!("{document}/chunks"), get(content::chunks))
         .route("/v1/collections/{collection}/search", post(search::search))
         .route("/v1/collections/{collection}/query", post(query::query))
+        .route("/v1/deletions/{deletion}/verify", get(deletions::verify))
         .route("/v1/jobs/{job}", get(jobs::get).delete(jobs::cancel))
         .route("/v1/jobs/{job}/events", get(jobs::events))
         .route("/v1/benchmarks", post(benchmarks::create))

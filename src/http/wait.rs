@@ -27,13 +27,17 @@ pub(crate) async fn until_searchable(
         }
         let job = app.blocking({
             let (tenant, collection) = (tenant.clone(), collection.clone());
-            move |app| {
-                let job = app.catalog.job(&tenant, &id)?;
-                let inside = jobs_inside(app, &collection, &job)?;
-                Ok((job, inside))
+            move |app| match app.catalog.job(&tenant, &id) {
+                // Ended so long ago that it is forgotten: what it made is in search.
+                Err(index::CatalogError::NotFound { .. }) => Ok(None),
+                job => {
+                    let job = job?;
+                    let inside = jobs_inside(app, &collection, &job)?;
+                    Ok(Some((job, inside)))
+                }
             }
         });
-        let (job, inside) = job.await?;
+        let Some((job, inside)) = job.await? else { continue };
         jobs.extend(inside);
         if !job.state.has_ended() {
             return Ok(false);

@@ -32,3 +32,4 @@ mod scopes;
 mod search;
 mod shutdown;
 mod tls;
+mod versions;

@@ -93,6 +93,10 @@ id!(
     KeyId, "key_"
 );
 id!(
+    /// Names a deletion and its receipt.
+    DeletionId, "del_"
+);
+id!(
     /// Names one request's trace: begun here (a ULID), or somebody else's (the 32 hexadecimal digits
     /// of a W3C trace id).
     TraceId, "trc_"

@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 const TEMPORARY: &str = ".tmp";
 /// Bytes read at a time where a file is only hashed or copied.
@@ -373,6 +374,38 @@ impl Blobs {
         Ok(names_in(&folder)?.iter().map(|name| folder.join(name)).collect())
     }
 
+    /// Every tenant's folders of files, to go through them one by one.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn shards(&self) -> Result<Vec<(TenantId, String)>, BlobError> {
+        let mut shards = Vec::new();
+        for tenant in names_in(&self.dir)?.iter().filter_map(|name| name.parse::<TenantId>().ok()) {
+            let names = names_in(&self.dir.join(tenant.as_str()))?;
+            shards.extend(names.into_iter().filter(|name| name.len() == 2).map(|shard| (tenant.clone(), shard)));
+        }
+        Ok(shards)
+    }
+
+    /// Files of one folder of [`Blobs::shards`] that were written before that moment. One that vanishes
+    /// meanwhile is passed over.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn written_before(&self, tenant: &TenantId, shard: &str, moment: SystemTime) -> Result<Vec<BlobId>, BlobError> {
+        let folder = self.dir.join(tenant.as_str()).join(shard);
+        let mut ids = Vec::new();
+        for name in names_in(&folder)? {
+            let Ok(id) = name.parse::<BlobId>() else { continue };
+            match fs::metadata(folder.join(&name)).and_then(|file| file.modified()) {
+                Ok(written) if written < moment => ids.push(id),
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+                _ => {}
+            }
+        }
+        Ok(ids)
+    }
+
     /// Removes what a crash left half-written; how many files. Call it once at start, before any `put`.
     ///
     /// # Errors
@@ -465,6 +498,18 @@ mod tests {
         assert!(matches!("../../etc/passwd".parse::<BlobId>(), Err(BlobError::Malformed(_))));
         assert!(id.as_str().to_uppercase().parse::<BlobId>().is_err());
         assert!(serde_json::from_str::<BlobId>("\"ab\"").is_err());
+    }
+
+    #[test]
+    fn files_are_listed_by_folder_and_age() {
+        let (_dir, blobs, tenant) = fresh();
+        let id = blobs.put(&tenant, b"abc").unwrap();
+        let shards = blobs.shards().unwrap();
+        assert_eq!(shards, [(tenant.clone(), "ba".to_owned())]);
+        let hour = std::time::Duration::from_secs(3600);
+        assert_eq!(blobs.written_before(&tenant, "ba", SystemTime::now() + hour).unwrap(), [id]);
+        assert!(blobs.written_before(&tenant, "ba", SystemTime::now() - hour).unwrap().is_empty());
+        assert!(blobs.written_before(&tenant, "00", SystemTime::now() + hour).unwrap().is_empty());
     }
 
     #[test]

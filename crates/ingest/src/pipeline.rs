@@ -8,8 +8,9 @@ use index::blobs::BlobError;
 use index::records::{Chunking as ChunkingRecord, CollectionRecord, DocumentRecord, JobRecord, PendingVersion};
 use index::store::StoreError;
 use index::{Admitted, Catalog, CatalogError, ChildFile, Processed};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Chunks embedded between two looks at whether the job is still wanted.
 const CHUNKS_PER_STEP: usize = 32;
@@ -87,6 +88,8 @@ pub(crate) struct Pipeline {
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) parser: Arc<dyn Parser>,
     pub(crate) embedder: Arc<dyn Embedder>,
+    /// Texts that went through the model since the start.
+    pub(crate) texts_embedded: AtomicU64,
 }
 
 impl Pipeline {
@@ -125,20 +128,21 @@ impl Pipeline {
         if chunks.is_empty() { Err(ParseError::Empty.into()) } else { Ok(chunks) }
     }
 
-    /// Embeds the chunks whose text the served version does not have already.
+    /// Embeds the texts that the served version does not have already, each once.
     fn embed(&self, source: &Source, chunks: Vec<ChunkDraft>, progress: &Progress) -> Result<Embeddings, IngestError> {
         let mut known = self.catalog.served_vectors(&source.collection, &source.record)?;
-        let new: Vec<&ChunkDraft> = chunks.iter().filter(|chunk| !known.contains_key(&chunk.text)).collect();
+        let new = new_texts(&chunks, &known);
         progress.enter(Stage::Embedding, new.len() as u64)?;
         let mut truncated = 0;
-        for some in new.chunks(CHUNKS_PER_STEP) {
-            let texts: Vec<&str> = some.iter().map(|chunk| chunk.text.as_str()).collect();
-            let embedded = self.embed_when_there_is_room(&texts, progress)?;
+        for texts in new.chunks(CHUNKS_PER_STEP) {
+            let embedded = self.embed_when_there_is_room(texts, progress)?;
+            self.texts_embedded.fetch_add(texts.len() as u64, Ordering::Relaxed);
             truncated += embedded.iter().filter(|one| one.truncated).count();
             known.extend(texts.iter().map(|text| (*text).to_owned()).zip(embedded.into_iter().map(|one| one.embedding)));
-            progress.advance(some.len() as u64)?;
+            progress.advance(texts.len() as u64)?;
         }
-        Ok(Embeddings { chunks: pair(chunks, &known)?, truncated })
+        let embedded = new.len() as u64;
+        Ok(Embeddings { chunks: pair(chunks, &known)?, embedded, truncated })
     }
 
     /// A full queue means that ingestion is ahead of the model: wait, as long as the job is wanted.
@@ -183,6 +187,7 @@ impl Pipeline {
             pages: parsed.page_count,
             warnings,
             chunks: embedded.chunks,
+            embedded: embedded.embedded,
         };
         Ok(self.catalog.commit_document(job, processed)?)
     }
@@ -202,7 +207,16 @@ fn shorten(title: &mut String) {
 
 struct Embeddings {
     chunks: Vec<(ChunkDraft, Embedding)>,
+    /// Texts that went through the model.
+    embedded: u64,
     truncated: usize,
+}
+
+/// The texts without a vector, in document order, each once.
+fn new_texts<'c>(chunks: &'c [ChunkDraft], known: &HashMap<String, Embedding>) -> Vec<&'c str> {
+    let mut seen = HashSet::new();
+    let texts = chunks.iter().map(|chunk| chunk.text.as_str());
+    texts.filter(|text| !known.contains_key(*text) && seen.insert(*text)).collect()
 }
 
 fn pair(chunks: Vec<ChunkDraft>, known: &HashMap<String, Embedding>) -> Result<Vec<(ChunkDraft, Embedding)>, IngestError> {
@@ -211,4 +225,25 @@ fn pair(chunks: Vec<ChunkDraft>, known: &HashMap<String, Embedding>) -> Result<V
         None => Err(EmbedError::Failed("the embedder returned fewer vectors than texts".into()).into()),
     };
     chunks.into_iter().map(pair).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use corpus::Span;
+
+    #[test]
+    fn a_text_is_embedded_once_and_only_if_it_is_new() {
+        let text = "one two one three two";
+        let draft = |bytes: std::ops::Range<usize>| ChunkDraft {
+            span: Span::of(text, bytes.clone()).unwrap(),
+            text: text[bytes].to_owned(),
+            heading_path: vec![],
+            page: None,
+            tokens: 3,
+        };
+        let chunks = [draft(0..3), draft(4..7), draft(8..11), draft(12..17), draft(18..21)];
+        let known = HashMap::from([("three".to_owned(), Embedding::normalised(vec![1.0], 1).unwrap())]);
+        assert_eq!(new_texts(&chunks, &known), ["one", "two"]);
+    }
 }

@@ -9,6 +9,7 @@ use index::records::JobRecord;
 use index::store::StoreError;
 use index::{Admitted, Catalog, CatalogError};
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -101,7 +102,7 @@ impl Ingest {
             tracing::info!(jobs = unfinished.len(), staged, deleted, "taking up what was not finished");
         }
         let shared = Arc::new(Shared {
-            pipeline: Pipeline { catalog, parser, embedder },
+            pipeline: Pipeline { catalog, parser, embedder, texts_embedded: AtomicU64::new(0) },
             queued_max: params.queued_max.max(1),
             board: Mutex::default(),
             work: Condvar::new(),
@@ -132,6 +133,12 @@ impl Ingest {
     #[must_use]
     pub fn backlog(&self) -> usize {
         lock(&self.shared.board).live.len()
+    }
+
+    /// Texts that went through the embedding model for documents, since the start.
+    #[must_use]
+    pub fn texts_embedded(&self) -> u64 {
+        self.shared.pipeline.texts_embedded.load(Ordering::Relaxed)
     }
 
     /// Queues a durable job. One that is queued or running already is left as it is.

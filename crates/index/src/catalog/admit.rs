@@ -5,10 +5,11 @@ mod children;
 
 pub use children::ChildFile;
 
+use super::housekeeping::IDEMPOTENCY_KEPT;
 use super::usage::Growth;
 use super::{Catalog, CatalogError, now, put};
 use crate::blobs::BlobId;
-use crate::collection::Pending;
+use crate::collection::{Collection, Pending};
 use crate::keys;
 use crate::records::{
     Attributes, Change, CollectionRecord, CollectionState, DocumentRecord, DocumentState, IdempotencyRecord, JobRecord, JobState,
@@ -17,12 +18,10 @@ use crate::records::{
 use crate::store::{Batch, Seq};
 use corpus::{Acl, DocumentId, JobId, Metadata, Principals, TenantId};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use time::Duration;
+use std::sync::Arc;
 
 /// Longest external id in bytes.
 const EXTERNAL_ID_BYTES_MAX: usize = 512;
-/// How long an idempotency key is remembered.
-const IDEMPOTENCY_KEPT: Duration = Duration::hours(24);
 
 /// One document of an upload.
 #[derive(Debug, Clone, Default)]
@@ -83,7 +82,14 @@ struct Admission {
 
 impl Admission {
     fn on(state: CollectionState) -> Self {
-        Self { batch: Batch::default(), state, admitted: Vec::new(), published: Vec::new(), released: Vec::new(), growth: Growth::default() }
+        Self {
+            batch: Batch::default(),
+            state,
+            admitted: Vec::new(),
+            published: Vec::new(),
+            released: Vec::new(),
+            growth: Growth::default(),
+        }
     }
 }
 
@@ -132,46 +138,70 @@ impl Catalog {
         originals: &[BlobId],
         once: Option<&Once>,
     ) -> Result<Vec<Admitted>, CatalogError> {
-        let turn = self.write_turn();
-        if let Some(answer) = self.answered_before(&collection.tenant, once)? {
-            drop(turn);
-            self.settle()?;
-            return Ok(answer);
-        }
-        self.collection(&collection.tenant, collection.id.as_str())?;
-        let mut admission = Admission::on(self.state(collection)?);
-        for (upload, original) in uploads.into_iter().zip(originals) {
-            // A delete may have removed the file between writing it and this turn.
-            if !self.blobs.exists(&collection.tenant, original) {
-                self.blobs.put(&collection.tenant, &upload.bytes)?;
+        let mut needs_views = false;
+        let (turn, open, admission) = loop {
+            let (turn, open) = match needs_views {
+                false => (self.write_turn(), None),
+                true => self.turn_with(collection).map(|(turn, open)| (turn, Some(open)))?,
+            };
+            if let Some(answer) = self.answered_before(&collection.tenant, once)? {
+                drop(turn);
+                self.settle()?;
+                return Ok(answer);
             }
-            self.admit_one(collection, principals, upload, original.clone(), &mut admission)?;
-        }
-        let (commit, admitted, released) = self.commit_admission(collection, admission, once)?;
+            self.collection(&collection.tenant, collection.id.as_str())?;
+            let admission = self.admission(collection, principals, &uploads, originals)?;
+            if open.is_some() || admission.published.is_empty() {
+                break (turn, open, admission);
+            }
+            // The views must be told, and opening them takes longer than a turn may: once more, with them open.
+            needs_views = true;
+        };
+        let (commit, admitted, released) = self.commit_admission(collection, admission, once, open.as_ref())?;
         drop(turn);
         self.durable(commit)?;
         self.release_files(&collection.tenant, &released)?;
         Ok(admitted)
     }
 
-    /// The batch of an admission; what it changes in search is on its way then. The caller holds the writer's turn.
+    /// What taking these uploads in changes, as things stand in this turn.
+    fn admission(
+        &self,
+        collection: &CollectionRecord,
+        principals: &Principals,
+        uploads: &[Upload],
+        originals: &[BlobId],
+    ) -> Result<Admission, CatalogError> {
+        let mut admission = Admission::on(self.state(collection)?);
+        for (upload, original) in uploads.iter().zip(originals) {
+            // A delete may have removed the file between writing it and this turn.
+            if !self.blobs.exists(&collection.tenant, original) {
+                self.blobs.put(&collection.tenant, &upload.bytes)?;
+            }
+            self.admit_one(collection, principals, upload, original.clone(), &mut admission)?;
+        }
+        Ok(admission)
+    }
+
+    /// The batch of an admission; what it changes in search is on its way then, through the open views.
+    /// The caller holds the writer's turn.
     fn commit_admission(
         &self,
         collection: &CollectionRecord,
         admission: Admission,
         once: Option<&Once>,
+        open: Option<&Arc<Collection>>,
     ) -> Result<(Seq, Vec<Admitted>, Vec<BlobId>), CatalogError> {
         let Admission { mut batch, state, admitted, published, released, growth } = admission;
         self.charge(&mut batch, &collection.tenant, growth)?;
         put(&mut batch, keys::state(&collection.tenant, &collection.id), &state)?;
         self.remember_answer(&mut batch, &collection.tenant, once, &admitted)?;
-        let open = if published.is_empty() { None } else { Some(self.open_in_turn(collection)?) };
         let commit = self.store.commit(batch)?;
         if let Some(open) = open {
             for (seq, change, record) in published {
-                open.publish(Pending { seq, commit, change, record: Some(record), staging: None });
+                open.publish(Pending { seq, commit, change, record: Some(record), retired: None });
             }
-            self.applier.notify(&open);
+            self.applier.notify(open);
         }
         Ok((commit, admitted, released))
     }
@@ -194,7 +224,7 @@ impl Catalog {
         &self,
         collection: &CollectionRecord,
         principals: &Principals,
-        upload: Upload,
+        upload: &Upload,
         original: BlobId,
         into: &mut Admission,
     ) -> Result<(), CatalogError> {
@@ -216,7 +246,7 @@ impl Catalog {
             Some(record) if is_settled_with(&record, &original) => self.keep(collection, record, upload, into),
             Some(record) => self.begin_version(collection, record, upload, original, into),
             None => {
-                let record = new_record(&upload);
+                let record = new_record(upload);
                 put(&mut into.batch, identity, &record.id)?;
                 into.state.documents += 1;
                 into.growth.documents += 1;
@@ -243,7 +273,7 @@ impl Catalog {
         &self,
         collection: &CollectionRecord,
         mut record: DocumentRecord,
-        upload: Upload,
+        upload: &Upload,
         into: &mut Admission,
     ) -> Result<(), CatalogError> {
         let job = record.latest_job().cloned();
@@ -272,7 +302,7 @@ impl Catalog {
         &self,
         collection: &CollectionRecord,
         mut record: DocumentRecord,
-        upload: Upload,
+        upload: &Upload,
         original: BlobId,
         into: &mut Admission,
     ) -> Result<(), CatalogError> {
@@ -354,6 +384,8 @@ fn new_job(collection: &CollectionRecord, document: &DocumentId) -> JobRecord {
         state: JobState::Queued,
         attempts: 0,
         seq: None,
+        chunks_reused: None,
+        chunks_embedded: None,
         created_at: now(),
         updated_at: now(),
     }

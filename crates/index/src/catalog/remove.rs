@@ -1,68 +1,71 @@
 //! Deleting documents, and the files that nothing uses any more.
 
-use super::commit::{delete_rows, trim_log};
+use super::commit::{CHUNKS_PER_BATCH, trim_log};
 use super::usage::Growth;
-use super::{Catalog, CatalogError, put};
+use super::{Catalog, CatalogError, now, put};
 use crate::blobs::BlobId;
 use crate::collection::{Collection, Pending};
 use crate::keys;
-use crate::records::{Change, CollectionRecord, DeletionReceipt, DocumentRecord, Rows};
+use crate::records::{Change, CollectionRecord, DeletionReceipt, DocumentRecord, Rows, Unserved};
 use crate::store::Batch;
-use corpus::{DocumentId, TenantId};
+use crate::unserved;
+use corpus::{DeletionId, DocumentId, TenantId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a delete waits for the views; they follow on their own if it takes longer.
 const VIEWS_WAIT: Duration = Duration::from_secs(10);
-/// Rows of several documents deleted in one batch; one document is never split.
-const ROWS_PER_BATCH: usize = 50_000;
+/// Documents deleted in one batch. Only rows of small ones are in it: the others leave a note.
+const DOCUMENTS_PER_BATCH: usize = 32;
 /// Files removed in one turn of the writer.
 const FILES_PER_TURN: usize = 256;
 
+/// What was deleted of large documents and is still there: the note and its key.
+pub(super) type Notes = Vec<(Vec<u8>, Unserved)>;
+
 impl Catalog {
     /// Deletes a document in any state, with the documents inside it, their jobs, chunks, vectors and
-    /// files; durable and out of search on return.
+    /// files; durable and out of search on return. The receipt is durable with it.
     ///
     /// # Errors
     /// [`CatalogError::NotFound`].
     pub fn delete_document(&self, collection: &CollectionRecord, id_or_external: &str) -> Result<DeletionReceipt, CatalogError> {
-        let turn = self.write_turn();
+        let (turn, open) = self.turn_with(collection)?;
         let record = self.document(collection, id_or_external)?;
-        let open = self.open_in_turn(collection)?;
         let mut family = self.descendants(collection, &record)?;
         // Last: what a crash between two batches leaves can be deleted again by the same name.
-        family.push(record.clone());
-        let (seq, files) = self.delete_all(collection, &open, &family)?;
+        family.push(record);
+        let receipt = self.receipt_of(collection, &family)?;
+        let (seq, notes) = self.delete_all(collection, &open, &family, Some(&receipt))?;
         drop(turn);
+        self.finish_notes(collection, notes)?;
         // Deleted it is; should the views be late or stale, the live bitmap or their reopening sees to the rest.
         if !matches!(open.wait_applied(seq, VIEWS_WAIT), Ok(true)) {
-            tracing::warn!(document = %record.id, "deleted, but the views have not followed yet");
+            tracing::warn!(deletion = %receipt.id, "deleted, but the views have not followed yet");
         }
-        let chunks: usize = family.iter().map(rows_of).map(|rows| rows.len()).sum();
-        let documents = family.len();
-        let jobs = family.into_iter().filter_map(|record| record.pending).map(|pending| pending.job).collect::<Vec<_>>();
-        Ok(DeletionReceipt { document: record.id, documents, chunks, vectors: chunks, files, jobs })
+        Ok(receipt)
     }
 
-    /// Deletes documents, in one batch unless they have very many rows; durable on return. Gives the
-    /// last change and the number of files removed. The caller holds the writer's turn.
+    /// Deletes documents, in batches, the receipt in the last one; durable on return, files included.
+    /// Gives the last change and the notes for [`Self::finish_notes`]. The caller holds the writer's turn.
     pub(super) fn delete_all(
         &self,
         collection: &CollectionRecord,
         open: &Arc<Collection>,
         documents: &[DocumentRecord],
-    ) -> Result<(u64, usize), CatalogError> {
-        let mut last = (0, 0);
-        let mut rest = documents;
-        while let Some(count) = batch_length(rest) {
-            let (some, later) = rest.split_at(count);
-            last = self.delete_batch(collection, open, some)?;
-            rest = later;
+        receipt: Option<&DeletionReceipt>,
+    ) -> Result<(u64, Notes), CatalogError> {
+        let (mut last, mut notes) = ((0, 0), Vec::new());
+        let mut batches = documents.chunks(DOCUMENTS_PER_BATCH).peekable();
+        while let Some(some) = batches.next() {
+            let receipt = receipt.filter(|_| batches.peek().is_none());
+            last = self.delete_batch(collection, open, some, receipt, &mut notes)?;
         }
         let (seq, commit) = last;
         self.durable(commit)?;
-        Ok((seq, self.remove_unused_files(&collection.tenant, documents.iter().flat_map(blobs_of))))
+        self.remove_unused_files(&collection.tenant, documents.iter().flat_map(blobs_of));
+        Ok((seq, notes))
     }
 
     fn delete_batch(
@@ -70,30 +73,102 @@ impl Catalog {
         collection: &CollectionRecord,
         open: &Arc<Collection>,
         documents: &[DocumentRecord],
+        receipt: Option<&DeletionReceipt>,
+        notes: &mut Notes,
     ) -> Result<(u64, u64), CatalogError> {
+        let (tenant, id) = (&collection.tenant, &collection.id);
         let mut state = self.state(collection)?;
         let (mut batch, mut changes) = (Batch::default(), Vec::new());
         for record in documents {
             let rows = rows_of(record);
-            delete_rows(&mut batch, collection, &rows);
             self.delete_record(collection, record, &mut batch)?;
+            self.delete_rows(collection, record, &mut batch, notes)?;
             state.seq += 1;
             state.documents = state.documents.saturating_sub(1);
             state.chunks = state.chunks.saturating_sub(rows.len() as u64);
             state.bytes = state.bytes.saturating_sub(record.served.as_ref().map_or(0, |served| served.bytes));
             let change = Change { document: Some(record.id.clone()), removed: rows, ..Change::default() };
-            put(&mut batch, keys::change(&collection.tenant, &collection.id, state.seq), &change)?;
+            put(&mut batch, keys::change(tenant, id, state.seq), &change)?;
             changes.push((state.seq, change));
         }
-        self.charge(&mut batch, &collection.tenant, Growth::without(documents))?;
+        if let Some(receipt) = receipt {
+            put(&mut batch, keys::deletion(tenant, &receipt.id), receipt)?;
+        }
+        self.charge(&mut batch, tenant, Growth::without(documents))?;
         trim_log(&mut batch, collection, &mut state, open.applied());
-        put(&mut batch, keys::state(&collection.tenant, &collection.id), &state)?;
+        put(&mut batch, keys::state(tenant, id), &state)?;
         let commit = self.store.commit(batch)?;
         for (seq, change) in changes {
-            open.publish(Pending { seq, commit, change, record: None, staging: None });
+            open.publish(Pending { seq, commit, change, record: None, retired: None });
         }
         self.applier.notify(open);
         Ok((state.seq, commit))
+    }
+
+    /// Rows and places of a small document go with the batch; of a large one a note goes in, and they later.
+    fn delete_rows(
+        &self,
+        collection: &CollectionRecord,
+        record: &DocumentRecord,
+        batch: &mut Batch,
+        notes: &mut Notes,
+    ) -> Result<(), CatalogError> {
+        let (tenant, id) = (&collection.tenant, &collection.id);
+        let note = note_of(record);
+        if note.rows.len() > CHUNKS_PER_BATCH {
+            let key = keys::unserved(tenant, id, record.id.as_str());
+            put(batch, key.clone(), &note)?;
+            notes.push((key, note));
+            return Ok(());
+        }
+        note.rows.iter().for_each(|row| unserved::delete_row(batch, tenant, id, row));
+        if let Some((document, version)) = &note.places {
+            let pages = self.store.scan(&keys::places(tenant, id, document, *version), None, unserved::KEYS_PER_BATCH)?;
+            pages.into_iter().for_each(|(key, _)| batch.delete(key));
+        }
+        Ok(())
+    }
+
+    /// Removes what large documents left. Not in the turn: nobody else touches these rows.
+    pub(super) fn finish_notes(&self, collection: &CollectionRecord, notes: Notes) -> Result<(), CatalogError> {
+        if notes.is_empty() {
+            return Ok(());
+        }
+        for (key, note) in notes {
+            unserved::remove(self.store.as_ref(), &collection.tenant, &collection.id, key, &note)?;
+        }
+        self.settle()
+    }
+
+    /// What deleting a document and those inside it (the document last) will remove, as things stand in this turn.
+    fn receipt_of(&self, collection: &CollectionRecord, family: &[DocumentRecord]) -> Result<DeletionReceipt, CatalogError> {
+        let Some(record) = family.last() else { return Err(CatalogError::Superseded) };
+        let rows: Rows = family.iter().flat_map(|record| rows_of(record).iter().collect::<Vec<_>>()).collect();
+        let blobs: BTreeSet<_> = family.iter().flat_map(blobs_of).cloned().collect();
+        let mut files = 0;
+        for blob in &blobs {
+            let uses = self.store.scan(&keys::blob_uses(&collection.tenant, blob), None, family.len() + 1)?;
+            let own: BTreeSet<_> =
+                family.iter().map(|record| keys::blob_use(&collection.tenant, blob, &collection.id, &record.id)).collect();
+            files += u64::from(uses.iter().all(|(key, _)| own.contains(key)) && self.blobs.exists(&collection.tenant, blob));
+        }
+        let chunks = rows.len() as u64;
+        Ok(DeletionReceipt {
+            id: DeletionId::generate(),
+            collection: collection.id.clone(),
+            document: Some(record.id.clone()),
+            name: record.external_id.clone(),
+            documents: family.len() as u64,
+            chunks,
+            vectors: chunks,
+            postings: chunks,
+            files,
+            caches: 0,
+            rows,
+            blobs: blobs.into_iter().collect(),
+            jobs: family.iter().filter_map(|record| record.pending.as_ref()).map(|pending| pending.job.clone()).collect(),
+            deleted_at: now(),
+        })
     }
 
     /// The record with everything that points at it.
@@ -165,7 +240,7 @@ impl Catalog {
         removed
     }
 
-    fn is_unused(&self, tenant: &TenantId, blob: &BlobId) -> Result<bool, CatalogError> {
+    pub(super) fn is_unused(&self, tenant: &TenantId, blob: &BlobId) -> Result<bool, CatalogError> {
         Ok(self.store.scan(&keys::blob_uses(tenant, blob), None, 1)?.is_empty())
     }
 }
@@ -174,15 +249,9 @@ fn rows_of(record: &DocumentRecord) -> Rows {
     record.served.as_ref().map(|served| served.rows.clone()).unwrap_or_default()
 }
 
-/// How many of the documents, from the first on, go into one batch; `None` of none.
-fn batch_length(documents: &[DocumentRecord]) -> Option<usize> {
-    let mut rows = 0;
-    let is_within = |record: &&DocumentRecord| {
-        rows += rows_of(record).len();
-        rows <= ROWS_PER_BATCH
-    };
-    let within = documents.iter().take_while(is_within).count();
-    (!documents.is_empty()).then_some(within.max(1))
+fn note_of(record: &DocumentRecord) -> Unserved {
+    let places = record.served.as_ref().map(|served| (record.id.clone(), served.number));
+    Unserved { rows: rows_of(record), places, was_served: true }
 }
 
 fn originals_of(record: &DocumentRecord) -> impl Iterator<Item = &BlobId> {

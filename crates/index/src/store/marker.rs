@@ -9,7 +9,7 @@ use std::io;
 use std::path::Path;
 
 /// Version of keys, values and journal as a whole.
-pub(crate) const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 2;
 const NAME: &str = "store.marker";
 
 /// What the marker says.

@@ -4,14 +4,15 @@
 use super::read::{self, Value};
 use super::{Fix, Verifier, VerifyError};
 use crate::keys;
-use crate::records::{Change, CollectionRecord, CollectionState, Rows};
-use corpus::{CollectionId, Row, TenantId};
+use crate::records::{Change, CollectionRecord, CollectionState, DocumentRecord, Unserved};
+use corpus::{CollectionId, DocumentId, Row, TenantId};
 use roaring::RoaringBitmap;
+use std::collections::BTreeSet;
 
 /// Kinds of keys that begin with tenant and collection.
-const BELOW_COLLECTIONS: [u8; 9] = [b'S', b'D', b'E', b'H', b'K', b'V', b'L', b'G', b'X'];
+const BELOW_COLLECTIONS: [u8; 11] = *b"SDEFHKVPLGX";
 /// All kinds of keys.
-const KINDS: [u8; 15] = [b'C', b'N', b'S', b'D', b'E', b'H', b'K', b'V', b'L', b'J', b'U', b'G', b'X', b'B', b'I'];
+const KINDS: [u8; 20] = *b"CNSDEFHKVPLJUGXBIARQ";
 
 /// What a collection's documents add up to.
 #[derive(Default)]
@@ -25,6 +26,8 @@ pub(super) struct Tally {
     pub(super) rows: RoaringBitmap,
     /// Rows that a note keeps until the next start.
     pub(super) staged: RoaringBitmap,
+    /// Versions whose places a note keeps until then.
+    staged_places: BTreeSet<(DocumentId, u32)>,
 }
 
 /// The numbers in a change log.
@@ -74,23 +77,25 @@ impl Verifier<'_> {
             let fix = Fix::Put { key: name.clone(), value: serde_json::to_vec(&record.id)? };
             self.repairable("name_missing", &name, "the collection's name doesn't lead to it", fix);
         }
-        let mut tally = Tally { staged: self.check_staged(record)?, ..Tally::default() };
+        let mut tally = Tally::default();
+        self.check_staged(record, &mut tally)?;
         self.check_identities(record)?;
         self.check_documents(record, &mut tally)?;
         let next_row = self.check_stray_rows(record, &tally)?;
+        self.check_stray_places(record, &tally)?;
         let log = self.check_log(record)?;
         let state = self.check_state(record, &tally, next_row, &log)?;
         self.check_text_view(record, &tally, state.seq);
         Ok(())
     }
 
-    fn check_staged(&mut self, record: &CollectionRecord) -> Result<RoaringBitmap, VerifyError> {
-        let mut staged = RoaringBitmap::new();
-        let prefix = keys::staging_of(&record.tenant, &record.id);
+    fn check_staged(&mut self, record: &CollectionRecord, tally: &mut Tally) -> Result<(), VerifyError> {
+        let prefix = keys::unserved_of(&record.tenant, &record.id);
         read::each(self.store, &prefix, |key, value| {
-            match value.ok().and_then(|value| serde_json::from_slice::<Rows>(value).ok()) {
-                Some(rows) => {
-                    staged.extend(rows.iter());
+            match value.ok().and_then(|value| serde_json::from_slice::<Unserved>(value).ok()) {
+                Some(Unserved { rows, places, .. }) => {
+                    tally.staged.extend(rows.iter());
+                    tally.staged_places.extend(places);
                     let detail = format!("{} rows wait to be removed at the next start", rows.len());
                     let fix = Fix::DeleteRows { collection: Box::new(record.clone()), rows, note: key.to_vec() };
                     self.note("staged", key, detail, Some(fix));
@@ -98,8 +103,7 @@ impl Verifier<'_> {
                 None => self.repairable("staging_damaged", key, "the note can't be read", Fix::Delete { key: key.to_vec() }),
             }
             Ok(())
-        })?;
-        Ok(staged)
+        })
     }
 
     /// Chunks and vectors that no served version has. Returns the number after the highest row.
@@ -117,6 +121,30 @@ impl Verifier<'_> {
             })?;
         }
         Ok(next_row)
+    }
+
+    /// Pages of places of versions that are neither served nor noted.
+    fn check_stray_places(&mut self, at: &CollectionRecord, tally: &Tally) -> Result<(), VerifyError> {
+        let prefix = keys::below(b'P', &at.tenant, &at.id);
+        let mut last: Option<((DocumentId, u32), bool)> = None;
+        read::each(self.store, &prefix, |key, _| {
+            let version = keys::version_of_places(key, prefix.len());
+            let is_known = match (&version, &last) {
+                (Some(version), Some((seen, is_known))) if version == seen => *is_known,
+                (Some((document, number)), _) => {
+                    let record: Option<DocumentRecord> = read::record(self.store, &keys::document(&at.tenant, &at.id, document))?;
+                    let is_served = record.and_then(|record| record.served).is_some_and(|served| served.number == *number);
+                    is_served || tally.staged_places.contains(&(document.clone(), *number))
+                }
+                (None, _) => false,
+            };
+            if !is_known {
+                let fix = Fix::Delete { key: key.to_vec() };
+                self.repairable("places_stray", key, "the places belong to no served version", fix);
+            }
+            last = version.map(|version| (version, is_known));
+            Ok(())
+        })
     }
 
     fn check_log(&mut self, record: &CollectionRecord) -> Result<Log, VerifyError> {

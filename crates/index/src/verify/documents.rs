@@ -4,13 +4,17 @@ use super::collections::Tally;
 use super::read::{self, Found, Value};
 use super::{Fix, Severity, Verifier, VerifyError};
 use crate::blobs::BlobId;
+use crate::chunks::PLACES_PER_PAGE;
 use crate::keys;
-use crate::records::{CollectionRecord, DocumentRecord, DocumentState, JobRecord, JobState, PendingVersion, ServedVersion};
-use corpus::{Chunk, ChunkId, DocumentId, Embedding, Row, SpanIndex};
-use std::collections::BTreeSet;
+use crate::records::{
+    ChunkRecord, CollectionRecord, DocumentRecord, DocumentState, JobRecord, JobState, PendingVersion, Place, ServedVersion,
+};
+use corpus::{DocumentId, Embedding, Row, SpanIndex};
+use serde::de::DeserializeOwned;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// Rows read at a time.
-const ROWS_PER_PAGE: usize = 256;
+/// Rows read at a time: whole pages of places.
+const ROWS_PER_PAGE: usize = 4 * PLACES_PER_PAGE;
 
 /// What is wrong with a served version: where, code, sentence.
 type Damage = (Vec<u8>, &'static str, String);
@@ -18,8 +22,8 @@ type Damage = (Vec<u8>, &'static str, String);
 impl Verifier<'_> {
     /// External ids and content identities must lead to documents that answer to them.
     pub(super) fn check_identities(&mut self, at: &CollectionRecord) -> Result<(), VerifyError> {
-        for kind in [b'E', b'H'] {
-            let prefix = [keys::below(kind, &at.tenant, &at.id), vec![0]].concat();
+        for kind in [b'E', b'F', b'H'] {
+            let prefix = keys::below(kind, &at.tenant, &at.id);
             read::each(self.store, &prefix, |key, value| {
                 let name = key.get(prefix.len()..).and_then(|name| std::str::from_utf8(name).ok());
                 let document: Option<DocumentId> = value.ok().and_then(|value| serde_json::from_slice(value).ok());
@@ -27,9 +31,13 @@ impl Verifier<'_> {
                     Some(document) => read::record(self.store, &keys::document(&at.tenant, &at.id, &document))?,
                     None => None,
                 };
-                let answers = record.zip(name).is_some_and(|(record, name)| match kind {
-                    b'E' => record.external_id.as_deref() == Some(name),
-                    _ => record.external_id.is_none() && originals_of(&record).any(|original| original.as_str() == name),
+                let is_child =
+                    |record: &DocumentRecord| record.parent.as_ref().is_some_and(|parent| keys::child(&at.tenant, &at.id, parent) == key);
+                let answers = record.is_some_and(|record| match (kind, name) {
+                    (b'F', _) => is_child(&record),
+                    (_, None) => false,
+                    (b'E', Some(name)) => record.external_id.as_deref() == Some(name),
+                    (_, Some(name)) => record.external_id.is_none() && originals_of(&record).any(|original| original.as_str() == name),
                 });
                 if !answers {
                     self.repairable("identity_dangling", key, "no document answers to this identity", Fix::Delete { key: key.to_vec() });
@@ -69,9 +77,10 @@ impl Verifier<'_> {
     }
 
     fn check_identity_of(&mut self, at: &CollectionRecord, record: &DocumentRecord) -> Result<(), VerifyError> {
-        let identities: BTreeSet<Vec<u8>> = match &record.external_id {
-            Some(external) => [keys::external_id(&at.tenant, &at.id, external)].into(),
-            None => originals_of(record).map(|original| keys::content(&at.tenant, &at.id, original)).collect(),
+        let identities: BTreeSet<Vec<u8>> = match (&record.parent, &record.external_id) {
+            (Some(parent), _) => [keys::child(&at.tenant, &at.id, parent)].into(),
+            (_, Some(external)) => [keys::external_id(&at.tenant, &at.id, external)].into(),
+            (None, None) => originals_of(record).map(|original| keys::content(&at.tenant, &at.id, original)).collect(),
         };
         for key in identities {
             let found: Option<DocumentId> = read::record(self.store, &key)?;
@@ -190,14 +199,39 @@ impl Verifier<'_> {
         text: Option<(&str, &SpanIndex<'_>)>,
         damage: &mut Vec<Damage>,
     ) -> Result<(), VerifyError> {
+        let places = self.places(at, record, served, page, damage)?;
         let keys: Vec<_> = page.iter().map(|(_, row)| keys::chunk(&at.tenant, &at.id, *row)).collect();
         let values = read::multi_get(self.store, &keys)?;
-        for (((ordinal, row), key), value) in page.iter().zip(keys).zip(values) {
-            if let Err((code, why)) = read_chunk(value).and_then(|chunk| fits(&chunk, record, served, (*ordinal, *row), text)) {
+        for (((ordinal, _), key), value) in page.iter().zip(keys).zip(values) {
+            let place = places.get(&(*ordinal as usize / PLACES_PER_PAGE)).map(|page| page.get(*ordinal as usize % PLACES_PER_PAGE));
+            if let Err((code, why)) = read_chunk(value).and_then(|chunk| fits(&chunk, record, place, text)) {
                 damage.push((key, code, why));
             }
         }
         Ok(())
+    }
+
+    /// The pages of places of these rows; one that can't be read is damage and left out.
+    fn places(
+        &self,
+        at: &CollectionRecord,
+        record: &DocumentRecord,
+        served: &ServedVersion,
+        rows: &[(u32, Row)],
+        damage: &mut Vec<Damage>,
+    ) -> Result<BTreeMap<usize, Vec<Place>>, VerifyError> {
+        let numbers: BTreeSet<u32> = rows.iter().map(|(ordinal, _)| ordinal / PLACES_PER_PAGE as u32).collect();
+        let key = |number: &u32| keys::place_page(&at.tenant, &at.id, &record.id, served.number, *number);
+        let keys: Vec<_> = numbers.iter().map(key).collect();
+        let values = read::multi_get(self.store, &keys)?;
+        let mut pages = BTreeMap::new();
+        for ((number, key), value) in numbers.into_iter().zip(keys).zip(values) {
+            match read_json(value, "places_missing", "places_damaged") {
+                Ok(places) => drop(pages.insert(number as usize, places)),
+                Err((code, why)) => damage.push((key, code, why)),
+            }
+        }
+        Ok(pages)
     }
 
     fn check_vectors(&self, at: &CollectionRecord, page: &[(u32, Row)], damage: &mut Vec<Damage>) -> Result<(), VerifyError> {
@@ -227,29 +261,33 @@ impl Verifier<'_> {
     }
 }
 
-fn read_chunk(value: Found) -> Result<Chunk, (&'static str, String)> {
+fn read_chunk(value: Found) -> Result<ChunkRecord, (&'static str, String)> {
+    read_json(value, "chunk_missing", "chunk_damaged")
+}
+
+fn read_json<T: DeserializeOwned>(value: Found, missing: &'static str, damaged: &'static str) -> Result<T, (&'static str, String)> {
     match value {
-        None => Err(("chunk_missing", "the chunk is missing".into())),
-        Some(Err(error)) => Err(("chunk_damaged", error.to_string())),
-        Some(Ok(value)) => serde_json::from_slice(&value).map_err(|error| ("chunk_damaged", error.to_string())),
+        None => Err((missing, "it is not there".into())),
+        Some(Err(error)) => Err((damaged, error.to_string())),
+        Some(Ok(value)) => serde_json::from_slice(&value).map_err(|error| (damaged, error.to_string())),
     }
 }
 
-/// A chunk must be what its document says stands at its row, and say what the text says at its span.
+/// A chunk must be its document's, and say what the text says at its place. `place` is `None` where the
+/// page of places is damaged, which is a finding of its own.
 fn fits(
-    chunk: &Chunk,
+    chunk: &ChunkRecord,
     record: &DocumentRecord,
-    served: &ServedVersion,
-    (ordinal, row): (u32, Row),
+    place: Option<Option<&Place>>,
     text: Option<(&str, &SpanIndex<'_>)>,
 ) -> Result<(), (&'static str, String)> {
-    let is_own = chunk.id == ChunkId::new(&record.id, row) && chunk.document_id == record.id;
-    if !is_own || chunk.version != served.number || chunk.ordinal != ordinal {
-        return Err(("chunk_foreign", format!("the chunk is {} ({} of version {})", chunk.id, chunk.ordinal, chunk.version)));
+    if chunk.document != record.id {
+        return Err(("chunk_foreign", format!("the chunk is of {}", chunk.document)));
     }
+    let Some(place) = place else { return Ok(()) };
+    let Some(Place { span, .. }) = place else { return Err(("places_damaged", "the page of places is too short".into())) };
     let Some((text, index)) = text else { return Ok(()) };
-    let span = &chunk.draft.span;
-    if index.span(span.bytes()).as_ref() != Some(span) || span.slice(text) != Some(chunk.draft.text.as_str()) {
+    if index.span(span.bytes()).as_ref() != Some(span) || span.slice(text) != Some(chunk.text.as_str()) {
         return Err(("span_wrong", "the document's text says something else at the chunk's span".into()));
     }
     Ok(())
@@ -281,6 +319,8 @@ pub(super) fn job_for(at: &CollectionRecord, record: &DocumentRecord, pending: &
         state: JobState::Queued,
         attempts: 0,
         seq: None,
+        chunks_reused: None,
+        chunks_embedded: None,
         created_at: record.updated_at,
         updated_at: record.updated_at,
     }

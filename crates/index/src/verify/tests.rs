@@ -34,7 +34,7 @@ pub(crate) fn processed(text: &str) -> Processed {
         let draft = ChunkDraft { span, text: word.into(), heading_path: vec![], page: None, tokens: 3 };
         chunks.push((draft, Embedding::normalised(vec![1.0, start as f32], 2).unwrap()));
     }
-    Processed { text: text.into(), media_type: "text/plain".into(), title: None, pages: None, warnings: vec![], chunks }
+    Processed { text: text.into(), media_type: "text/plain".into(), title: None, pages: None, warnings: vec![], chunks, embedded: 0 }
 }
 
 /// Takes a document in and commits it; its record.
@@ -181,10 +181,12 @@ fn wrong_chunks_and_vectors_are_found_though_their_checksums_fit() {
     let rows: Vec<_> = fixture.named.served.as_ref().unwrap().rows.iter().collect();
     let (tenant, id) = (&fixture.at.tenant, &fixture.at.id);
     fixture.change(|batch, store| {
-        let mut chunk: corpus::Chunk = serde_json::from_slice(&store.get(&keys::chunk(tenant, id, rows[0])).unwrap().unwrap()).unwrap();
-        chunk.draft.span.char_end += 1;
+        let mut chunk: crate::records::ChunkRecord =
+            serde_json::from_slice(&store.get(&keys::chunk(tenant, id, rows[0])).unwrap().unwrap()).unwrap();
+        chunk.text.push('x');
         batch.put(keys::chunk(tenant, id, rows[0]), serde_json::to_vec(&chunk).unwrap());
-        let other = store.get(&keys::chunk(tenant, id, rows[2])).unwrap().unwrap();
+        let strange = fixture.plain.served.as_ref().unwrap().rows.iter().next().unwrap();
+        let other = store.get(&keys::chunk(tenant, id, strange)).unwrap().unwrap();
         batch.put(keys::chunk(tenant, id, rows[1]), other);
         batch.delete(keys::chunk(tenant, id, rows[3]));
         batch.put(keys::vector(tenant, id, rows[0]), [f32::NAN, 1.0].map(f32::to_le_bytes).concat());
@@ -258,7 +260,7 @@ fn counters_rows_and_the_log_are_put_right() {
     fixture.change(|batch, _| {
         batch.delete(keys::change(tenant, id, 2));
         batch.put(keys::vector(tenant, id, 4000), [1.0_f32, 0.0].map(f32::to_le_bytes).concat());
-        batch.put(keys::staging(tenant, id, &JobId::generate()), "[[90,2]]");
+        batch.put(keys::unserved(tenant, id, JobId::generate().as_str()), r#"{"rows":[[90,2]],"places":null,"was_served":false}"#);
         batch.put(keys::chunk(tenant, id, 91), "staged");
     });
     fixture.is_repaired(&["counters_wrong", "row_stray", "staged"]);

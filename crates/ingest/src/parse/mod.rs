@@ -11,15 +11,15 @@
 //! [`ChildParser`], in which a crash is a [`ParseError`] and nothing worse.
 
 mod archive;
-mod blocks;
 mod archive_listing;
 mod attachments;
+mod blocks;
 mod child;
 mod decode;
 mod delimited;
 mod docx;
-mod epub;
 mod eml;
+mod epub;
 mod error;
 mod grid;
 mod html;

@@ -6,12 +6,15 @@
 
 use super::super::commit::superseded;
 use super::super::family::{DEPTH_MAX, DESCENDANTS_MAX, Kin};
+use super::super::remove::Notes;
 use super::{Admission, Admitted, Catalog, CatalogError, Upload, is_settled_with, new_record, now, put};
 use crate::blobs::BlobId;
+use crate::collection::Collection;
 use crate::keys;
 use crate::records::{Attributes, Change, CollectionRecord, DocumentRecord, JobRecord, Parent};
 use corpus::DocumentId;
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 /// Longest name of a document in bytes, made of two.
 const NAME_BYTES_MAX: usize = 1024;
@@ -60,7 +63,7 @@ impl Catalog {
     }
 
     fn settle_children(&self, collection: &CollectionRecord, job: &JobRecord, placed: Vec<Placed>) -> Result<Vec<Admitted>, CatalogError> {
-        let turn = self.write_turn();
+        let (turn, open) = self.turn_with(collection).map_err(superseded)?;
         let parent = self.wanted(collection, job)?;
         let places: Vec<Parent> = placed.iter().map(|one| one.parent.clone()).collect();
         let gone = self.check_room(collection, &parent, &places)?;
@@ -69,12 +72,13 @@ impl Catalog {
         while placed.peek().is_some() {
             let mut admission = Admission::on(self.state(collection)?);
             placed.by_ref().take(CHILDREN_PER_BATCH).try_for_each(|one| self.admit_child(collection, &parent, one, &mut admission))?;
-            let (_, some, unused) = self.commit_admission(collection, admission, None)?;
+            let (_, some, unused) = self.commit_admission(collection, admission, None, Some(&open))?;
             admitted.extend(some);
             released.extend(unused);
         }
-        self.delete_gone(collection, &gone)?;
+        let notes = self.delete_gone(collection, &open, &gone)?;
         drop(turn);
+        self.finish_notes(collection, notes)?;
         self.settle()?;
         self.release_files(&collection.tenant, &released)?;
         Ok(admitted)
@@ -129,7 +133,7 @@ impl Catalog {
             }
             Some(record) => {
                 let document = record.id.clone();
-                self.begin_version(collection, record, upload, original, into)?;
+                self.begin_version(collection, record, &upload, original, into)?;
                 document
             }
             None => {
@@ -138,7 +142,7 @@ impl Catalog {
                 put(&mut into.batch, identity, &document)?;
                 into.state.documents += 1;
                 into.growth.documents += 1;
-                self.begin_version(collection, record, upload, original, into)?;
+                self.begin_version(collection, record, &upload, original, into)?;
                 document
             }
         };
@@ -186,16 +190,16 @@ impl Catalog {
         Ok(())
     }
 
-    fn delete_gone(&self, collection: &CollectionRecord, gone: &[DocumentId]) -> Result<(), CatalogError> {
+    fn delete_gone(&self, collection: &CollectionRecord, open: &Arc<Collection>, gone: &[DocumentId]) -> Result<Notes, CatalogError> {
         let mut documents = Vec::new();
         for record in self.records(collection, gone.to_vec())? {
             documents.extend(self.descendants(collection, &record)?);
             documents.push(record);
         }
-        if !documents.is_empty() {
-            self.delete_all(collection, &self.open_in_turn(collection)?, &documents)?;
+        if documents.is_empty() {
+            return Ok(Notes::new());
         }
-        Ok(())
+        Ok(self.delete_all(collection, open, &documents, None)?.1)
     }
 }
 
