@@ -37,7 +37,8 @@ pub(crate) use docs::OPENAPI;
 pub(crate) fn router(app: AppState) -> Router {
     let cors = browser::cors(&app.config.server.cors_origins);
     let router = Router::new()
-        .merge(api(app.config.server.upload_bytes_max))
+        .merge(api())
+        .merge(uploads(app.config.server.upload_bytes_max))
         .merge(health::routes())
         .merge(docs::routes())
         .route_layer(from_fn_with_state(app.clone(), gate::guard))
@@ -56,14 +57,11 @@ pub(crate) fn router(app: AppState) -> Router {
 /// Largest body in bytes where no documents are uploaded: a question, a vector, a list of queries.
 const JSON_BYTES_MAX: usize = 4 << 20;
 
-fn api(upload_bytes_max: usize) -> Router<AppState> {
-    let uploads = DefaultBodyLimit::max(upload_bytes_max);
+fn api() -> Router<AppState> {
     let document = "/v1/collections/{collection}/documents/{document}";
     Router::new()
         .route("/v1/collections", get(collections::list).post(collections::create))
         .route("/v1/collections/{collection}", get(collections::get).patch(collections::update).delete(collections::delete))
-        .route("/v1/collections/{collection}/documents", get(documents::list).post(upload::create).layer(uploads))
-        .route(document, get(documents::get).put(upload::replace).delete(documents::delete).layer(uploads))
         .route(&format!("{document}/text"), get(content::text))
         .route(&format!("{document}/content"), get(content::original))
         .route(&format!("{document}/chunks"), get(content::chunks))
@@ -80,6 +78,14 @@ fn api(upload_bytes_max: usize) -> Router<AppState> {
         .route("/v1/keys", get(keys::list).post(keys::create))
         .route("/v1/keys/{key}", get(keys::get).delete(keys::delete))
         .route("/v1/quotas", get(quotas::get))
-        // The outer limit: a route's own wins.
         .layer(DefaultBodyLimit::max(JSON_BYTES_MAX))
+}
+
+/// The routes that take documents, and so larger bodies.
+fn uploads(bytes_max: usize) -> Router<AppState> {
+    let document = "/v1/collections/{collection}/documents/{document}";
+    Router::new()
+        .route("/v1/collections/{collection}/documents", get(documents::list).post(upload::create))
+        .route(document, get(documents::get).put(upload::replace).delete(documents::delete))
+        .layer(DefaultBodyLimit::max(bytes_max))
 }

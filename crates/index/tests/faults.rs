@@ -78,7 +78,7 @@ fn run(catalog: &Catalog, ledger: &mut Ledger) {
     if let Ok(other) = &other {
         let upload = Upload { bytes: b"of the other".to_vec(), name: "o".into(), ..Upload::default() };
         note(catalog.admit(other, &Principals::All, vec![upload], None).map(drop));
-        note(catalog.delete_collection(&tenant, &other.id));
+        note(catalog.delete_collection(&tenant, &other.id).map(drop));
     }
     note(put(catalog, ledger, "b", "again of b "));
 }
