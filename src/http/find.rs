@@ -97,7 +97,7 @@ mod tests {
     proptest! {
         #[test]
         fn pages_are_as_if_the_rest_never_was(below in 0u32..1500, limit in 1usize..60, each in 1u32..400) {
-            let may_see = |number: &u32| number % each == 0;
+            let may_see = |number: &u32| number.is_multiple_of(each);
             let (mut all, mut after) = (Vec::new(), None);
             loop {
                 let (items, next) = page(limit, after, numbers(below), |number| *number, may_see).unwrap();
