@@ -110,6 +110,8 @@ proptest! {
                 prop_assert!(!matches!(refused, Ok(Ok(_))), "the sync failed");
                 drop(catalog);
                 disk.crash(None);
+                // Where there was no collection to upload to, no sync has failed yet, and none shall.
+                disk.fail_sync(u64::MAX);
                 catalog = open(&disk, folder.path());
                 catalog.finish_deletions().unwrap();
             }
