@@ -68,7 +68,8 @@ fn step() -> impl Strategy<Value = Step> {
 fn end_a_job(catalog: &Catalog, how: u8) {
     let Some(job) = catalog.unfinished_jobs().unwrap().into_iter().next() else { return };
     match how {
-        0 => drop(catalog.commit_document(&job, processed("a text")).unwrap()),
+        // Another version of the same request has taken its place: the job ends otherwise.
+        0 if catalog.commit_document(&job, processed("a text")).is_ok() => {}
         1 => catalog.fail_job(&job, "corrupt", "it is").unwrap(),
         _ => drop(catalog.cancel_job(&job.tenant, &job.id).unwrap()),
     }
@@ -109,6 +110,8 @@ proptest! {
                 prop_assert!(!matches!(refused, Ok(Ok(_))), "the sync failed");
                 drop(catalog);
                 disk.crash(None);
+                // Where there was no collection to upload to, no sync has failed yet, and none shall.
+                disk.fail_sync(u64::MAX);
                 catalog = open(&disk, folder.path());
                 catalog.finish_deletions().unwrap();
             }
@@ -171,5 +174,7 @@ fn keys_are_bounded_and_outlive_a_crash() {
     drop(catalog);
     disk.crash(None);
     made.push(other);
+    // Made within one millisecond, ids are in no order.
+    made.sort_by(|a, b| (&a.tenant, &a.id).cmp(&(&b.tenant, &b.id)));
     assert_eq!(open(&disk, folder.path()).api_keys().unwrap(), made);
 }
