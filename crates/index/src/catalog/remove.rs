@@ -22,44 +22,56 @@ impl Catalog {
     /// # Errors
     /// [`CatalogError::NotFound`].
     pub fn delete_document(&self, collection: &CollectionRecord, id_or_external: &str) -> Result<DeletionReceipt, CatalogError> {
-        let (tenant, id) = (&collection.tenant, &collection.id);
         let (turn, open) = self.turn_with(collection)?;
         let record = self.document(collection, id_or_external)?;
-        let receipt = self.receipt_of(collection, &record)?;
-        let mut state = self.state(collection)?;
+        let (receipt, note) = (self.receipt_of(collection, &record)?, note_of(&record));
         let mut batch = Batch::default();
         self.delete_record(collection, &record, &mut batch)?;
-        let note = note_of(&record);
-        put(&mut batch, note_key(collection, &receipt), &note)?;
-        put(&mut batch, keys::deletion(tenant, &receipt.id), &receipt)?;
-        state.seq += 1;
-        state.documents = state.documents.saturating_sub(1);
-        state.chunks = state.chunks.saturating_sub(receipt.chunks);
-        state.bytes = state.bytes.saturating_sub(record.served.as_ref().map_or(0, |served| served.bytes));
-        let change = Change { document: Some(record.id.clone()), removed: receipt.rows.clone(), ..Change::default() };
-        put(&mut batch, keys::change(tenant, id, state.seq), &change)?;
-        trim_log(&mut batch, collection, &mut state, open.applied());
-        put(&mut batch, keys::state(tenant, id), &state)?;
+        put(&mut batch, keys::deletion(&collection.tenant, &receipt.id), &receipt)?;
         let is_small = note.rows.len() <= CHUNKS_PER_BATCH;
-        if is_small {
-            self.delete_now(collection, &note, note_key(collection, &receipt), &mut batch)?;
+        match is_small {
+            true => self.delete_rows(collection, &note, &mut batch)?,
+            false => put(&mut batch, note_key(collection, &receipt), &note)?,
         }
+        let (seq, change) = self.record_deletion(collection, &record, open.applied(), &mut batch)?;
         let commit = self.store.commit(batch)?;
-        open.publish(Pending { seq: state.seq, commit, change, record: None, retired: None });
+        open.publish(Pending { seq, commit, change, record: None, retired: None });
         self.applier.notify(&open);
         self.durable(commit)?;
-        self.remove_unused_files(tenant, blobs_of(&record));
+        self.remove_unused_files(&collection.tenant, blobs_of(&record));
         drop(turn);
         if !is_small {
             // Not in the turn: nobody else touches these rows.
-            unserved::remove(self.store.as_ref(), tenant, id, note_key(collection, &receipt), &note)?;
+            unserved::remove(self.store.as_ref(), &collection.tenant, &collection.id, note_key(collection, &receipt), &note)?;
             self.settle()?;
         }
         // Deleted it is; should the views be late or stale, the live bitmap or their reopening sees to the rest.
-        if !matches!(open.wait_applied(state.seq, VIEWS_WAIT), Ok(true)) {
+        if !matches!(open.wait_applied(seq, VIEWS_WAIT), Ok(true)) {
             tracing::warn!(document = %record.id, "deleted, but the views have not followed yet");
         }
         Ok(receipt)
+    }
+
+    /// Puts the collection's counters and the change into the batch.
+    fn record_deletion(
+        &self,
+        collection: &CollectionRecord,
+        record: &DocumentRecord,
+        applied: u64,
+        batch: &mut Batch,
+    ) -> Result<(u64, Change), CatalogError> {
+        let (tenant, id) = (&collection.tenant, &collection.id);
+        let mut state = self.state(collection)?;
+        let removed = record.served.as_ref().map(|served| served.rows.clone()).unwrap_or_default();
+        state.seq += 1;
+        state.documents = state.documents.saturating_sub(1);
+        state.chunks = state.chunks.saturating_sub(removed.len() as u64);
+        state.bytes = state.bytes.saturating_sub(record.served.as_ref().map_or(0, |served| served.bytes));
+        let change = Change { document: Some(record.id.clone()), removed, ..Change::default() };
+        put(batch, keys::change(tenant, id, state.seq), &change)?;
+        trim_log(batch, collection, &mut state, applied);
+        put(batch, keys::state(tenant, id), &state)?;
+        Ok((state.seq, change))
     }
 
     /// What deleting this document will remove, as things stand in this turn.
@@ -90,15 +102,14 @@ impl Catalog {
         })
     }
 
-    /// Puts what the note names into the batch instead of the note: few enough to go at once.
-    fn delete_now(&self, collection: &CollectionRecord, note: &Unserved, key: Vec<u8>, batch: &mut Batch) -> Result<(), CatalogError> {
+    /// Puts what the note would name into the batch: few enough to go at once.
+    fn delete_rows(&self, collection: &CollectionRecord, note: &Unserved, batch: &mut Batch) -> Result<(), CatalogError> {
         let (tenant, id) = (&collection.tenant, &collection.id);
         note.rows.iter().for_each(|row| unserved::delete_row(batch, tenant, id, row));
         if let Some((document, version)) = &note.places {
             let pages = self.store.scan(&keys::places(tenant, id, document, *version), None, unserved::KEYS_PER_BATCH)?;
             pages.into_iter().for_each(|(key, _)| batch.delete(key));
         }
-        batch.delete(key);
         Ok(())
     }
 
