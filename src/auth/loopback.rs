@@ -17,15 +17,17 @@ pub(crate) enum Foreign {
 
 /// Whether the request calls this machine by a loopback name and comes from no other host's page.
 /// No `Host` (HTTP/1.0) and no `Origin` are fine: a browser sends them.
-pub(crate) fn check_origin(uri: &Uri, headers: &HeaderMap) -> Result<(), Foreign> {
-    let named = headers.get_all(header::HOST).iter().map(|host| host.to_str().ok().and_then(|host| host.parse::<Authority>().ok()));
-    let hosts: Vec<Option<Authority>> = named.chain(uri.authority().cloned().map(Some)).collect();
+/// Pages of the `named` origins may ask too.
+pub(crate) fn check_origin(uri: &Uri, headers: &HeaderMap, named: &[String]) -> Result<(), Foreign> {
+    let given = headers.get_all(header::HOST).iter().map(|host| host.to_str().ok().and_then(|host| host.parse::<Authority>().ok()));
+    let hosts: Vec<Option<Authority>> = given.chain(uri.authority().cloned().map(Some)).collect();
     if !hosts.iter().all(|host| host.as_ref().is_some_and(is_loopback)) {
         return Err(Foreign::Host);
     }
     let is_ours = |origin: &str| {
         let place = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
-        place.is_some_and(|place| hosts.iter().flatten().any(|host| host.as_str().eq_ignore_ascii_case(place)))
+        let is_named = named.iter().any(|named| named.eq_ignore_ascii_case(origin));
+        is_named || place.is_some_and(|place| hosts.iter().flatten().any(|host| host.as_str().eq_ignore_ascii_case(place)))
     };
     match headers.get_all(header::ORIGIN).iter().all(|origin| origin.to_str().is_ok_and(is_ours)) {
         true => Ok(()),
@@ -49,7 +51,7 @@ mod tests {
         if let Some(origin) = origin {
             headers.insert(header::ORIGIN, origin.parse().unwrap());
         }
-        check_origin(&"/v1/collections".parse().unwrap(), &headers)
+        check_origin(&"/v1/collections".parse().unwrap(), &headers, &[])
     }
 
     #[test]
@@ -76,9 +78,9 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(header::HOST, "localhost".parse().unwrap());
         headers.append(header::HOST, "evil.example".parse().unwrap());
-        assert_eq!(check_origin(&"/".parse().unwrap(), &headers), Err(Foreign::Host));
+        assert_eq!(check_origin(&"/".parse().unwrap(), &headers, &[]), Err(Foreign::Host));
         headers.clear();
-        assert_eq!(check_origin(&"/".parse().unwrap(), &headers), Ok(()));
-        assert_eq!(check_origin(&"http://evil.example/".parse().unwrap(), &headers), Err(Foreign::Host));
+        assert_eq!(check_origin(&"/".parse().unwrap(), &headers, &[]), Ok(()));
+        assert_eq!(check_origin(&"http://evil.example/".parse().unwrap(), &headers, &[]), Err(Foreign::Host));
     }
 }

@@ -16,7 +16,7 @@ use index::Scope;
 
 pub(super) async fn guard(State(app): State<AppState>, mut request: Request, next: Next) -> Response {
     if app.keys.is_open()
-        && let Err(foreign) = check_origin(request.uri(), request.headers())
+        && let Err(foreign) = check_origin(request.uri(), request.headers(), &app.config.server.cors_origins)
     {
         return foreign_page(foreign).into_response();
     }

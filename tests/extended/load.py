@@ -141,7 +141,7 @@ def raise_files():
 
 def requests_of(questions):
     bodies = [json.dumps({"question": question}).encode() for question in questions]
-    return [f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body for body in bodies]
+    return [f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body for body in bodies]
 
 
 class Client:
@@ -220,8 +220,8 @@ async def open_loop(address, questions, rate, seconds):
 def crawl(address, ready, done):
     """A quarter each: silent from the start, a header in drops, a body in drops, an answer never read."""
     raise_files()
-    body = b"POST " + PATH.encode() + b" HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 4000\r\n\r\n{"
-    openings = [b"", b"GET / HTTP/1.1\r\nX-Slow: ", body, b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 40]
+    body = b"POST " + PATH.encode() + b" HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 4000\r\n\r\n{"
+    openings = [b"", b"GET / HTTP/1.1\r\nX-Slow: ", body, b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 40]
     sockets = [None] * SLOW_CLIENTS
     began = False
     while not done.is_set():

@@ -157,7 +157,8 @@ fn only_the_operator_sees_backups() {
     let line = |key: &str, tenant: &str, more: &str| {
         format!("[[auth.keys]]\nsha256 = \"{}\"\ntenant = \"{tenant}\"\n{more}\n", hex(key.as_bytes()))
     };
-    let keys = [line("operator", "default", ""), line("ann", "default", "principals = [\"ann\"]"), line("other", "other", "")];
+    let keys =
+        [line("operator", "default", "operator = true"), line("ann", "default", "principals = [\"ann\"]"), line("other", "other", "")];
     let server = Setup::hash().config(&keys.concat()).start().with_key("operator");
     assert_eq!(make(&server, json!({ "name": "mine" }))["status"], "succeeded");
     for key in ["ann", "other"] {

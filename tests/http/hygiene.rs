@@ -36,7 +36,7 @@ fn answer(stream: &mut TcpStream) -> String {
 }
 
 fn head(method: &str, path: &str, content_type: &str, length: usize) -> Vec<u8> {
-    format!("{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\n\r\n").into_bytes()
+    format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\n\r\n").into_bytes()
 }
 
 /// The value of a metric without labels.
@@ -70,7 +70,7 @@ fn an_idle_connection_is_closed_and_a_busy_one_is_not() {
     let server = Setup::hash().config("[server]\nidle_timeout_s = 1\nheader_timeout_s = 1\n").start();
     let mut stream = connect(&server);
     for _ in 0..3 {
-        stream.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        stream.write_all(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
         assert!(answer(&mut stream).starts_with("HTTP/1.1 200"));
     }
     let began = Instant::now();
@@ -82,7 +82,7 @@ fn an_idle_connection_is_closed_and_a_busy_one_is_not() {
 fn a_second_header_that_never_ends_is_cut_off_too() {
     let server = Setup::hash().config("[server]\nheader_timeout_s = 1\nidle_timeout_s = 3600\n").start();
     let mut stream = connect(&server);
-    stream.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    stream.write_all(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     assert!(answer(&mut stream).starts_with("HTTP/1.1 200"));
     stream.write_all(b"GET /livez HTTP/1.1\r\nX-Slow: ").unwrap();
     assert!(!rest(&mut stream).contains("200 OK"));
@@ -95,7 +95,7 @@ fn a_client_that_does_not_read_is_cut() {
     let uploaded = server.upload(DOCUMENTS, &[("large.bin", &bytes)], &[]).ok();
     let path = format!("{DOCUMENTS}/{}/content", uploaded["documents"][0]["id"].as_str().unwrap());
     let mut stream = connect(&server);
-    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).unwrap();
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes()).unwrap();
     // One that reads late still gets what lay in the sockets, and then the end.
     eventually(|| metric(&server, "ragstone_connections_open") <= 1.0);
     assert!(rest(&mut stream).len() < bytes.len());
@@ -109,7 +109,7 @@ fn headers_have_a_size_and_a_count() {
     for extra in [many, long] {
         let mut stream = connect(&server);
         // The server may have answered and closed before all of it is sent.
-        let _ = stream.write_all(format!("GET /livez HTTP/1.1\r\nHost: x\r\n{extra}\r\n").as_bytes());
+        let _ = stream.write_all(format!("GET /livez HTTP/1.1\r\nHost: localhost\r\n{extra}\r\n").as_bytes());
         let said = rest(&mut stream);
         assert!(said.starts_with("HTTP/1.1 431"), "{said}");
     }
@@ -145,7 +145,8 @@ fn uploads_share_a_budget_of_bytes_and_questions_are_not_kept_waiting() {
     assert!(refused.header("retry-after").is_some());
     // Without a length it is found out on the way.
     let mut chunked = connect(&server);
-    let start = format!("POST {DOCUMENTS} HTTP/1.1\r\nHost: x\r\nContent-Type: {content_type}\r\nTransfer-Encoding: chunked\r\n\r\n");
+    let start =
+        format!("POST {DOCUMENTS} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {content_type}\r\nTransfer-Encoding: chunked\r\n\r\n");
     chunked.write_all(format!("{start}{:x}\r\n", body.len()).as_bytes()).unwrap();
     // The server may have refused before all of it is sent.
     let _ = chunked.write_all(&body);

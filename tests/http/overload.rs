@@ -9,7 +9,7 @@ const DOCUMENTS: &str = "/v1/collections/default/documents";
 /// A request whose body never comes.
 fn stall(server: &Server, path: &str, length: usize) -> TcpStream {
     let mut stream = TcpStream::connect(server.base.trim_start_matches("http://")).unwrap();
-    let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{{");
+    let head = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{{");
     stream.write_all(head.as_bytes()).unwrap();
     stream
 }

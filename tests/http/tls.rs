@@ -44,7 +44,7 @@ fn exchange(server: &Server, trusted: &[CertificateDer<'static>], request: &str)
     Ok((String::from_utf8_lossy(&bytes).into_owned(), shown))
 }
 
-const READY: &str = "GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+const READY: &str = "GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 
 #[test]
 fn what_is_served_is_served_over_tls_and_a_new_certificate_needs_no_restart() {
