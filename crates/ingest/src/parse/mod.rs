@@ -18,10 +18,18 @@ mod docx;
 mod error;
 mod html;
 mod json;
+mod latex;
 mod markdown;
+mod notebook;
 mod pdf;
+mod restructured;
+mod rtf;
+mod settings;
 mod sniff;
+mod source;
+mod subtitles;
 mod table;
+mod xml;
 
 pub use child::{ChildParser, ParseLimits, serve_child, serve_child_with};
 pub use error::ParseError;
@@ -137,6 +145,14 @@ impl Parser for InProcess {
             Kind::Json(decoded) => json::parse(decoded),
             Kind::JsonLines(decoded) => json::parse_lines(decoded),
             Kind::Delimited(decoded, delimiter) => delimited::parse(decoded, delimiter),
+            Kind::Rtf => rtf::parse(bytes),
+            Kind::Xml(decoded) => xml::parse(decoded),
+            Kind::Notebook(decoded) => notebook::parse(decoded),
+            Kind::Restructured(decoded) => restructured::parse(decoded),
+            Kind::Latex(decoded) => latex::parse(decoded),
+            Kind::Subtitles(decoded) => subtitles::parse(decoded),
+            Kind::Settings(decoded, notation) => settings::parse(decoded, notation),
+            Kind::Source(decoded, language) => source::parse(decoded, language),
             Kind::Markdown(decoded) => Ok(with_warning(ParsedDocument::markdown("text/markdown", decoded.text), decoded.warning)),
             Kind::Plain(decoded) => Ok(with_warning(ParsedDocument::plain("text/plain", decoded.text), decoded.warning)),
         }?;
