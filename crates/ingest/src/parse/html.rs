@@ -52,6 +52,15 @@ pub(super) fn parse(decoded: Decoded) -> Result<ParsedDocument, ParseError> {
     Ok(with_warning(document, decoded.warning))
 }
 
+/// The whole page, without a search for its main content: a chapter of a book is all content.
+pub(super) fn parse_whole(decoded: Decoded) -> ParsedDocument {
+    let Some(page) = tree(&decoded.text) else { return bare(&decoded) };
+    let title = words(&page, "head title");
+    clean(&page);
+    let document = ParsedDocument::markdown("text/html", readable(&body(&page)));
+    with_warning(ParsedDocument { title, ..document }, decoded.warning)
+}
+
 /// A piece of a page, such as the body of a feed's entry, as Markdown.
 pub(super) fn fragment(html: &str) -> String {
     let Some(page) = tree(html) else { return bare::bare_text(html) };

@@ -53,6 +53,8 @@ enum Open {
 pub(super) struct Body {
     parts: Parts,
     open: Vec<Open>,
+    /// Where in `open` the cells are: a search would take time for every level.
+    cells: Vec<usize>,
     blocks: Vec<Block>,
     /// How deep inside a skipped element.
     skipping: usize,
@@ -62,7 +64,7 @@ pub(super) struct Body {
 
 impl Body {
     pub(super) fn new(parts: Parts) -> Self {
-        Self { parts, open: Vec::new(), blocks: Vec::new(), skipping: 0, is_text: false, is_run: false }
+        Self { parts, open: Vec::new(), cells: Vec::new(), blocks: Vec::new(), skipping: 0, is_text: false, is_run: false }
     }
 
     /// Reads the main part.
@@ -128,13 +130,19 @@ impl Body {
         match name {
             "p" => self.open.push(Open::Paragraph(Paragraph::default())),
             "tbl" => self.open.push(Open::Table(Table::default())),
-            "tc" => self.open.push(Open::Cell(Cell { columns: 1, ..Cell::default() })),
+            "tc" => {
+                self.cells.push(self.open.len());
+                self.open.push(Open::Cell(Cell { columns: 1, ..Cell::default() }));
+            }
             "tr" => self.begin_row(),
             "r" => self.is_run = true,
             "t" => self.is_text = true,
             "tab" | "ptab" if self.is_run => self.push("\t"),
             "br" | "cr" => self.push("\n"),
             "noBreakHyphen" => self.push("-"),
+            // of an equation: without a sign 10⁻⁴ would read 10-4
+            "den" => self.push("/"),
+            "sup" => self.push("^"),
             "hyperlink" => self.begin_link(element),
             "footnoteReference" => self.push_note_mark(element, ""),
             "endnoteReference" => self.push_note_mark(element, "e"),
@@ -214,7 +222,7 @@ impl Body {
 
     /// Headings inside cells are cell text: a table row has no room for them.
     fn heading_level(&self, paragraph: &Paragraph) -> Option<u8> {
-        let is_in_cell = self.open.iter().any(|open| matches!(open, Open::Cell(_)));
+        let is_in_cell = !self.cells.is_empty();
         let level = paragraph.outline.map_or_else(|| self.parts.styles.heading_level(&paragraph.style), level_of_outline);
         level.filter(|_| !is_in_cell)
     }
@@ -227,11 +235,10 @@ impl Body {
 
     /// Puts a finished block into the innermost open cell, or into the document.
     fn emit(&mut self, block: Block) {
-        let cell = self.open.iter_mut().rev().find_map(|open| match open {
-            Open::Cell(cell) => Some(cell),
-            _ => None,
-        });
-        cell.map_or(&mut self.blocks, |cell| &mut cell.blocks).push(block);
+        match self.cells.last().and_then(|cell| self.open.get_mut(*cell)) {
+            Some(Open::Cell(cell)) => cell.blocks.push(block),
+            _ => self.blocks.push(block),
+        }
     }
 
     fn begin_row(&mut self) {
@@ -243,6 +250,7 @@ impl Body {
 
     fn end_cell(&mut self) {
         let Some(Open::Cell(cell)) = self.open.pop_if(|open| matches!(open, Open::Cell(_))) else { return };
+        self.cells.pop();
         let text =
             if cell.is_continued { String::new() } else { cell.blocks.into_iter().map(|block| block.text).collect::<Vec<_>>().join("\n") };
         if let Some(Open::Table(table)) = self.open.last_mut()
@@ -264,7 +272,7 @@ impl Body {
     fn end_table(&mut self) {
         let Some(Open::Table(mut table)) = self.open.pop_if(|open| matches!(open, Open::Table(_))) else { return };
         table.rows.retain(|row| row.iter().any(|cell| !cell.trim().is_empty()));
-        let is_in_cell = self.open.iter().any(|open| matches!(open, Open::Cell(_)));
+        let is_in_cell = !self.cells.is_empty();
         let is_layout = table.rows.iter().all(|row| row.len() <= 1);
         let text = match () {
             () if table.rows.is_empty() => return,
