@@ -23,7 +23,7 @@ pub(super) struct Decoded {
 
 /// How much of a document a guess is made from, in bytes.
 const GUESS_BYTES_MAX: usize = 1 << 20;
-/// One character in so many may be lost: more is no text in that encoding.
+/// One character in so many may be lost, beside the stray ones: more is no text in that encoding.
 const LOST_SHARE: usize = 20;
 /// One byte in so many may be NUL: some programs end their fields or lines with it.
 const NUL_SHARE: usize = 16;
@@ -78,7 +78,7 @@ fn with(encoding: &'static Encoding, bytes: &[u8], is_guess: bool) -> Option<Dec
 /// Text if little of it is lost and it looks like text, with a warning about what is not sure.
 fn judged(text: &str, lost: usize, encoding: &str, is_guess: bool) -> Option<Decoded> {
     // a few broken characters are a damaged text; many are no text at all
-    if lost * LOST_SHARE > text.chars().count() || looks_binary(text.as_bytes()) {
+    if lost > STRAY_BYTES + text.chars().count() / LOST_SHARE || looks_binary(text.as_bytes()) {
         return None;
     }
     let mut warnings = Vec::new();

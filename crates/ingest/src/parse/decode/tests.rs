@@ -3,7 +3,7 @@
 use super::*;
 use encoding_rs::*;
 
-const SENTENCES: [(&str, &[&Encoding], &str); 16] = [
+const SENTENCES: [(&str, &[&Encoding], &str); 17] = [
     (
         "中文",
         &[GBK, GB18030],
@@ -68,9 +68,14 @@ const SENTENCES: [(&str, &[&Encoding], &str); 16] = [
         "Le phare clignote toutes les neuf secondes ; on le voit à vingt milles. Par brume, on n'entend que la corne, disait le gardien âgé, très étonné.",
     ),
     (
-        "eesti",
+        "latviešu",
         &[WINDOWS_1257],
-        "Tuletorn vilgub iga üheksa sekundi järel ja paistab kahekümne miili kaugusele. Udus kuuleb ainult sireeni, ütles tuletornivaht, šokolaad käes.",
+        "Bāka mirgo ik pēc deviņām sekundēm, un to var redzēt divdesmit jūdžu attālumā. Miglā dzirdama tikai sirēna, teica bākas uzraugs, ļoti noguris.",
+    ),
+    (
+        "lietuvių",
+        &[WINDOWS_1257],
+        "Švyturys mirksi kas devynias sekundes ir matomas už dvidešimties mylių. Per rūką girdėti tik sirena, sakė prižiūrėtojas, žiūrėdamas į jūrą.",
     ),
 ];
 

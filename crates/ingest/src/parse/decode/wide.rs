@@ -4,8 +4,10 @@ use encoding_rs::{UTF_16BE, UTF_16LE};
 
 /// The least share, in percent, of characters that people write: random 16-bit numbers reach half of it.
 const PLAUSIBLE_PERCENT_MIN: usize = 95;
-/// Shorter texts don't say enough about themselves, in bytes.
-const BYTES_MIN: usize = 4;
+/// Shorter texts don't say enough about themselves, in bytes: four random 16-bit numbers are often letters.
+const BYTES_MIN: usize = 16;
+/// Of ASCII, less is enough.
+const ASCII_BYTES_MIN: usize = 4;
 
 /// UTF-32 with its mark. The mark of its little-endian form begins with that of UTF-16, followed
 /// by a NUL, with which no text begins.
@@ -21,7 +23,7 @@ pub(super) fn marked_utf32(bytes: &[u8]) -> Option<String> {
 /// as UTF-16 or UTF-32. Of two readings that do, the one with more ASCII is right: the other has a
 /// letter in place of every space.
 pub(super) fn unmarked(bytes: &[u8]) -> Option<(String, &'static str)> {
-    if bytes.len() < BYTES_MIN || !bytes.iter().any(|byte| *byte == 0 || super::is_control(*byte)) {
+    if bytes.len() < ASCII_BYTES_MIN || !bytes.iter().any(|byte| *byte == 0 || super::is_control(*byte)) {
         return None;
     }
     let utf16 = |encoding: &'static encoding_rs::Encoding| {
@@ -35,7 +37,7 @@ pub(super) fn unmarked(bytes: &[u8]) -> Option<(String, &'static str)> {
         utf16(UTF_16LE),
         utf16(UTF_16BE),
     ];
-    let plausible = readings.into_iter().flatten().filter(|(text, _)| is_plausible(text));
+    let plausible = readings.into_iter().flatten().filter(|(text, _)| is_plausible(text) && (bytes.len() >= BYTES_MIN || text.is_ascii()));
     plausible.max_by_key(|(text, _)| text.bytes().filter(u8::is_ascii).count())
 }
 

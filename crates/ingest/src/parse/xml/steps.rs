@@ -71,10 +71,9 @@ fn open<'s>(name: &'s str, element: &BytesStart<'_>) -> Step<'s> {
     Step::Open { name, attributes: attributes.filter_map(pair).collect() }
 }
 
-/// What a reference stands for; itself if that is not known (`&nbsp;` without a DTD).
+/// What a reference stands for; itself if that is not known (`&nbsp;` without a DTD) or no character of XML (`&#0;`).
 fn resolved(reference: &BytesRef<'_>) -> String {
     match reference.resolve_char_ref() {
-        Ok(Some('\0')) => String::new(),
         Ok(Some(character)) => character.to_string(),
         _ => resolve_predefined_entity(reference).map_or_else(|| format!("&{};", &**reference), str::to_owned),
     }
