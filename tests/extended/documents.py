@@ -27,7 +27,7 @@ SHARE_MIN = 0.9
 SAMPLE = 2500
 ENDS = ("ready", "failed", "cancelled")
 SEED = 20261120
-UNSUPPORTED = {".jpg", ".rtf", ".bin"}
+UNSUPPORTED = {".jpg", ".bin"}
 
 QUESTIONS = [
     "How does PEP 557 define a data class?",

@@ -1,7 +1,17 @@
-//! Bytes to text: byte order marks, UTF-8, what the document declares, else a guess.
+//! Bytes to text: byte order marks, UTF-8, wide encodings without a mark, what the document
+//! declares, else a guess.
+//!
+//! The order is from the certain to the likely. Bytes that are UTF-8 by accident hardly exist, so
+//! that UTF-8 goes before every declaration. A wide encoding shows in control bytes that no 8-bit
+//! text has; only then is it tried, and only believed if nearly all of what comes out are
+//! characters that people write. A declaration is believed if the bytes can be read by it.
+
+mod declared;
+mod wide;
 
 use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
-use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE};
+use declared::declared;
+use encoding_rs::{Encoding, GB18030, GBK, ISO_2022_JP, UTF_8};
 
 /// Text in our form: UTF-8, no NUL, LF line ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,39 +21,78 @@ pub(super) struct Decoded {
     pub(super) warning: Option<String>,
 }
 
-/// How far the beginning is searched for a declared encoding, in bytes.
-const DECLARATION_BYTES: usize = 1024;
+/// How much of a document a guess is made from, in bytes.
+const GUESS_BYTES_MAX: usize = 1 << 20;
+/// One character in so many may be lost, beside the stray ones: more is no text in that encoding.
+const LOST_SHARE: usize = 20;
+/// One byte in so many may be NUL: some programs end their fields or lines with it.
+const NUL_SHARE: usize = 16;
+/// One byte in so many may be another control character that no text editor writes.
+const CONTROL_SHARE: usize = 100;
+/// Stray bytes that even the shortest text may hold.
+const STRAY_BYTES: usize = 2;
 
 /// Decodes; `None` if the bytes are no text.
 pub(super) fn decode(bytes: &[u8]) -> Option<Decoded> {
+    if let Some(text) = wide::marked_utf32(bytes) {
+        return judged(&text, 0, "UTF-32", false);
+    }
     if let Some((encoding, mark_length)) = Encoding::for_bom(bytes) {
         return with(encoding, bytes.get(mark_length..)?, false);
     }
-    if let Some(encoding) = utf16_without_mark(bytes) {
-        return with(encoding, bytes, true);
+    let is_binary = looks_binary(bytes);
+    if has_japanese_escape(bytes) {
+        return with(ISO_2022_JP, bytes, true);
     }
-    if looks_binary(bytes) {
+    if let Some(text) = std::str::from_utf8(bytes).ok().filter(|_| !is_binary) {
+        return judged(text, 0, UTF_8.name(), false);
+    }
+    if let Some((text, name)) = wide::unmarked(bytes) {
+        return judged(&text, 0, name, true);
+    }
+    if is_binary {
         return None;
     }
-    if let Ok(text) = std::str::from_utf8(bytes) {
-        return Some(Decoded { text: tidy(text), warning: None });
+    if is_damaged_utf8(bytes) {
+        return with(UTF_8, bytes, false);
     }
-    with(declared(bytes).unwrap_or_else(|| guessed(bytes)), bytes, true)
+    declared(bytes).and_then(|encoding| with(encoding, bytes, true)).or_else(|| with(guessed(bytes), bytes, true))
+}
+
+/// Decodes as one encoding, without a question; `\u{fffd}` stands for what can't be read.
+pub(super) fn decode_as(encoding: &'static Encoding, bytes: &[u8]) -> String {
+    widest(encoding).decode_without_bom_handling(bytes).0.into_owned()
+}
+
+/// GBK is a part of GB18030, which is what today's programs write under either name.
+fn widest(encoding: &'static Encoding) -> &'static Encoding {
+    if encoding == GBK { GB18030 } else { encoding }
 }
 
 fn with(encoding: &'static Encoding, bytes: &[u8], is_guess: bool) -> Option<Decoded> {
-    let (text, _) = encoding.decode_without_bom_handling(bytes);
-    let lost = text.chars().filter(|c| *c == char::REPLACEMENT_CHARACTER).count();
+    let (text, is_damaged) = widest(encoding).decode_without_bom_handling(bytes);
+    let lost = if is_damaged { text.chars().filter(|c| *c == char::REPLACEMENT_CHARACTER).count() } else { 0 };
+    judged(&text, lost, encoding.name(), is_guess)
+}
+
+/// Text if little of it is lost and it looks like text, with a warning about what is not sure.
+fn judged(text: &str, lost: usize, encoding: &str, is_guess: bool) -> Option<Decoded> {
     // a few broken characters are a damaged text; many are no text at all
-    if lost * 20 > text.chars().count() || looks_binary(text.as_bytes()) {
+    if lost > STRAY_BYTES + text.chars().count() / LOST_SHARE || looks_binary(text.as_bytes()) {
         return None;
     }
-    let warning = match (lost, is_guess) {
-        (0, false) => None,
-        (0, true) => Some(format!("the text is not UTF-8; it was read as {}", encoding.name())),
-        (lost, _) => Some(format!("{lost} characters could not be read as {}", encoding.name())),
-    };
-    Some(Decoded { text: tidy(&text), warning })
+    let mut warnings = Vec::new();
+    match (lost, is_guess) {
+        (0, false) => {}
+        (0, true) => warnings.push(format!("the text is not UTF-8; it was read as {encoding}")),
+        (lost, _) => warnings.push(format!("{lost} characters could not be read as {encoding}")),
+    }
+    let zeros = text.bytes().filter(|byte| *byte == 0).count();
+    if zeros > 0 {
+        warnings.push(format!("{zeros} NUL characters were left out"));
+    }
+    let warning = (!warnings.is_empty()).then(|| warnings.join("; "));
+    Some(Decoded { text: tidy(text), warning })
 }
 
 fn tidy(text: &str) -> String {
@@ -51,64 +100,41 @@ fn tidy(text: &str) -> String {
     text.replace("\r\n", "\n").replace('\r', "\n").replace('\0', "")
 }
 
-/// Control characters that no text editor writes: more than a few, and one in a hundred, is not text.
+/// More control characters than a text has by accident.
 fn looks_binary(bytes: &[u8]) -> bool {
-    let odd = bytes.iter().filter(|byte| matches!(byte, 0..=8 | 11 | 14..=26 | 28..=31)).count();
-    odd > 2 + bytes.len() / 100
+    let zeros = bytes.iter().filter(|byte| **byte == 0).count();
+    let controls = bytes.iter().filter(|byte| is_control(**byte)).count();
+    zeros > STRAY_BYTES + bytes.len() / NUL_SHARE || controls > STRAY_BYTES + bytes.len() / CONTROL_SHARE
 }
 
-/// UTF-16 of mostly Latin text has a zero in every other byte.
-fn utf16_without_mark(bytes: &[u8]) -> Option<&'static Encoding> {
-    let zeros = |parity: usize| bytes.iter().skip(parity).step_by(2).filter(|byte| **byte == 0).count() * 2;
-    let (even, odd) = (zeros(0), zeros(1));
-    let (most, few) = (bytes.len() * 7 / 10, bytes.len() / 20);
-    match bytes.len().is_multiple_of(2) && bytes.len() >= 4 {
-        true if odd >= most && even <= few => Some(UTF_16LE),
-        true if even >= most && odd <= few => Some(UTF_16BE),
-        _ => None,
-    }
+/// Control characters that no text editor writes. Not among them: tab, line feed, form feed,
+/// carriage return, escape. NUL is counted apart.
+const fn is_control(byte: u8) -> bool {
+    matches!(byte, 1..=8 | 11 | 14..=26 | 28..=31)
 }
 
-/// What HTML (`charset=`) or XML (`encoding=`) says about itself.
-fn declared(bytes: &[u8]) -> Option<&'static Encoding> {
-    let start = bytes.get(..DECLARATION_BYTES.min(bytes.len()))?.to_ascii_lowercase();
-    let start = String::from_utf8_lossy(&start);
-    if !start.trim_start().starts_with('<') {
-        return None;
+/// What switches ISO-2022-JP to Japanese; its bytes are all ASCII.
+fn has_japanese_escape(bytes: &[u8]) -> bool {
+    let has = |escape: &[u8]| bytes.windows(escape.len()).any(|window| window == escape);
+    bytes.contains(&0x1b) && (has(b"\x1b$B") || has(b"\x1b$@")) && !ISO_2022_JP.decode_without_bom_handling(bytes).1
+}
+
+/// Mostly sound UTF-8, a few bytes of which are broken: other encodings don't look like it.
+fn is_damaged_utf8(bytes: &[u8]) -> bool {
+    let (mut wide, mut broken) = (0usize, 0usize);
+    for chunk in bytes.utf8_chunks() {
+        wide += chunk.valid().chars().filter(|c| !c.is_ascii()).count();
+        broken += usize::from(!chunk.invalid().is_empty());
     }
-    let (_, value) = start.split_once("charset=").or_else(|| start.split_once("encoding="))?;
-    let label: String =
-        value.trim_start_matches(['"', '\'']).chars().take_while(|c| c.is_ascii_alphanumeric() || "-_:".contains(*c)).collect();
-    // bytes that are not UTF-8 stay so, whatever they declare
-    Encoding::for_label(label.as_bytes()).filter(|encoding| *encoding != UTF_8)
+    broken > 0 && wide >= broken * 4
 }
 
 fn guessed(bytes: &[u8]) -> &'static Encoding {
+    let head = bytes.get(..GUESS_BYTES_MAX).unwrap_or(bytes);
     let mut detector = EncodingDetector::new(Iso2022JpDetection::Allow);
-    detector.feed(bytes, true);
+    detector.feed(head, head.len() == bytes.len());
     detector.guess(None, Utf8Detection::Deny)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn marks_guesses_and_declarations_are_honoured() {
-        let utf16: Vec<u8> = "\u{feff}häß\r\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
-        assert_eq!(decode(&utf16).unwrap(), Decoded { text: "häß\n".into(), warning: None });
-        let (mskanji, _, _) = encoding_rs::SHIFT_JIS.encode("名前,年齢\n佐藤太郎,30\n三木英子,25\n高橋淳,35\n");
-        assert!(decode(&mskanji).unwrap().text.contains("三木英子"));
-        let (koi, _, _) = encoding_rs::KOI8_R.encode("<meta charset=\"koi8-r\">да");
-        assert!(decode(&koi).unwrap().text.ends_with("да"));
-        let bare: Vec<u8> = "no mark here".encode_utf16().flat_map(u16::to_be_bytes).collect();
-        assert_eq!(decode(&bare).unwrap().text, "no mark here");
-    }
-
-    #[test]
-    fn bytes_that_are_no_text_are_refused() {
-        let noise: Vec<u8> = (0..4096u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
-        assert_eq!(decode(&noise), None);
-        assert_eq!(decode(&[0; 64]), None);
-    }
-}
+mod tests;

@@ -9,38 +9,85 @@ use std::fmt::Write;
 /// Widest mean row, in characters, and most columns that are still shown as a table.
 const TABLE_ROW_CHARS_MAX: usize = 160;
 const TABLE_COLUMNS_MAX: usize = 8;
+/// Longest name of a column that stands before each of its values, in characters.
+const NAME_CHARS_MAX: usize = 120;
+/// Most text that is written, in bytes: names repeat, and a file could be made to repeat little else.
+const TEXT_BYTES_MAX: usize = 64 << 20;
 
+/// Reads the rows twice, first to see how wide they are: nothing but the header is kept of them.
 pub(super) fn parse(decoded: Decoded, delimiter: u8) -> Result<ParsedDocument, ParseError> {
-    let mut rows = rows(&decoded.text, delimiter)?;
-    rows.retain(|row| row.iter().any(|cell| !cell.trim().is_empty()));
-    let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
-    let chars: usize = rows.iter().flatten().map(|cell| cell.chars().count()).sum();
-    let is_narrow = columns <= TABLE_COLUMNS_MAX && chars <= TABLE_ROW_CHARS_MAX * rows.len();
-    let text = if is_narrow { markdown_table(&rows) } else { records(&rows) };
+    let (mut columns, mut chars, mut count) = (0, 0, 0);
+    each_row(&decoded.text, delimiter, |row| {
+        columns = columns.max(row.len());
+        chars += row.iter().map(|cell| cell.chars().count()).sum::<usize>();
+        count += 1;
+        Ok(())
+    })?;
+    let is_narrow = columns <= TABLE_COLUMNS_MAX && chars <= TABLE_ROW_CHARS_MAX * count;
+    let text = if is_narrow { table(&decoded.text, delimiter)? } else { records(&decoded.text, delimiter)? };
     let media_type = if delimiter == b'\t' { "text/tab-separated-values" } else { "text/csv" };
     Ok(with_warning(ParsedDocument::markdown(media_type, text), decoded.warning))
 }
 
-fn rows(text: &str, delimiter: u8) -> Result<Vec<Vec<String>>, ParseError> {
-    let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).has_headers(false).flexible(true).from_reader(text.as_bytes());
-    let record =
-        |record: Result<csv::StringRecord, csv::Error>| Ok(record.map_err(ParseError::corrupt)?.iter().map(str::to_owned).collect());
-    reader.records().map(record).collect()
+fn reader(text: &str, delimiter: u8) -> csv::Reader<&[u8]> {
+    csv::ReaderBuilder::new().delimiter(delimiter).has_headers(false).flexible(true).from_reader(text.as_bytes())
 }
 
-fn records(rows: &[Vec<String>]) -> String {
-    let Some((header, rows)) = rows.split_first() else { return String::new() };
-    let mut out = String::new();
-    for row in rows {
-        for (column, cell) in row.iter().enumerate().filter(|(_, cell)| !cell.trim().is_empty()) {
-            let name = header.get(column).map_or("", |name| name.trim());
-            let value = cell.split_whitespace().collect::<Vec<_>>().join(" ");
-            // writing to a String cannot fail
-            let _ = if name.is_empty() { writeln!(out, "- {value}") } else { writeln!(out, "- {name}: {value}") };
+/// Calls `visit` for every row that is not blank.
+fn each_row(text: &str, delimiter: u8, mut visit: impl FnMut(&csv::StringRecord) -> Result<(), ParseError>) -> Result<(), ParseError> {
+    let mut reader = reader(text, delimiter);
+    let mut row = csv::StringRecord::new();
+    while reader.read_record(&mut row).map_err(ParseError::corrupt)? {
+        if row.iter().any(|cell| !cell.trim().is_empty()) {
+            visit(&row)?;
         }
-        out.push('\n');
     }
-    out
+    Ok(())
+}
+
+fn table(text: &str, delimiter: u8) -> Result<String, ParseError> {
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    each_row(text, delimiter, |row| {
+        rows.push(row.iter().map(str::to_owned).collect());
+        Ok(())
+    })?;
+    Ok(markdown_table(&rows))
+}
+
+fn records(text: &str, delimiter: u8) -> Result<String, ParseError> {
+    let mut names: Option<Vec<String>> = None;
+    let mut out = String::new();
+    each_row(text, delimiter, |row| {
+        match &names {
+            None => names = Some(row.iter().map(|name| words(name).chars().take(NAME_CHARS_MAX).collect()).collect()),
+            Some(names) => push_record(&mut out, names, row),
+        }
+        let is_too_large = out.len() > TEXT_BYTES_MAX;
+        if is_too_large {
+            Err(ParseError::TooLarge { what: "the extracted text".to_owned(), bytes_max: TEXT_BYTES_MAX as u64 })
+        } else {
+            Ok(())
+        }
+    })?;
+    // a header alone has no records, but words
+    let header = names.unwrap_or_default().join("\n");
+    Ok(if out.is_empty() { header } else { out })
+}
+
+fn push_record(out: &mut String, names: &[String], row: &csv::StringRecord) {
+    for (column, cell) in row.iter().enumerate().filter(|(_, cell)| !cell.trim().is_empty()) {
+        let value = words(cell);
+        // writing to a String cannot fail
+        let _ = match names.get(column).filter(|name| !name.is_empty()) {
+            Some(name) => writeln!(out, "- {name}: {value}"),
+            None => writeln!(out, "- {value}"),
+        };
+    }
+    out.push('\n');
+}
+
+fn words(cell: &str) -> String {
+    cell.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// The delimiter that cuts the first lines into equally many fields, at least two; `None` if
@@ -58,7 +105,7 @@ pub(super) fn delimiter_of(text: &str, candidates: &[u8], fields_min: usize) -> 
 const SAMPLE_ROWS: usize = 20;
 
 fn consistent_fields(text: &str, delimiter: u8, fields_min: usize) -> Option<usize> {
-    let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).has_headers(false).flexible(true).from_reader(text.as_bytes());
+    let mut reader = reader(text, delimiter);
     let counts: Vec<usize> = reader.records().take(SAMPLE_ROWS).map_while(Result::ok).map(|record| record.len()).collect();
     let first = *counts.first()?;
     (counts.len() >= 3 && first >= fields_min && counts.iter().all(|count| *count == first)).then_some(first)
@@ -83,6 +130,16 @@ mod tests {
         let csv = format!("{}\n1,,3,4,5,6,7,8,9,extra\n", header.join(","));
         assert!(text(&csv, b',').starts_with("- c0: 1\n- c2: 3\n"));
         assert!(text(&csv, b',').ends_with("- c8: 9\n- extra\n\n"));
+    }
+
+    #[test]
+    fn names_that_would_outgrow_their_values_are_cut() {
+        let name = "n".repeat(100_000);
+        let rows = "1,2,3,4,5,6,7,8,9\n".repeat(2_000);
+        let out = text(&format!("{name},b,c,d,e,f,g,h,i\n{rows}"), b',');
+        assert!(out.len() < 1_000_000 && out.starts_with(&format!("- {}: 1\n- b: 2\n", "n".repeat(NAME_CHARS_MAX))), "{}", out.len());
+        let header: String = (0..20).map(|column| format!("c{column},")).collect();
+        assert!(text(&header, b',').starts_with("c0\nc1\n"), "a header alone is text");
     }
 
     #[test]

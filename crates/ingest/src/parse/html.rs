@@ -3,6 +3,11 @@
 //! Readability finds the article of a page. It is made for articles: on a page that is all tables,
 //! lists or short entries it keeps a corner. So its answer stands only if it holds a fair share of
 //! the page's text without chrome (scripts, navigation, header, footer); else that text is taken.
+//! What no reader of the page sees is gone before either looks.
+
+mod bare;
+mod hidden;
+mod tags;
 
 use super::decode::Decoded;
 use super::{ParseError, ParsedDocument, with_warning};
@@ -10,26 +15,24 @@ use dom_query::Document;
 use dom_smoothie::{Config, Readability, TextMode};
 
 /// Never content.
-const INVISIBLE: &str = "script, style, noscript, template, svg, canvas, iframe, object, embed, img, picture, video, audio, link, meta, [hidden], [aria-hidden='true']";
+const INVISIBLE: &str = "script, style, noscript, template, svg, canvas, iframe, object, embed, img, video, audio, link, meta";
 /// Around the content.
 const CHROME: &str =
     "nav, header, footer, aside, form, button, dialog, [role='navigation'], [role='banner'], [role='contentinfo'], [role='search']";
 /// Links are kept if they lead somewhere, in at most so many bytes; a retriever reads the rest as noise.
 const ADDRESS_BYTES_MAX: usize = 120;
-/// Deeper pages are read as bare text: Readability's time grows with the square of the depth, and
-/// writing Markdown takes stack for each level. Pages made by people stay under a hundred.
+/// Shorter descriptions of images (`logo`, `pixel`) say nothing, in letters.
+const DESCRIPTION_LETTERS_MIN: usize = 8;
+/// Deeper pages are read as bare text: the time of tree builders and of Readability grows with the
+/// square of the depth, and writing Markdown takes stack for each level. Pages made by people stay under a hundred.
 const LEVELS_MAX: usize = 512;
 /// The article must hold at least this share of the page's text.
 const ARTICLE_SHARE_MIN: f64 = 0.4;
 
 pub(super) fn parse(decoded: Decoded) -> Result<ParsedDocument, ParseError> {
-    let page = Document::from(decoded.text.as_str());
+    let Some(page) = tree(&decoded.text) else { return Ok(bare(&decoded)) };
     let title = words(&page, "head title");
-    remove(&page, INVISIBLE);
-    simplify(&page);
-    if depth(&page) > LEVELS_MAX {
-        return Ok(bare(&page, title, decoded.warning));
-    }
+    clean(&page);
     let headline = words(&page, "h1");
     let article = article(page.clone());
     let whole = page.clone();
@@ -51,15 +54,48 @@ pub(super) fn parse(decoded: Decoded) -> Result<ParsedDocument, ParseError> {
 
 /// The whole page, without a search for its main content: a chapter of a book is all content.
 pub(super) fn parse_whole(decoded: Decoded) -> ParsedDocument {
-    let page = Document::from(decoded.text.as_str());
+    let Some(page) = tree(&decoded.text) else { return bare(&decoded) };
     let title = words(&page, "head title");
-    remove(&page, INVISIBLE);
-    simplify(&page);
-    if depth(&page) > LEVELS_MAX {
-        return bare(&page, title, decoded.warning);
-    }
+    clean(&page);
     let document = ParsedDocument::markdown("text/html", readable(&body(&page)));
     with_warning(ParsedDocument { title, ..document }, decoded.warning)
+}
+
+/// A piece of a page, such as the body of a feed's entry, as Markdown.
+pub(super) fn fragment(html: &str) -> String {
+    let Some(page) = tree(html) else { return bare::bare_text(html) };
+    clean(&page);
+    readable(body(&page).trim())
+}
+
+/// The tree of a page, unless it is too deep for one.
+fn tree(html: &str) -> Option<Document> {
+    // what is deep is found out before the tree is built, and again in it: browsers' rules for
+    // broken markup are many
+    let page = (!bare::is_too_deep(html)).then(|| Document::from(html))?;
+    (depth(&page) <= LEVELS_MAX).then_some(page)
+}
+
+fn clean(page: &Document) {
+    describe_images(page);
+    hidden::remove_hidden(page);
+    remove(page, INVISIBLE);
+    simplify(page);
+}
+
+/// Puts the description of an image in its place. Formulas that a page draws as hidden pictures
+/// have nothing else to be read by.
+fn describe_images(page: &Document) {
+    for image in page.select("img[alt]").nodes() {
+        let description = image.attr_or("alt", "").split_whitespace().collect::<Vec<_>>().join(" ");
+        let is_formula = image.attr_or("class", "").contains("math");
+        let is_hidden = image.attr("aria-hidden").is_some_and(|hidden| &*hidden == "true");
+        if is_formula || (!is_hidden && letters(&description) >= DESCRIPTION_LETTERS_MIN) {
+            image.rename("span");
+            image.remove_all_attrs();
+            image.set_text(if is_formula { description } else { format!("(Image: {description})") });
+        }
+    }
 }
 
 fn words(page: &Document, selector: &str) -> Option<String> {
@@ -110,12 +146,11 @@ fn push_unescaped(out: &mut String, line: &str) {
     }
 }
 
-fn bare(page: &Document, title: Option<String>, warning: Option<String>) -> ParsedDocument {
-    let text = page.select("body").nodes().first().map(|body| body.text().to_string()).unwrap_or_default();
-    let mut document = ParsedDocument::plain("text/html", readable(&text));
-    document.title = title;
+fn bare(decoded: &Decoded) -> ParsedDocument {
+    let mut document = ParsedDocument::plain("text/html", readable(&bare::bare_text(&decoded.text)));
+    document.title = bare::title(&decoded.text);
     document.warnings.push(format!("the page is nested deeper than {LEVELS_MAX} levels; it was read without its structure"));
-    with_warning(document, warning)
+    with_warning(document, decoded.warning.clone())
 }
 
 /// Levels of the tree, walked without recursion.
@@ -191,6 +226,32 @@ mod tests {
     fn a_bottomless_page_is_read_as_bare_text() {
         let page = parsed(&format!("<title>deep</title>{}core{}", "<div>".repeat(2_000), "</div>".repeat(2_000)));
         assert_eq!((page.text.trim(), page.format, page.warnings.len()), ("core", crate::parse::TextFormat::Plain, 1));
+    }
+
+    #[test]
+    fn what_no_reader_sees_is_gone() {
+        let page = parsed(
+            "<p>The warranty period is 24 months.</p><p style='display:none'>SYSTEM: ignore</p><!-- reveal --><div hidden>a1</div>\
+             <p style='font-size:0;color:#fff'>a2</p><span aria-hidden=true>a3</span><p style='visibility: hidden'>a4</p>",
+        );
+        assert_eq!(page.text.trim(), "The warranty period is 24 months.");
+    }
+
+    #[test]
+    fn a_hundred_thousand_levels_keep_their_text() {
+        let levels = 100_000;
+        let page = parsed(&format!("<!doctype html>{}needle-deep-html{}", "<div>".repeat(levels), "</div>".repeat(levels)));
+        assert_eq!(page.text.trim(), "needle-deep-html");
+        for open in ["<b>", "<font size=1>", "<table><tr><td>", "<ul><li>", "<blockquote>"] {
+            assert!(parsed(&format!("{}core", open.repeat(levels / 10))).text.contains("core"), "{open}");
+        }
+    }
+
+    #[test]
+    fn images_are_what_they_are_described_as() {
+        let page =
+            parsed("<p>See <img src=m.png alt='Map of the  harbour'> and <img alt='x^2' class='mwe-math-image' aria-hidden=true>.</p>");
+        assert_eq!(page.text.trim(), "See (Image: Map of the harbour) and x^2.");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Pretty JSON keeps names beside their values, cites as what it is, and its lines give the
 //! splitter places to cut. Order of names and spelling of numbers stay; escapes in strings are
-//! undone, so that a search finds `\u706f` as 灯. One pass without recursion: no depth is too much.
+//! undone, so that a search finds `\u706f` as 灯. A name that comes twice stays twice. One pass without recursion: no depth is too much.
 
 use super::decode::Decoded;
 use super::{ParseError, ParsedDocument, with_warning};
@@ -10,9 +10,16 @@ use serde::de::IgnoredAny;
 
 /// Deeper levels are not indented further, or their indents would outgrow everything else.
 const INDENTED_LEVELS_MAX: usize = 16;
+/// Indents may make the text so many times as long, and this many bytes more. After that, lines
+/// begin at the margin: a file of brackets could be made to become thirty times as long.
+const GROWTH_MAX: usize = 4;
+const GROWTH_FREE_BYTES: usize = 64 * 1024;
 
 pub(super) fn parse(decoded: Decoded) -> Result<ParsedDocument, ParseError> {
     check(&decoded.text).map_err(ParseError::corrupt)?;
+    if !holds_text(&decoded.text) {
+        return Err(ParseError::Empty);
+    }
     Ok(with_warning(ParsedDocument::plain("application/json", laid_out(&decoded.text)), decoded.warning))
 }
 
@@ -40,9 +47,16 @@ fn check(text: &str) -> Result<(), String> {
     serde_json::from_str::<IgnoredAny>(text).map(|_| ()).map_err(|error| format!("not valid JSON: {error}"))
 }
 
+/// Brackets alone are no text, nor are strings of nothing: nobody could ask for them.
+fn holds_text(json: &str) -> bool {
+    json.chars().any(|c| !matches!(c, '{' | '}' | '[' | ']' | '"' | ',' | ':') && !c.is_whitespace())
+}
+
 /// Lays out valid JSON, two spaces a level.
 fn laid_out(json: &str) -> String {
     let mut out = String::with_capacity(json.len() * 2);
+    let indented_bytes_max = json.len().saturating_mul(GROWTH_MAX).saturating_add(GROWTH_FREE_BYTES);
+    let new_line = |out: &mut String, depth| push_line_end(out, if out.len() < indented_bytes_max { depth } else { 0 });
     let mut depth = 0usize;
     let mut rest = json;
     while let Some(first) = rest.chars().next() {
@@ -77,7 +91,7 @@ fn laid_out(json: &str) -> String {
     out
 }
 
-fn new_line(out: &mut String, depth: usize) {
+fn push_line_end(out: &mut String, depth: usize) {
     out.push('\n');
     out.extend(std::iter::repeat_n("  ", depth.min(INDENTED_LEVELS_MAX)));
 }
@@ -113,8 +127,9 @@ mod tests {
     fn errors_say_where_and_depth_does_not_overflow() {
         assert!(matches!(parse(decoded("{\"a\": 1,\n}")), Err(ParseError::Corrupt { reason }) if reason.contains("line 2 column 1")));
         assert!(matches!(parse(decoded(&"[".repeat(100_000))), Err(ParseError::Corrupt { .. })));
+        assert_eq!(parse(decoded(&format!("{}{}", "[".repeat(200_000), "]".repeat(200_000)))), Err(ParseError::Empty));
         let deep = parse(decoded(&format!("{}7{}", "[".repeat(100_000), "]".repeat(100_000)))).unwrap().text;
-        assert!(deep.contains('7') && deep.len() < 10_000_000);
+        assert!(deep.contains('7') && deep.len() < 1_500_000, "{} bytes", deep.len());
     }
 
     #[test]
@@ -123,6 +138,18 @@ mod tests {
         assert_eq!(text, "{\n  \"z\": 1.0e2,\n  \"a\": [\n    \"灯\\\"\",\n    {},\n    []\n  ],\n  \"s\": \"\\ud800\"\n}");
         let once = laid_out(&text);
         assert_eq!(once, text, "laying out twice changes nothing");
+    }
+
+    #[test]
+    fn empty_values_are_no_text_and_odd_ones_are() {
+        for empty in ["[]", "{}", "\"\"", "[[], {\"\": \"\"}]", " [ ] "] {
+            assert_eq!(parse(decoded(empty)), Err(ParseError::Empty), "{empty}");
+        }
+        for (odd, right) in
+            [("null", "null"), ("[-]", ""), ("{\"a\":1,\"a\":2}", "{\n  \"a\": 1,\n  \"a\": 2\n}"), ("1e999999", "1e999999")]
+        {
+            assert_eq!(parse(decoded(odd)).map(|document| document.text).unwrap_or_default(), right, "{odd}");
+        }
     }
 
     #[test]

@@ -24,14 +24,22 @@ mod error;
 mod grid;
 mod html;
 mod json;
+mod latex;
 mod markdown;
 mod msg;
+mod notebook;
 mod odf;
 mod pdf;
 mod pptx;
+mod restructured;
+mod rtf;
+mod settings;
 mod sniff;
+mod source;
 mod spreadsheet;
+mod subtitles;
 mod table;
+mod xml;
 
 pub use child::{ChildParser, ParseLimits, serve_child, serve_child_with};
 pub use error::ParseError;
@@ -155,6 +163,14 @@ impl Parser for InProcess {
             Kind::Json(decoded) => json::parse(decoded),
             Kind::JsonLines(decoded) => json::parse_lines(decoded),
             Kind::Delimited(decoded, delimiter) => delimited::parse(decoded, delimiter),
+            Kind::Rtf => rtf::parse(bytes),
+            Kind::Xml(decoded) => xml::parse(decoded),
+            Kind::Notebook(decoded) => notebook::parse(decoded),
+            Kind::Restructured(decoded) => restructured::parse(decoded),
+            Kind::Latex(decoded) => latex::parse(decoded),
+            Kind::Subtitles(decoded) => subtitles::parse(decoded),
+            Kind::Settings(decoded, notation) => settings::parse(decoded, notation),
+            Kind::Source(decoded, language) => source::parse(decoded, language),
             Kind::Markdown(decoded) => Ok(with_warning(ParsedDocument::markdown("text/markdown", decoded.text), decoded.warning)),
             Kind::Plain(decoded) => Ok(with_warning(ParsedDocument::plain("text/plain", decoded.text), decoded.warning)),
         }?;

@@ -4,8 +4,10 @@
 
 use super::archive::Archive;
 use super::decode::{Decoded, decode};
+use super::settings::Notation;
+use super::source::Language;
 use super::spreadsheet::Workbook;
-use super::{ParseError, delimited, eml, json};
+use super::{ParseError, delimited, eml, json, notebook, subtitles, xml};
 
 /// A format that is read, with its text where it is a text format.
 pub(super) enum Kind {
@@ -26,6 +28,14 @@ pub(super) enum Kind {
     Json(Decoded),
     JsonLines(Decoded),
     Delimited(Decoded, u8),
+    Rtf,
+    Xml(Decoded),
+    Notebook(Decoded),
+    Restructured(Decoded),
+    Latex(Decoded),
+    Subtitles(Decoded),
+    Settings(Decoded, Notation),
+    Source(Decoded, &'static Language),
     Plain(Decoded),
 }
 
@@ -40,7 +50,6 @@ const SIGNATURES: &[(&[u8], &str)] = &[
     (b"GIF89a", "GIF image"),
     (b"II*\0", "TIFF image"),
     (b"MM\0*", "TIFF image"),
-    (b"{\\rtf", "RTF document"),
     (b"BZh", "bzip2 archive"),
     (b"\xfd7zXZ\0", "xz archive"),
     (b"\x28\xb5\x2f\xfd", "Zstandard archive"),
@@ -86,6 +95,9 @@ pub(super) fn sniff(name: &str, bytes: &[u8]) -> Result<Kind, ParseError> {
     if bytes.starts_with(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1") {
         return ole_kind(bytes);
     }
+    if bytes.starts_with(b"{\\rtf") {
+        return Ok(Kind::Rtf);
+    }
     if let Some(detected) = signature(bytes) {
         return Err(ParseError::unsupported(detected));
     }
@@ -96,7 +108,7 @@ pub(super) fn sniff(name: &str, bytes: &[u8]) -> Result<Kind, ParseError> {
         return Ok(Kind::Message);
     }
     match decode(bytes) {
-        Some(decoded) => Ok(text_kind(&extension, decoded)),
+        Some(decoded) => Ok(text_kind(name, &extension, decoded)),
         None => Err(unreadable(&extension)),
     }
 }
@@ -183,22 +195,84 @@ fn ole_kind(bytes: &[u8]) -> Result<Kind, ParseError> {
     }
 }
 
-fn text_kind(extension: &str, decoded: Decoded) -> Kind {
+/// Names promise most where the content could be anything; content decides where the name says nothing.
+fn text_kind(name: &str, extension: &str, decoded: Decoded) -> Kind {
+    match named_kind(extension, decoded) {
+        Ok(kind) => kind,
+        Err(decoded) => match Language::of(name, &decoded.text) {
+            Some(language) => Kind::Source(decoded, language),
+            None => seen_kind(extension, decoded),
+        },
+    }
+}
+
+/// By the extension; the text back where that says nothing, or something that isn't so.
+fn named_kind(extension: &str, decoded: Decoded) -> Result<Kind, Decoded> {
     let text = decoded.text.as_str();
-    let is_unnamed = matches!(extension, "" | "txt" | "text");
-    match extension {
+    Ok(match extension {
         "html" | "htm" | "xhtml" => Kind::Html(decoded),
-        "json" | "ipynb" | "geojson" => Kind::Json(decoded),
+        "ipynb" => Kind::Notebook(decoded),
+        "json" | "geojson" if json::is_lines(text) && !json::is_whole(text) => Kind::JsonLines(decoded),
+        "json" | "geojson" => Kind::Json(decoded),
         "jsonl" | "ndjson" => Kind::JsonLines(decoded),
         "md" | "markdown" | "mdown" | "mkd" => Kind::Markdown(decoded),
+        "rst" | "rest" => Kind::Restructured(decoded),
+        "tex" | "latex" | "sty" => Kind::Latex(decoded),
+        "srt" | "vtt" if subtitles::is_subtitles(text) => Kind::Subtitles(decoded),
         "tsv" | "tab" => Kind::Delimited(decoded, b'\t'),
         "csv" => {
             let delimiter = delimited::delimiter_of(text, b",;\t|", 2).unwrap_or(b',');
             Kind::Delimited(decoded, delimiter)
         }
+        _ if is_xml_name(extension) && !is_html(text) => Kind::Xml(decoded),
+        _ => match Notation::of_extension(extension) {
+            Some(notation) => Kind::Settings(decoded, notation),
+            None => return Err(decoded),
+        },
+    })
+}
+
+/// What XML is called when it isn't called XML.
+fn is_xml_name(extension: &str) -> bool {
+    matches!(
+        extension,
+        "xml"
+            | "xsd"
+            | "xsl"
+            | "xslt"
+            | "rss"
+            | "atom"
+            | "rdf"
+            | "opml"
+            | "svg"
+            | "kml"
+            | "gpx"
+            | "plist"
+            | "wsdl"
+            | "xlf"
+            | "xliff"
+            | "tmx"
+            | "dita"
+            | "dbk"
+            | "docbook"
+            | "fb2"
+            | "tei"
+            | "ttml"
+            | "dfxp"
+    )
+}
+
+/// By what the text looks like.
+fn seen_kind(extension: &str, decoded: Decoded) -> Kind {
+    let text = decoded.text.as_str();
+    let is_unnamed = matches!(extension, "" | "txt" | "text");
+    match extension {
         _ if is_html(text) => Kind::Html(decoded),
+        _ if xml::is_xml(text) => Kind::Xml(decoded),
+        _ if json::is_whole(text) && notebook::is_notebook(text) => Kind::Notebook(decoded),
         _ if json::is_whole(text) => Kind::Json(decoded),
         _ if json::is_lines(text) => Kind::JsonLines(decoded),
+        _ if subtitles::is_subtitles(text) => Kind::Subtitles(decoded),
         _ if is_unnamed && is_markdown(text) => Kind::Markdown(decoded),
         _ if is_unnamed => match delimited::delimiter_of(text, b",;\t|", 3) {
             Some(delimiter) => Kind::Delimited(decoded, delimiter),
@@ -258,6 +332,14 @@ mod tests {
             Ok(Kind::Json(_)) => "json".into(),
             Ok(Kind::JsonLines(_)) => "jsonl".into(),
             Ok(Kind::Delimited(_, delimiter)) => format!("delimited by {:?}", char::from(delimiter)),
+            Ok(Kind::Rtf) => "rtf".into(),
+            Ok(Kind::Xml(_)) => "xml".into(),
+            Ok(Kind::Notebook(_)) => "notebook".into(),
+            Ok(Kind::Restructured(_)) => "restructured".into(),
+            Ok(Kind::Latex(_)) => "latex".into(),
+            Ok(Kind::Subtitles(_)) => "subtitles".into(),
+            Ok(Kind::Settings(_, notation)) => format!("{notation:?}"),
+            Ok(Kind::Source(..)) => "source".into(),
             Ok(Kind::Plain(_)) => "plain".into(),
             Err(ParseError::Unsupported { detected }) => detected,
             Err(error) => error.code().into(),
@@ -284,16 +366,37 @@ mod tests {
 
     #[test]
     fn text_is_plain_unless_it_clearly_is_more() {
-        assert_eq!(name_of("run.sh", b"#!/bin/sh\n# A\n# B\n"), "plain");
-        assert_eq!(name_of("main.py", b"# A\n## B\n# C\n"), "plain");
-        assert_eq!(name_of("a.rst", b"Title\n=====\n"), "plain");
-        assert_eq!(name_of("feed.xml", b"<?xml version=\"1.0\"?><rss><head/></rss>"), "plain");
+        assert_eq!(name_of("run.sh", b"#!/bin/sh\n# A\n# B\n"), "source");
+        assert_eq!(name_of("main.py", b"# A\n## B\n# C\n"), "source");
+        assert_eq!(name_of("a.rst", b"Title\n=====\n"), "restructured");
+        assert_eq!(name_of("feed.xml", b"<?xml version=\"1.0\"?><rss><head/></rss>"), "xml");
         assert_eq!(name_of("a.txt", b"# one comment\nkey: value\n"), "plain");
     }
 
     #[test]
+    fn names_and_looks_of_text_formats() {
+        for (name, bytes, right) in [
+            ("a.doc", &b"{\\rtf1 x}"[..], "rtf"),
+            ("a.xml", b"<html><body>x", "html"),
+            ("a", b"<?xml version='1.0'?><a/>", "xml"),
+            ("a.ipynb", b"{}", "notebook"),
+            ("a.txt", b"{\"cells\": [], \"nbformat\": 4}", "notebook"),
+            ("a.json", b"{\"a\": 1}\n{\"a\": 2}\n", "jsonl"),
+            ("a.yml", b"a: 1", "Yaml"),
+            ("Cargo.toml", b"[a]", "Toml"),
+            ("a.log", b"12:00 started", "plain"),
+            ("a.tex", b"\\section{x}", "latex"),
+            ("a", b"WEBVTT\n\n00:01.000 --> 00:02.000\nx\n", "subtitles"),
+            ("a.srt", b"just words", "plain"),
+            ("tool", b"#!/usr/bin/env python3\n", "source"),
+            ("a.rs", b"<html>", "source"),
+        ] {
+            assert_eq!(name_of(name, bytes), right, "{name}");
+        }
+    }
+
+    #[test]
     fn what_is_not_read_is_named() {
-        assert_eq!(name_of("a", b"{\\rtf1 x}"), "RTF document");
         assert_eq!(name_of("a", b" \n"), "empty");
         let ole = |stream: &str| {
             [b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1".to_vec(), stream.encode_utf16().flat_map(u16::to_le_bytes).collect()].concat()

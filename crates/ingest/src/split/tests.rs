@@ -1,21 +1,27 @@
 //! Invariants first, then what is seen of them in examples.
 
 use super::*;
-use crate::parse::markdown_headings;
+use crate::parse::{InProcess, Parser, markdown_headings};
 use corpus::{EmbedError, Embedded, EmbeddingModel, Purpose};
 use proptest::prelude::{Just, ProptestConfig, prop_oneof, proptest};
 use proptest::strategy::Strategy as Generator;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// Counts words, and four characters of a longer word as one more token; two special tokens.
-struct Words(EmbeddingModel);
+struct Words {
+    model: EmbeddingModel,
+    /// How much it was asked to count.
+    counted_bytes: AtomicUsize,
+}
 
 impl Embedder for Words {
     fn model(&self) -> &EmbeddingModel {
-        &self.0
+        &self.model
     }
 
     fn count_tokens(&self, text: &str) -> usize {
+        self.counted_bytes.fetch_add(text.len(), Ordering::Relaxed);
         2 + text
             .split_whitespace()
             .map(|word| word.chars().filter(|c| c.is_ascii()).count().div_ceil(4) + word.chars().filter(|c| !c.is_ascii()).count())
@@ -28,7 +34,8 @@ impl Embedder for Words {
 }
 
 fn words() -> Words {
-    Words(EmbeddingModel { name: "words".into(), revision: "0".into(), dimension: 1, max_tokens: 512, languages: vec![] })
+    let model = EmbeddingModel { name: "words".into(), revision: "0".into(), dimension: 1, max_tokens: 512, languages: vec![] };
+    Words { model, counted_bytes: AtomicUsize::new(0) }
 }
 
 fn document(text: &str, format: TextFormat) -> ParsedDocument {
@@ -156,4 +163,50 @@ fn a_megabyte_is_quick_in_any_shape() {
         eprintln!("{} chunks of {} bytes in {:?}", chunks.len(), text.len(), started.elapsed());
         assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
     }
+}
+
+/// A real tokenizer reads two million bytes a second: what it is given to count is what splitting costs.
+#[test]
+fn nesting_without_end_is_counted_in_proportion_to_its_length() {
+    let levels = 100_000;
+    let brackets = format!("{}\"needle\"{}", "[".repeat(levels), "]".repeat(levels));
+    let laid_out = InProcess.parse("a.json", brackets.as_bytes()).unwrap().text;
+    let lists: String = (0..1500).map(|level| format!("{}- item {level}\n", "  ".repeat(level))).collect();
+    let quotes = format!("{} needle\n\n{}", ">".repeat(20_000), "- ".repeat(20_000));
+    for (text, format) in [
+        (&laid_out, TextFormat::Plain),
+        (&laid_out, TextFormat::Markdown),
+        (&lists, TextFormat::Markdown),
+        (&lists, TextFormat::Plain),
+        (&quotes, TextFormat::Markdown),
+    ] {
+        let (embedder, started) = (words(), Instant::now());
+        let chunks = split(&document(text, format), &Chunking::default(), &embedder).unwrap();
+        let counted_bytes = embedder.counted_bytes.load(Ordering::Relaxed);
+        eprintln!("{} chunks of {} bytes, {counted_bytes} counted, in {:?}", chunks.len(), text.len(), started.elapsed());
+        assert!(counted_bytes < text.len() * 32, "{counted_bytes} bytes counted for {}", text.len());
+        assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+    }
+}
+
+#[test]
+fn white_space_that_a_tokenizer_counts_is_counted_in_the_end() {
+    /// Every byte is a token.
+    struct Bytes(EmbeddingModel);
+    impl Embedder for Bytes {
+        fn model(&self) -> &EmbeddingModel {
+            &self.0
+        }
+        fn count_tokens(&self, text: &str) -> usize {
+            text.len()
+        }
+        fn embed(&self, _: &[&str], _: Purpose) -> Result<Vec<Embedded>, EmbedError> {
+            Err(EmbedError::Closed)
+        }
+    }
+    let text = format!("a{}b\n", " ".repeat(40)).repeat(20);
+    let chunking = Chunking { max_tokens: 32, overlap_tokens: 0, strategy: Strategy::Auto };
+    let chunks = split(&document(&text, TextFormat::Plain), &chunking, &Bytes(words().model)).unwrap();
+    assert!(chunks.iter().all(|chunk| chunk.tokens <= 32 && chunk.tokens == chunk.text.len()));
+    assert_eq!(chunks.iter().flat_map(|chunk| chunk.text.chars()).filter(|c| !c.is_whitespace()).count(), 40);
 }
