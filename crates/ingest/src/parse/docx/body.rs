@@ -49,11 +49,20 @@ enum Open {
     Cell(Cell),
 }
 
+/// Cells within cells that are told apart; deeper tables are read as text of the cell around them.
+const CELLS_MAX: usize = 32;
+/// Links within links.
+const LINKS_MAX: usize = 8;
+
 /// Reads bodies into blocks.
 pub(super) struct Body {
     parts: Parts,
     open: Vec<Open>,
     blocks: Vec<Block>,
+    /// Where in `open` the cells are.
+    cells: Vec<usize>,
+    /// How deep inside tables and cells beyond [`CELLS_MAX`].
+    too_deep: usize,
     /// How deep inside a skipped element.
     skipping: usize,
     is_text: bool,
@@ -62,7 +71,7 @@ pub(super) struct Body {
 
 impl Body {
     pub(super) fn new(parts: Parts) -> Self {
-        Self { parts, open: Vec::new(), blocks: Vec::new(), skipping: 0, is_text: false, is_run: false }
+        Self { parts, open: Vec::new(), blocks: Vec::new(), cells: Vec::new(), too_deep: 0, skipping: 0, is_text: false, is_run: false }
     }
 
     /// Reads the main part.
@@ -126,9 +135,10 @@ impl Body {
 
     fn begin(&mut self, name: &str, element: &BytesStart<'_>) {
         match name {
+            "tbl" | "tc" if self.cells.len() >= CELLS_MAX => self.too_deep += 1,
             "p" => self.open.push(Open::Paragraph(Paragraph::default())),
             "tbl" => self.open.push(Open::Table(Table::default())),
-            "tc" => self.open.push(Open::Cell(Cell { columns: 1, ..Cell::default() })),
+            "tc" => self.begin_cell(),
             "tr" => self.begin_row(),
             "r" => self.is_run = true,
             "t" => self.is_text = true,
@@ -145,6 +155,7 @@ impl Body {
     fn end(&mut self, name: &str) {
         match name {
             "p" => self.end_paragraph(),
+            "tbl" | "tc" if self.too_deep > 0 => self.too_deep -= 1,
             "tbl" => self.end_table(),
             "tc" => self.end_cell(),
             "tr" => self.end_row(),
@@ -182,6 +193,7 @@ impl Body {
     fn begin_link(&mut self, element: &BytesStart<'_>) {
         let address = xml::attribute(element, "id").and_then(|id| self.parts.links.get(&id).cloned());
         if let Some(Open::Paragraph(paragraph)) = self.open.last_mut() {
+            let address = address.filter(|_| paragraph.links.len() < LINKS_MAX);
             paragraph.links.push((paragraph.text.len(), address));
         }
     }
@@ -214,9 +226,8 @@ impl Body {
 
     /// Headings inside cells are cell text: a table row has no room for them.
     fn heading_level(&self, paragraph: &Paragraph) -> Option<u8> {
-        let is_in_cell = self.open.iter().any(|open| matches!(open, Open::Cell(_)));
         let level = paragraph.outline.map_or_else(|| self.parts.styles.heading_level(&paragraph.style), level_of_outline);
-        level.filter(|_| !is_in_cell)
+        level.filter(|_| self.cells.is_empty())
     }
 
     fn marker(&mut self, paragraph: &Paragraph) -> String {
@@ -227,7 +238,7 @@ impl Body {
 
     /// Puts a finished block into the innermost open cell, or into the document.
     fn emit(&mut self, block: Block) {
-        let cell = self.open.iter_mut().rev().find_map(|open| match open {
+        let cell = self.cells.last().and_then(|at| self.open.get_mut(*at)).and_then(|open| match open {
             Open::Cell(cell) => Some(cell),
             _ => None,
         });
@@ -241,8 +252,14 @@ impl Body {
         }
     }
 
+    fn begin_cell(&mut self) {
+        self.cells.push(self.open.len());
+        self.open.push(Open::Cell(Cell { columns: 1, ..Cell::default() }));
+    }
+
     fn end_cell(&mut self) {
         let Some(Open::Cell(cell)) = self.open.pop_if(|open| matches!(open, Open::Cell(_))) else { return };
+        self.cells.pop();
         let text =
             if cell.is_continued { String::new() } else { cell.blocks.into_iter().map(|block| block.text).collect::<Vec<_>>().join("\n") };
         if let Some(Open::Table(table)) = self.open.last_mut()
@@ -264,11 +281,10 @@ impl Body {
     fn end_table(&mut self) {
         let Some(Open::Table(mut table)) = self.open.pop_if(|open| matches!(open, Open::Table(_))) else { return };
         table.rows.retain(|row| row.iter().any(|cell| !cell.trim().is_empty()));
-        let is_in_cell = self.open.iter().any(|open| matches!(open, Open::Cell(_)));
         let is_layout = table.rows.iter().all(|row| row.len() <= 1);
         let text = match () {
             () if table.rows.is_empty() => return,
-            () if is_in_cell => table.rows.iter().map(|row| row.join(" ")).collect::<Vec<_>>().join("; "),
+            () if !self.cells.is_empty() => table.rows.iter().map(|row| row.join(" ")).collect::<Vec<_>>().join("; "),
             () if is_layout => table.rows.concat().join("\n\n"),
             () => markdown_table(&table.rows).trim_end().to_owned(),
         };

@@ -47,9 +47,10 @@ fn resolved(reference: &BytesRef<'_>) -> String {
     }
 }
 
-/// The value of an attribute, whatever its prefix.
+/// The value of an attribute, whatever its prefix. That no name comes twice is not checked: the
+/// check compares each with each, and an element may have a million.
 pub(super) fn attribute(element: &BytesStart<'_>, name: &str) -> Option<String> {
-    let attribute = element.attributes().flatten().find(|attribute| attribute.key.local_name().as_ref() == name)?;
+    let attribute = element.attributes().with_checks(false).flatten().find(|attribute| attribute.key.local_name().as_ref() == name)?;
     Some(attribute.normalized_value(XmlVersion::Implicit1_0).ok()?.into_owned())
 }
 
