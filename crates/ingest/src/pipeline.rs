@@ -8,7 +8,7 @@ use index::blobs::BlobError;
 use index::records::{Chunking as ChunkingRecord, CollectionRecord, DocumentRecord, JobRecord, PendingVersion};
 use index::store::StoreError;
 use index::{Catalog, CatalogError, Processed};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// Chunks embedded between two looks at whether the job is still wanted.
@@ -124,7 +124,9 @@ impl Pipeline {
     /// Embeds the chunks whose text the served version does not have already.
     fn embed(&self, source: &Source, chunks: Vec<ChunkDraft>, progress: &Progress) -> Result<Embeddings, IngestError> {
         let mut known = self.catalog.served_vectors(&source.collection, &source.record)?;
-        let new: Vec<&ChunkDraft> = chunks.iter().filter(|chunk| !known.contains_key(&chunk.text)).collect();
+        // a file can repeat itself without end: each text is embedded once
+        let mut met = HashSet::new();
+        let new: Vec<&ChunkDraft> = chunks.iter().filter(|chunk| !known.contains_key(&chunk.text) && met.insert(&chunk.text)).collect();
         progress.enter(Stage::Embedding, new.len() as u64)?;
         let mut truncated = 0;
         for some in new.chunks(CHUNKS_PER_STEP) {
