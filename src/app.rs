@@ -3,12 +3,15 @@
 use crate::auth::Keys;
 use crate::config::Config;
 use crate::error::ApiError;
+use crate::http::admission::Admission;
+use crate::http::backups::Backups;
 use crate::http::benchmarks::Benchmarks;
 use corpus::Embedder;
 use index::Catalog;
 use ingest::Ingest;
 use query::Engine;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{Semaphore, watch};
 
 /// Shared by all requests.
@@ -30,10 +33,14 @@ pub(crate) struct App {
     pub(crate) ingest: Ingest,
     pub(crate) embedder: Arc<dyn Embedder>,
     pub(crate) engine: Arc<Engine>,
+    pub(crate) backups: Backups,
     pub(crate) benchmarks: Benchmarks,
     pub(crate) metrics: metrics_exporter_prometheus::PrometheusHandle,
-    /// One permit a request.
-    pub(crate) requests: Arc<Semaphore>,
+    /// What is handed out before work is done.
+    pub(crate) admission: Admission,
+    /// One for each piece of blocking work, which goes on when its client has left.
+    hops: Arc<Semaphore>,
+    draining: AtomicBool,
     stopping: watch::Sender<bool>,
 }
 
@@ -47,12 +54,19 @@ impl App {
         engine: Arc<Engine>,
         metrics: metrics_exporter_prometheus::PrometheusHandle,
     ) -> Self {
-        let requests = Arc::new(Semaphore::new(config.server.concurrent_requests_max));
-        let benchmarks = Benchmarks::default();
-        Self { config, keys, catalog, ingest, embedder, engine, benchmarks, metrics, requests, stopping: watch::Sender::new(false) }
+        let admission = Admission::new(&config.server);
+        let hops = Arc::new(Semaphore::new(config.server.concurrent_requests_max + config.server.concurrent_streams_max));
+        let backups = Backups::new(config.server.data_dir.join("backups"));
+        let (benchmarks, draining, stopping) = (Benchmarks::default(), AtomicBool::new(false), watch::Sender::new(false));
+        Self { config, keys, catalog, ingest, embedder, engine, backups, benchmarks, metrics, admission, hops, draining, stopping }
     }
 
-    /// From here on the server is not ready, and streams and waits end.
+    /// From here on the server is not ready, though it still serves.
+    pub(crate) fn begin_draining(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    /// From here on streams and waits end, and no document is begun.
     pub(crate) fn begin_stopping(&self) {
         self.stopping.send_replace(true);
         self.ingest.begin_stopping();
@@ -72,9 +86,14 @@ impl App {
         *self.stopping.borrow()
     }
 
+    /// Whether the server has been told to go, whether or not it still serves.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire) || self.is_stopping()
+    }
+
     /// Whether writes can be acknowledged.
     pub(crate) fn is_ready(&self) -> bool {
-        !self.is_stopping() && !self.catalog.store().stats().read_only
+        !self.is_draining() && !self.catalog.store().stats().read_only
     }
 }
 
@@ -84,9 +103,14 @@ impl AppState {
         &self,
         work: impl FnOnce(&App) -> Result<T, ApiError> + Send + 'static,
     ) -> Result<T, ApiError> {
+        let hop = Arc::clone(&self.hops).acquire_owned().await.map_err(ApiError::internal)?;
         let app = self.clone();
         let span = tracing::Span::current();
-        match tokio::task::spawn_blocking(move || span.in_scope(|| work(&app))).await {
+        let work = move || {
+            let _hop = hop;
+            span.in_scope(|| work(&app))
+        };
+        match tokio::task::spawn_blocking(work).await {
             Ok(result) => result,
             Err(error) => Err(ApiError::internal(error)),
         }

@@ -1,9 +1,12 @@
 //! The HTTP client of the command line.
 
 use anyhow::{Context, bail};
-use reqwest::{Method, RequestBuilder, StatusCode};
+use reqwest::{Certificate, ClientBuilder, Method, RequestBuilder, StatusCode};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
+use std::path::Path;
 use std::time::Duration;
+use tokio::io::AsyncWriteExt;
 
 /// How often a refusal that names a time is waited for.
 const TRIES: usize = 60;
@@ -18,8 +21,14 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(base: &str, key: Option<String>) -> anyhow::Result<Self> {
+        Self::trusting(base, key, None)
+    }
+
+    /// Trusts the certificates of a PEM file as well as the platform's.
+    pub(crate) fn trusting(base: &str, key: Option<String>, ca_file: Option<&Path>) -> anyhow::Result<Self> {
         let address = base.parse().with_context(|| format!("{base:?} is not the address of a server, such as http://127.0.0.1:7272"))?;
         let http = gateway::http::client_builder(&address).context("can't set up TLS")?;
+        let http = trust(http, ca_file.filter(|_| address.scheme() == "https"))?;
         let http = http.connect_timeout(Duration::from_secs(3)).build().context("can't set up HTTP")?;
         Ok(Self { http, base: base.trim_end_matches('/').to_owned(), key })
     }
@@ -36,6 +45,26 @@ impl Client {
 
     pub(crate) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
         self.send(|| self.request(Method::POST, path).json(body)).await
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> anyhow::Result<()> {
+        self.answer(|| self.request(Method::DELETE, path)).await.map(drop)
+    }
+
+    /// Writes the answer's body to a new file; its sha256 in hex.
+    pub(crate) async fn download(&self, path: &str, file: &Path) -> anyhow::Result<String> {
+        let mut answer = self.request(Method::GET, path).send().await.with_context(|| format!("no answer from {}", self.base))?;
+        let status = answer.status();
+        if !status.is_success() {
+            bail!("{}", problem(status, &answer.text().await?));
+        }
+        let (mut file, mut hash) = (tokio::fs::File::create_new(file).await?, Sha256::new());
+        while let Some(bytes) = answer.chunk().await? {
+            hash.update(&bytes);
+            file.write_all(&bytes).await?;
+        }
+        file.sync_all().await?;
+        Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
     /// Makes a collection unless there is one of that name.
@@ -69,8 +98,12 @@ impl Client {
         }
     }
 
-    /// Sends; waits and tries again while the server names a time for it.
     async fn send(&self, request: impl Fn() -> RequestBuilder) -> anyhow::Result<Value> {
+        Ok(serde_json::from_str(&self.answer(request).await?)?)
+    }
+
+    /// Sends; waits and tries again while the server names a time for it.
+    async fn answer(&self, request: impl Fn() -> RequestBuilder) -> anyhow::Result<String> {
         for _ in 0..TRIES {
             let answer = request().send().await.with_context(|| format!("no answer from {}", self.base))?;
             let status = answer.status();
@@ -80,12 +113,19 @@ impl Client {
                 (StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE, Some(seconds)) => {
                     tokio::time::sleep(Duration::from_secs(seconds)).await;
                 }
-                (status, _) if status.is_success() => return Ok(serde_json::from_str(&text)?),
+                (status, _) if status.is_success() => return Ok(text),
                 (status, _) => bail!("{}", problem(status, &text)),
             }
         }
         bail!("the server stayed too busy to answer")
     }
+}
+
+fn trust(http: ClientBuilder, ca_file: Option<&Path>) -> anyhow::Result<ClientBuilder> {
+    let Some(path) = ca_file else { return Ok(http) };
+    let pem = std::fs::read(path).with_context(|| format!("can't read the certificates in {}", path.display()))?;
+    let certificates = Certificate::from_pem_bundle(&pem).with_context(|| format!("{} has no certificates in PEM", path.display()))?;
+    Ok(http.tls_certs_merge(certificates))
 }
 
 /// What a refusal says, for people.

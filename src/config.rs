@@ -2,12 +2,15 @@
 //! form mirrors the file field by field; [`Config::validate`] reports every error at once with its
 //! path. Nothing else in the program reads the environment.
 
-use crate::auth::Keys;
+mod server;
+
+use crate::auth::{AuthConfig, Keys, QuotasConfig};
 use anyhow::{Context, bail};
-use corpus::TenantId;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+
+pub(crate) use server::{ServerConfig, TlsConfig};
 
 /// The whole file. Every field has a default: an empty file is a working server.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -16,6 +19,7 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Config {
     pub(crate) server: ServerConfig,
     pub(crate) auth: AuthConfig,
+    pub(crate) quotas: QuotasConfig,
     pub(crate) embedding: EmbeddingConfig,
     pub(crate) chunking: ChunkingConfig,
     pub(crate) ingest: IngestConfig,
@@ -23,64 +27,6 @@ pub(crate) struct Config {
     pub(crate) query: QueryConfig,
     pub(crate) llm: LlmConfig,
     pub(crate) log: LogConfig,
-}
-
-/// Where and how the server listens, and what it refuses.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct ServerConfig {
-    /// Address and port; port 0 picks a free one, which the first log line names.
-    pub(crate) listen: SocketAddr,
-    /// Folder of everything that is kept.
-    pub(crate) data_dir: PathBuf,
-    /// Largest request body in bytes (an upload of several files counts as one).
-    pub(crate) upload_bytes_max: usize,
-    /// Files in one upload.
-    pub(crate) upload_files_max: usize,
-    /// Requests worked on at a time; more are answered 503 with Retry-After.
-    pub(crate) concurrent_requests_max: usize,
-    /// Seconds until a client must have sent its request header.
-    pub(crate) header_timeout_s: u64,
-    /// Seconds that a request with `wait=true` waits before it answers with what is known.
-    pub(crate) wait_timeout_s: u64,
-    /// Seconds that shutting down may take before open connections are cut.
-    pub(crate) shutdown_timeout_s: u64,
-}
-
-impl Default for ServerConfig {
-    fn default() -> Self {
-        Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 7272)),
-            data_dir: PathBuf::from("data"),
-            upload_bytes_max: 64 << 20,
-            upload_files_max: 64,
-            concurrent_requests_max: 256,
-            header_timeout_s: 10,
-            wait_timeout_s: 600,
-            shutdown_timeout_s: 20,
-        }
-    }
-}
-
-/// Who may come in. Without a key the server serves only the loopback interface.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct AuthConfig {
-    /// Known keys. `RAGSTONE_API_KEY` adds one for the tenant `default`.
-    pub(crate) keys: Vec<KeyConfig>,
-}
-
-/// One API key.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct KeyConfig {
-    /// sha256 of the key in hex: `printf %s "$KEY" | sha256sum`.
-    pub(crate) sha256: String,
-    /// Whose documents it opens.
-    pub(crate) tenant: TenantId,
-    /// Principals that document ACLs name; absent: every document of the tenant.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) principals: Option<Vec<String>>,
 }
 
 /// The local embedding model.
@@ -161,6 +107,8 @@ pub(crate) struct IndexConfig {
     pub(crate) collections_open_max: usize,
     /// Bytes of the store's cache; it takes about ten times as much memory.
     pub(crate) store_cache_bytes: u64,
+    /// Bytes of disk that stay free: uploads that would need them are answered 507.
+    pub(crate) disk_reserve_bytes: u64,
 }
 
 impl Default for IndexConfig {
@@ -173,6 +121,7 @@ impl Default for IndexConfig {
             ef_search: 64,
             collections_open_max: 256,
             store_cache_bytes: 32 << 20,
+            disk_reserve_bytes: 256 << 20,
         }
     }
 }
@@ -266,17 +215,13 @@ impl Config {
 
     /// Everything that is wrong, one line each: `path: what`.
     fn validate(&self) -> Vec<String> {
-        let mut errors = Vec::new();
+        let mut errors = self.server.validate();
         let mut check = |is_right: bool, path: &str, rule: &str| {
             if !is_right {
                 errors.push(format!("{path}: {rule}"));
             }
         };
         let positive = "must be at least 1";
-        check(self.server.upload_bytes_max > 0, "server.upload_bytes_max", positive);
-        check(self.server.upload_files_max > 0, "server.upload_files_max", positive);
-        check(self.server.concurrent_requests_max > 0, "server.concurrent_requests_max", positive);
-        check(self.server.header_timeout_s > 0, "server.header_timeout_s", positive);
         check(!self.embedding.model.is_empty(), "embedding.model", "must name a model of the manifest");
         check(self.embedding.queue_texts_max >= 64, "embedding.queue_texts_max", "must be at least 64");
         check(
@@ -324,7 +269,7 @@ impl Overrides {
         if let Err(bad) = &keys {
             errors.extend(bad.iter().cloned());
         }
-        if matches!(&keys, Ok(keys) if keys.is_empty()) && !config.server.listen.ip().is_loopback() {
+        if matches!(&keys, Ok(keys) if keys.is_open()) && !config.server.listen.ip().is_loopback() {
             errors.push(format!(
                 "server.listen: {} is not a loopback address, and no key is configured; set RAGSTONE_API_KEY or auth.keys",
                 config.server.listen

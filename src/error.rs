@@ -68,8 +68,13 @@ impl From<CatalogError> for ApiError {
             CatalogError::BadName(_) => Self::bad_request("bad_name", error.to_string()),
             CatalogError::IdempotencyConflict => Self::new(StatusCode::CONFLICT, "idempotency_conflict", error.to_string()),
             CatalogError::Forbidden => Self::new(StatusCode::FORBIDDEN, "forbidden", error.to_string()),
+            // Not 429: trying again doesn't help before something is deleted.
+            CatalogError::QuotaExceeded { .. } => Self::new(StatusCode::FORBIDDEN, "quota_exceeded", error.to_string()),
             CatalogError::Superseded => Self::new(StatusCode::CONFLICT, "superseded", error.to_string()),
+            CatalogError::NestedTooDeep { .. } => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "nested_too_deep", error.to_string()),
+            CatalogError::TooManyInside { .. } => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", error.to_string()),
             CatalogError::Blob(BlobError::Io(error)) if error.kind() == std::io::ErrorKind::StorageFull => full(&error),
+            CatalogError::Blob(error @ BlobError::Full { .. }) => full(&error),
             CatalogError::Blob(error) => Self::internal(error),
             CatalogError::Collection(error) => error.into(),
             CatalogError::Store(error) => error.into(),
@@ -86,6 +91,7 @@ impl From<CollectionError> for ApiError {
             CollectionError::Stale => {
                 Self::busy(StatusCode::SERVICE_UNAVAILABLE, "views_reopening", &error.to_string(), Duration::from_secs(1))
             }
+            CollectionError::Text(error) if error.is_disk_full() => full(&error),
             CollectionError::Text(_) | CollectionError::DamagedVector { .. } | CollectionError::Record(_) => Self::internal(error),
         }
     }

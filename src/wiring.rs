@@ -1,6 +1,7 @@
 //! Puts the rooms together, innermost first. The only place that names concrete types.
 
 use crate::app::{App, AppState};
+use crate::auth::Keys;
 use crate::config::{Config, Settings};
 use anyhow::{Context, bail};
 use corpus::Embedder;
@@ -23,12 +24,28 @@ pub(crate) fn start(settings: Settings) -> anyhow::Result<AppState> {
     let metrics = metrics()?;
     // The model first: without it nothing works, and its error names the command that mends it.
     let embedder = embedder(&config)?;
-    let catalog = Arc::new(catalog(&config)?);
+    let catalog = Arc::new(catalog(&config)?.with_quotas(config.quotas.quotas()));
+    load_keys(&keys, &catalog)?;
     let parser = Arc::new(parser(&config)?);
     let params = IngestParams { workers: config.ingest.workers, queued_max: config.ingest.queued_max };
     let ingest = Ingest::start(Arc::clone(&catalog), parser, Arc::clone(&embedder), params).context("can't start ingestion")?;
     let engine = Arc::new(Engine::new(chat(&config, llm_api_key)?, engine_params(&config)));
     Ok(AppState(Arc::new(App::new(config, keys, catalog, ingest, embedder, engine, metrics))))
+}
+
+/// The keys that were made over `/v1/keys`.
+fn load_keys(keys: &Keys, catalog: &Catalog) -> anyhow::Result<()> {
+    for record in catalog.api_keys().context("can't read the stored API keys")? {
+        keys.insert(record).map_err(anyhow::Error::msg)?;
+    }
+    if keys.is_open() && keys.stored_count() > 0 {
+        let stored = keys.stored_count();
+        tracing::warn!(
+            stored,
+            "no key is configured: whoever reaches this machine's loopback interface is the operator, stored keys or not"
+        );
+    }
+    Ok(())
 }
 
 fn metrics() -> anyhow::Result<metrics_exporter_prometheus::PrometheusHandle> {
@@ -44,9 +61,13 @@ fn metrics() -> anyhow::Result<metrics_exporter_prometheus::PrometheusHandle> {
 fn catalog(config: &Config) -> anyhow::Result<Catalog> {
     let data = &config.server.data_dir;
     std::fs::create_dir_all(data).with_context(|| format!("can't make the data directory {}", data.display()))?;
-    let options = SledOptions { cache_bytes: config.index.store_cache_bytes, ..SledOptions::default() };
+    if let Some(folder) = index::backup::unfinished(data) {
+        bail!("a restore was interrupted ({} is there): empty {} and restore the backup again", folder.display(), data.display());
+    }
+    let reserve_bytes = config.index.disk_reserve_bytes;
+    let options = SledOptions { cache_bytes: config.index.store_cache_bytes, reserve_bytes };
     let store = SledStore::open(data.join("store"), &options).with_context(|| format!("can't open the store in {}", data.display()))?;
-    let blobs = Blobs::open(data.join("blobs")).context("can't open the folder of originals")?;
+    let blobs = Blobs::open(data.join("blobs")).context("can't open the folder of originals")?.with_reserve(reserve_bytes);
     blobs.sweep_temporary().context("can't sweep the folder of originals")?;
     let params =
         CatalogParams { views: data.join("views"), vector: vector_params(config), collections_open_max: config.index.collections_open_max };

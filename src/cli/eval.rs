@@ -177,3 +177,15 @@ fn print(sets: &[Value], as_json: bool) -> anyhow::Result<ExitCode> {
     }
     Ok(ExitCode::SUCCESS)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_ranks_by_its_best_chunk() {
+        let hit = |id: &str| json!({ "external_id": id, "score": 1.0 });
+        let answer = json!({ "hits": [hit("a"), hit("a"), { "score": 0.5 }, hit("b"), hit("a")] });
+        assert_eq!(ranking(&answer), ["a", "b"]);
+    }
+}

@@ -1,5 +1,6 @@
 //! The command line: what there is, and which file does it.
 
+mod backup;
 mod bench;
 mod eval;
 mod health;
@@ -8,9 +9,12 @@ mod models;
 mod openapi;
 mod parse_worker;
 mod query;
+mod repair;
+mod restore;
 mod search;
 mod serve;
 mod target;
+mod verify;
 
 use crate::config::Overrides;
 use clap::{Args, Parser, Subcommand};
@@ -71,6 +75,14 @@ enum Command {
     /// Measure retrieval quality on judged collections
     #[command(subcommand)]
     Eval(eval::EvalCommand),
+    /// Check every invariant of a data directory; exit code 0, 1 with findings, 2 if nothing can be said
+    Verify(verify::VerifyArgs),
+    /// Say what would put a data directory right; do it with --yes
+    Repair(repair::RepairArgs),
+    /// Write everything that the server keeps into one file
+    Backup(backup::BackupArgs),
+    /// Make a data directory from a backup
+    Restore(restore::RestoreArgs),
     /// Say whether the server is ready; exit code 0 or 1
     Health(health::HealthArgs),
     /// Print the OpenAPI document
@@ -92,6 +104,10 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         Command::Query(args) => query::run(&args, &global),
         Command::Bench(args) => bench::run(&args, &global),
         Command::Eval(command) => eval::run(&command, &global),
+        Command::Verify(args) => verify::run(&args, &global),
+        Command::Repair(args) => repair::run(&args, &global),
+        Command::Backup(args) => backup::run(&args, &global),
+        Command::Restore(args) => restore::run(&args, &global),
         Command::Health(args) => health::run(&args),
         Command::Openapi => openapi::run(),
         Command::ParseWorker => parse_worker::run(),

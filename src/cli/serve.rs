@@ -3,7 +3,8 @@
 use super::{Global, runtime, start_logging};
 use crate::app::AppState;
 use crate::config::Config;
-use crate::{server, wiring};
+use crate::server::Server;
+use crate::wiring;
 use anyhow::Context;
 use clap::Args;
 use std::net::SocketAddr;
@@ -29,13 +30,16 @@ pub(crate) fn run(args: &ServeArgs, global: &Global) -> anyhow::Result<ExitCode>
     }
     start_logging(&settings.config.log.filter, &settings.config.log.format)?;
     index::store::exit_on_storage_panic();
+    raise_open_files(settings.config.server.connections_max);
     let runtime = runtime()?;
     let listen = settings.config.server.listen;
     // Bound before anything slow, so that a port in use is said at once; served when all is ready.
     let listener = runtime.block_on(TcpListener::bind(listen)).with_context(|| format!("can't listen on {listen}"))?;
     let address = listener.local_addr()?;
     let app = wiring::start(settings)?;
-    tracing::info!(%address, "ragstone {} listens on http://{address}", env!("CARGO_PKG_VERSION"));
+    let server = Server::new(app.clone())?;
+    let scheme = if app.config.server.tls.is_some() { "https" } else { "http" };
+    tracing::info!(%address, "ragstone {} listens on {scheme}://{address}", env!("CARGO_PKG_VERSION"));
     let code = runtime.block_on(async {
         let mut code = ExitCode::SUCCESS;
         let stop = async {
@@ -45,8 +49,10 @@ pub(crate) fn run(args: &ServeArgs, global: &Global) -> anyhow::Result<ExitCode>
             }
         };
         let upkeep = tokio::spawn(keep_up(app.metrics.clone()));
-        server::serve(listener, app.clone(), stop).await;
+        let housekeeping = tokio::spawn(keep_house(app.clone()));
+        server.serve(listener, stop).await;
         upkeep.abort();
+        housekeeping.abort();
         code
     });
     let is_quiet = app.ingest.stop_within(WORKERS_PATIENCE);
@@ -62,15 +68,36 @@ pub(crate) fn run(args: &ServeArgs, global: &Global) -> anyhow::Result<ExitCode>
 /// How long workers may take to finish their step at the end.
 const WORKERS_PATIENCE: Duration = Duration::from_secs(3);
 
+/// Files that the store and the views may have open, beside the connections.
+const OWN_FILES: u64 = 1024;
+
+/// Every connection is an open file: the soft limit, often 1,024, is raised as far as it may be.
+fn raise_open_files(connections: usize) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let needed = (connections as u64).saturating_add(OWN_FILES);
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_none_or(|current| current >= needed) {
+        return;
+    }
+    let raised = limit.maximum.map_or(needed, |maximum| maximum.min(needed));
+    let is_set = setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum: limit.maximum });
+    if is_set.is_err() || raised < needed {
+        tracing::warn!(needed, raised, "the limit on open files (ulimit -n) is lower than server.connections_max needs");
+    }
+}
+
 /// Resolves when the store takes no more writes: then nothing can be acknowledged, and a restart
 /// goes on from what is on disk.
 async fn store_failure(app: &AppState) {
-    let mut look = tokio::time::interval(Duration::from_secs(5));
-    loop {
-        look.tick().await;
-        if app.blocking(|app| Ok(app.catalog.store().stats().read_only)).await.unwrap_or(true) {
-            return tracing::error!("the store takes no writes any more: the server ends, so that a restart can recover");
-        }
+    let (tell, told) = tokio::sync::oneshot::channel();
+    app.catalog.store().when_failed(Box::new(move |reason| {
+        // Stopping already: nobody listens any more.
+        let _ = tell.send(reason.to_owned());
+    }));
+    match told.await {
+        Ok(reason) => tracing::error!(reason, "the store takes no writes any more: the server ends, so that a restart can recover"),
+        // The store is gone with its alarm.
+        Err(_) => std::future::pending().await,
     }
 }
 
@@ -80,6 +107,22 @@ async fn keep_up(metrics: metrics_exporter_prometheus::PrometheusHandle) {
     loop {
         time.tick().await;
         metrics.run_upkeep();
+    }
+}
+
+/// From one pass of housekeeping to the next.
+const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(3600);
+
+/// Removes what is only kept for a while, at the start and every hour.
+async fn keep_house(app: AppState) {
+    let mut time = tokio::time::interval(HOUSEKEEPING_EVERY);
+    time.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        time.tick().await;
+        match app.blocking(|app| Ok(app.catalog.keep_house(time::OffsetDateTime::now_utc())?)).await {
+            Ok(removed) => tracing::debug!(?removed, "housekeeping done"),
+            Err(error) => tracing::warn!(code = error.code, cause = error.cause, "housekeeping stopped half-way; the next pass goes on"),
+        }
     }
 }
 

@@ -4,10 +4,12 @@
 use super::{Global, start_logging};
 use crate::app::AppState;
 use crate::client::Client;
-use crate::{server, wiring};
+use crate::server::Server;
+use crate::wiring;
 use anyhow::{Context, bail};
 use clap::Args;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -17,6 +19,9 @@ pub(crate) struct TargetArgs {
     /// Server to talk to; without it the one on 127.0.0.1:7272, or else one on --data-dir for the time of this command
     #[arg(long, env = "RAGSTONE_SERVER", value_name = "URL")]
     server: Option<String>,
+    /// File of certificates (PEM) to trust besides the platform's, for a server with TLS
+    #[arg(long, env = "RAGSTONE_CA_FILE", value_name = "FILE")]
+    ca_file: Option<PathBuf>,
 }
 
 /// A client, and the server behind it if this command had to start one.
@@ -36,7 +41,7 @@ impl Target {
     pub(crate) async fn reach(args: &TargetArgs, global: &Global) -> anyhow::Result<Self> {
         let key = std::env::var("RAGSTONE_API_KEY").ok();
         if let Some(url) = &args.server {
-            let client = Client::new(url, key)?;
+            let client = Client::trusting(url, key, args.ca_file.as_deref())?;
             client.check().await.with_context(|| format!("no Ragstone server answers at {url}"))?;
             return Ok(Self { client, own: None });
         }
@@ -52,12 +57,14 @@ impl Target {
     pub(crate) async fn start(global: &Global) -> anyhow::Result<Self> {
         let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
         let address = listener.local_addr()?;
-        let settings = global.overrides(Some(address)).settings()?;
+        let mut settings = global.overrides(Some(address)).settings()?;
+        // Between this process and itself nobody listens.
+        settings.config.server.tls = None;
         let filter = global.log.as_deref().unwrap_or("warn");
         start_logging(filter, &settings.config.log.format)?;
         let app = tokio::task::spawn_blocking(|| wiring::start(settings)).await??;
         let (stop, stopped) = oneshot::channel();
-        let serving = tokio::spawn(server::serve(listener, app.clone(), async {
+        let serving = tokio::spawn(Server::new(app.clone())?.serve(listener, async {
             // Dropped without a word means stop as well.
             let _ = stopped.await;
         }));

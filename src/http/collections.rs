@@ -1,15 +1,16 @@
 //! `/v1/collections`: make, list, look at, change, delete.
 
 use super::extract::{Body, IdempotencyKey, PageParams, Params};
+use super::find;
 use crate::app::{App, AppState};
 use crate::auth::Caller;
 use crate::error::ApiError;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use corpus::{CollectionId, Metadata};
+use corpus::{CollectionId, Metadata, Principals};
+use index::NewCollection;
 use index::records::{Chunking, CollectionRecord};
-use index::{NewCollection, Once};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -46,11 +47,12 @@ pub(crate) async fn create(
     IdempotencyKey(key): IdempotencyKey,
     Body(body): Body<CreateBody>,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
-    let once = key.map(|key| Once { key, request: hex(&Sha256::digest(format!("POST /v1/collections {body:?}"))) });
+    let once = caller.once(key, hex(&Sha256::digest(format!("POST /v1/collections {body:?}"))));
+    check_name_is_own(&caller, Some(&body.name))?;
     let created = app.blocking(move |app| {
         let new = body.into_new(app)?;
         let record = app.catalog.create_collection(&caller.tenant, new, once.as_ref())?;
-        view(app, &record)
+        view(app, &caller, &record)
     });
     Ok((StatusCode::CREATED, Json(created.await?)))
 }
@@ -58,9 +60,10 @@ pub(crate) async fn create(
 pub(crate) async fn list(State(app): State<AppState>, caller: Caller, Params(page): Params<PageParams>) -> Result<Json<Value>, ApiError> {
     let (limit, after) = (page.limit()?, page.after::<CollectionId>()?);
     let listed = app.blocking(move |app| {
-        let page = app.catalog.collections(&caller.tenant, after.as_ref(), limit)?;
-        let next = page.items.last().filter(|_| page.has_more).map(|last| last.id.clone());
-        let data = page.items.iter().map(|record| view(app, record)).collect::<Result<Vec<_>, _>>()?;
+        let fetch = |after: Option<&CollectionId>, limit| app.catalog.collections(&caller.tenant, after, limit);
+        let may_use = |record: &CollectionRecord| caller.may_use(record);
+        let (usable, next) = find::page(limit, after, fetch, |record| record.id.clone(), may_use)?;
+        let data = usable.iter().map(|record| view(app, &caller, record)).collect::<Result<Vec<_>, _>>()?;
         Ok(json!({ "data": data, "next_cursor": next }))
     });
     Ok(Json(listed.await?))
@@ -68,8 +71,8 @@ pub(crate) async fn list(State(app): State<AppState>, caller: Caller, Params(pag
 
 pub(crate) async fn get(State(app): State<AppState>, caller: Caller, Path(name): Path<String>) -> Result<Json<Value>, ApiError> {
     let found = app.blocking(move |app| {
-        let record = app.catalog.collection(&caller.tenant, &name)?;
-        let mut view = view(app, &record)?;
+        let record = find::collection(app, &caller, &name)?;
+        let mut view = view(app, &caller, &record)?;
         let (vector, text) = app.catalog.open_collection(&record)?.stats();
         if let Some(stats) = view.get_mut("stats").and_then(Value::as_object_mut) {
             stats.insert("vector".into(), json!(vector));
@@ -87,18 +90,19 @@ pub(crate) async fn update(
     Body(body): Body<UpdateBody>,
 ) -> Result<Json<Value>, ApiError> {
     let updated = app.blocking(move |app| {
-        let record = app.catalog.collection(&caller.tenant, &name)?;
+        let record = find::collection(app, &caller, &name)?;
+        check_name_is_own(&caller, body.name.as_ref().filter(|name| **name != record.name))?;
         let record = app.catalog.update_collection(&caller.tenant, &record.id, body.name, body.metadata)?;
-        view(app, &record)
+        view(app, &caller, &record)
     });
     Ok(Json(updated.await?))
 }
 
 pub(crate) async fn delete(State(app): State<AppState>, caller: Caller, Path(name): Path<String>) -> Result<Json<Value>, ApiError> {
     let deleted = app.blocking(move |app| {
-        let record = app.catalog.collection(&caller.tenant, &name)?;
-        app.catalog.delete_collection(&caller.tenant, &record.id)?;
-        Ok(json!({ "id": record.id, "name": record.name, "deleted": true }))
+        let record = find::collection(app, &caller, &name)?;
+        let receipt = app.catalog.delete_collection(&caller.tenant, &record.id)?;
+        Ok(json!({ "id": record.id, "name": record.name, "deleted": true, "receipt": super::deletions::receipt(&receipt) }))
     });
     Ok(Json(deleted.await?))
 }
@@ -126,26 +130,43 @@ impl CreateBody {
 
 /// The collection with this id or name. The collection `default` is made when it is first written to.
 pub(crate) fn find_or_default(app: &App, caller: &Caller, name: &str) -> Result<CollectionRecord, ApiError> {
-    match app.catalog.collection(&caller.tenant, name) {
-        Err(index::CatalogError::NotFound { .. }) if name == "default" => {
-            let body = CreateBody { name: name.to_owned(), embedding_model: None, chunking: None, metadata: Metadata::default() };
-            match app.catalog.create_collection(&caller.tenant, body.into_new(app)?, None) {
-                Err(index::CatalogError::NameTaken(_)) => Ok(app.catalog.collection(&caller.tenant, name)?),
-                created => Ok(created?),
-            }
-        }
-        found => Ok(found?),
+    if name != "default" {
+        return find::collection(app, caller, name);
+    }
+    if let Some(found) = find::collection_or_room(app, caller, name)? {
+        return Ok(found);
+    }
+    let body = CreateBody { name: name.to_owned(), embedding_model: None, chunking: None, metadata: Metadata::default() };
+    match app.catalog.create_collection(&caller.tenant, body.into_new(app)?, None) {
+        Err(index::CatalogError::NameTaken(_)) => find::collection(app, caller, name),
+        created => Ok(created?),
     }
 }
 
-fn view(app: &App, record: &CollectionRecord) -> Result<Value, ApiError> {
-    let state = app.catalog.collection_state(record)?;
-    Ok(json!({
+/// A caller that may use some collections only can't give one a name outside of them, taken or not.
+fn check_name_is_own(caller: &Caller, name: Option<&String>) -> Result<(), ApiError> {
+    match name {
+        Some(name) if !caller.may_use_name(name) => {
+            let detail = format!("this key may not use a collection named {name:?}");
+            Err(ApiError::new(StatusCode::FORBIDDEN, "forbidden_scope", detail))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Counts are of all documents, so only those who may read all of them get them.
+fn view(app: &App, caller: &Caller, record: &CollectionRecord) -> Result<Value, ApiError> {
+    let mut view = json!({
         "id": record.id, "name": record.name, "metadata": record.metadata, "created_at": rfc3339(record.created_at),
         "embedding_model": record.model.name, "embedding_revision": record.model.revision, "dimension": record.model.dimension,
         "chunking": record.chunking,
-        "stats": { "documents": state.documents, "chunks": state.chunks, "bytes": state.bytes, "generation": state.seq },
-    }))
+    });
+    if let (Some(fields), Principals::All) = (view.as_object_mut(), &caller.principals) {
+        let state = app.catalog.collection_state(record)?;
+        let stats = json!({ "documents": state.documents, "chunks": state.chunks, "bytes": state.bytes, "generation": state.seq });
+        fields.insert("stats".into(), stats);
+    }
+    Ok(view)
 }
 
 pub(crate) fn rfc3339(time: time::OffsetDateTime) -> Option<String> {

@@ -1,8 +1,8 @@
 //! What a document holds: `…/text`, `…/content`, `…/chunks`.
 
-use super::documents::find;
 use super::extract::{PageParams, Params};
-use crate::app::AppState;
+use super::find;
+use crate::app::{App, AppState};
 use crate::auth::Caller;
 use crate::error::ApiError;
 use axum::Json;
@@ -10,6 +10,8 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::IntoResponse;
 use corpus::SpanIndex;
+use index::CatalogError;
+use index::blobs::BlobError;
 use index::records::{CollectionRecord, DocumentRecord, ServedVersion};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -30,11 +32,64 @@ pub(crate) async fn text(
     Params(range): Params<RangeParams>,
 ) -> Result<impl IntoResponse, ApiError> {
     let text = app.blocking(move |app| {
-        let (collection, record) = find(app, &caller, &collection, &document)?;
-        let text = app.catalog.text(&collection, served(&record)?)?;
+        let text = fresh(app, &caller, &collection, &document, |collection, record| Ok(app.catalog.text(collection, served(record)?)?))?;
         range.of(&text).map(str::to_owned)
     });
     Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text.await?))
+}
+
+/// What stands below a document's record. A version that was replaced after its record was read takes its files
+/// and places with it: then the new version is read.
+fn fresh<T>(
+    app: &App,
+    caller: &Caller,
+    collection: &str,
+    document: &str,
+    read: impl Fn(&CollectionRecord, &DocumentRecord) -> Result<T, Unreadable>,
+) -> Result<T, ApiError> {
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        let (collection, record) = find::document(app, caller, collection, document)?;
+        match read(&collection, &record) {
+            Err(Unreadable::Catalog(error)) if has_moved_on(&error) && attempts < READ_ATTEMPTS => {}
+            outcome => return outcome.map_err(ApiError::from),
+        }
+    }
+}
+
+/// Looks at a document that is replaced all the while.
+const READ_ATTEMPTS: usize = 3;
+
+fn has_moved_on(error: &CatalogError) -> bool {
+    matches!(error, CatalogError::Superseded | CatalogError::Blob(BlobError::Missing { .. }))
+}
+
+/// Why something below a record can't be read.
+enum Unreadable {
+    Catalog(CatalogError),
+    Answer(ApiError),
+}
+
+impl From<CatalogError> for Unreadable {
+    fn from(error: CatalogError) -> Self {
+        Self::Catalog(error)
+    }
+}
+
+impl From<ApiError> for Unreadable {
+    fn from(error: ApiError) -> Self {
+        Self::Answer(error)
+    }
+}
+
+impl From<Unreadable> for ApiError {
+    fn from(error: Unreadable) -> Self {
+        match error {
+            Unreadable::Catalog(error) => error.into(),
+            Unreadable::Answer(error) => error,
+        }
+    }
 }
 
 impl RangeParams {
@@ -63,9 +118,9 @@ pub(crate) async fn original(
 ) -> Result<impl IntoResponse, ApiError> {
     let (record, bytes) = app
         .blocking(move |app| {
-            let (collection, record) = find(app, &caller, &collection, &document)?;
-            let bytes = app.catalog.original(&collection, &record)?;
-            Ok((record, bytes))
+            fresh(app, &caller, &collection, &document, |collection, record| {
+                Ok((record.clone(), app.catalog.original(collection, record)?))
+            })
         })
         .await?;
     let media_type = record.served.as_ref().map_or("application/octet-stream", |served| served.media_type.as_str()).to_owned();
@@ -97,20 +152,13 @@ pub(crate) async fn chunks(
 ) -> Result<Json<Value>, ApiError> {
     let (limit, from) = (page.limit()?, page.after::<usize>()?.unwrap_or(0));
     let listed = app.blocking(move |app| {
-        let (collection, record) = find(app, &caller, &collection, &document)?;
-        chunk_page(app, &collection, &record, from, limit)
+        fresh(app, &caller, &collection, &document, |collection, record| chunk_page(app, collection, record, from, limit))
     });
     Ok(Json(listed.await?))
 }
 
-fn chunk_page(
-    app: &crate::app::App,
-    collection: &CollectionRecord,
-    record: &DocumentRecord,
-    from: usize,
-    limit: usize,
-) -> Result<Value, ApiError> {
-    let page = app.catalog.chunks(collection, served(record)?, from, limit)?;
+fn chunk_page(app: &App, collection: &CollectionRecord, record: &DocumentRecord, from: usize, limit: usize) -> Result<Value, Unreadable> {
+    let page = app.catalog.chunks(collection, record, served(record)?, from, limit)?;
     let next = page.has_more.then(|| (from + limit).to_string());
     let chunk = |chunk: &corpus::Chunk| {
         json!({

@@ -1,7 +1,9 @@
 //! `/v1/collections/{c}/documents`: list, look at, delete; and what a document looks like.
 
 use super::collections::rfc3339;
+use super::deletions;
 use super::extract::{PageParams, Params};
+use super::find;
 use crate::app::{App, AppState};
 use crate::auth::Caller;
 use crate::error::ApiError;
@@ -12,19 +14,37 @@ use index::DocumentStatus;
 use index::records::{CollectionRecord, DocumentRecord};
 use serde_json::{Value, json};
 
+/// `?cursor=…&limit=…&parent_id=…`.
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ListParams {
+    cursor: Option<String>,
+    limit: Option<usize>,
+    /// Only documents that are right inside this one.
+    parent_id: Option<String>,
+}
+
 pub(crate) async fn list(
     State(app): State<AppState>,
     caller: Caller,
     Path(collection): Path<String>,
-    Params(page): Params<PageParams>,
+    Params(params): Params<ListParams>,
 ) -> Result<Json<Value>, ApiError> {
+    let ListParams { cursor, limit, parent_id } = params;
+    let page = PageParams { cursor, limit };
     let (limit, after) = (page.limit()?, page.after::<DocumentId>()?);
     let listed = app.blocking(move |app| {
-        let collection = app.catalog.collection(&caller.tenant, &collection)?;
-        let page = app.catalog.documents(&collection, after.as_ref(), limit)?;
-        let next = page.items.last().filter(|_| page.has_more).map(|last| last.id.clone());
-        let readable = page.items.iter().filter(|record| record.may_be_read_by(&caller.principals));
-        let data = readable.map(|record| view(app, &collection, record)).collect::<Result<Vec<_>, _>>()?;
+        let (collection, parent) = match parent_id {
+            Some(parent) => find::document(app, &caller, &collection, &parent).map(|(collection, parent)| (collection, Some(parent)))?,
+            None => (find::collection(app, &caller, &collection)?, None),
+        };
+        let fetch = |after: Option<&DocumentId>, limit| match &parent {
+            Some(parent) => app.catalog.children_page(&collection, parent, after, limit),
+            None => app.catalog.documents(&collection, after, limit),
+        };
+        let may_read = |record: &DocumentRecord| record.may_be_read_by(&caller.principals);
+        let (readable, next) = find::page(limit, after, fetch, |record| record.id.clone(), may_read)?;
+        let data = readable.iter().map(|record| view(app, &collection, record)).collect::<Result<Vec<_>, _>>()?;
         Ok(json!({ "data": data, "next_cursor": next }))
     });
     Ok(Json(listed.await?))
@@ -36,7 +56,7 @@ pub(crate) async fn get(
     Path((collection, document)): Path<(String, String)>,
 ) -> Result<Json<Value>, ApiError> {
     let found = app.blocking(move |app| {
-        let (collection, record) = find(app, &caller, &collection, &document)?;
+        let (collection, record) = find::document(app, &caller, &collection, &document)?;
         view(app, &collection, &record)
     });
     Ok(Json(found.await?))
@@ -48,40 +68,32 @@ pub(crate) async fn delete(
     Path((collection, document)): Path<(String, String)>,
 ) -> Result<Json<Value>, ApiError> {
     let deleted = app.blocking(move |app| {
-        let (collection, record) = find(app, &caller, &collection, &document)?;
+        let (collection, record) = find::document(app, &caller, &collection, &document)?;
         let receipt = app.catalog.delete_document(&collection, record.id.as_str())?;
-        if let Some(pending) = &record.pending {
-            app.ingest.forget(&pending.job);
-        }
-        Ok(json!({
-            "id": receipt.document, "deleted": true,
-            "receipt": { "chunks": receipt.chunks, "vectors": receipt.vectors, "files": receipt.files },
-        }))
+        receipt.jobs.iter().for_each(|job| app.ingest.forget(job));
+        Ok(json!({ "id": record.id, "deleted": true, "receipt": deletions::receipt(&receipt) }))
     });
     Ok(Json(deleted.await?))
-}
-
-/// A document that the caller may read. One that it may not is not found, like one that never was.
-pub(crate) fn find(app: &App, caller: &Caller, collection: &str, document: &str) -> Result<(CollectionRecord, DocumentRecord), ApiError> {
-    let collection = app.catalog.collection(&caller.tenant, collection)?;
-    let record = app.catalog.document(&collection, document)?;
-    if record.may_be_read_by(&caller.principals) { Ok((collection, record)) } else { Err(ApiError::not_found("document", document)) }
 }
 
 /// The document as clients see it.
 pub(crate) fn view(app: &App, collection: &CollectionRecord, record: &DocumentRecord) -> Result<Value, ApiError> {
     let (status, failure) = status(app, collection, record)?;
     let served = record.served.as_ref();
+    let attachments = app.catalog.children(collection, record)?.len();
     let original_bytes = record.latest_original().map(|(_, bytes)| bytes);
     let mut view = json!({
         "id": record.id, "collection_id": collection.id, "external_id": record.external_id,
+        "parent_id": record.parent.as_ref().map(|parent| &parent.document), "attachments": attachments,
         "name": record.attributes.name, "metadata": record.attributes.metadata, "acl": record.attributes.acl,
         "status": status, "job_id": record.latest_job(), "bytes": original_bytes,
         "created_at": rfc3339(record.created_at), "updated_at": rfc3339(record.updated_at),
         "version": served.map(|served| served.number), "media_type": served.map(|served| &served.media_type),
         "title": served.and_then(|served| served.title.as_ref()), "pages": served.and_then(|served| served.pages),
         "text_bytes": served.map(|served| served.text_bytes), "text_chars": served.map(|served| served.text_chars),
-        "chunks": served.map(|served| served.rows.len()), "warnings": served.map_or(&[][..], |served| &served.warnings),
+        "chunks": served.map(|served| served.rows.len()),
+        "chunks_reused": served.map(|served| served.chunks_reused), "chunks_embedded": served.map(|served| served.chunks_embedded),
+        "warnings": served.map_or(&[][..], |served| &served.warnings),
     });
     if let (Some(view), Some((code, reason))) = (view.as_object_mut(), failure) {
         view.insert("code".into(), json!(code));

@@ -17,7 +17,7 @@ pub(crate) fn routes() -> Router<AppState> {
 }
 
 async fn ready(State(app): State<AppState>) -> Response {
-    let (status, word) = match (app.is_ready(), app.is_stopping()) {
+    let (status, word) = match (app.is_ready(), app.is_draining()) {
         (true, _) => (StatusCode::OK, "ok"),
         (false, true) => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
         (false, false) => (StatusCode::SERVICE_UNAVAILABLE, "read_only"),
@@ -39,6 +39,12 @@ fn gauges(app: &App) {
     metrics::gauge!("ragstone_store_syncs").set(store.syncs as f64);
     metrics::gauge!("ragstone_store_read_only").set(f64::from(u8::from(store.read_only)));
     metrics::gauge!("ragstone_ingest_backlog").set(app.ingest.backlog() as f64);
+    metrics::counter!("ragstone_embedded_texts_total").absolute(app.ingest.texts_embedded());
+    metrics::counter!("ragstone_chunks_reused_total").absolute(app.catalog.chunks_reused());
     metrics::gauge!("ragstone_collections_open").set(app.catalog.open_collections() as f64);
-    metrics::gauge!("ragstone_requests_free").set(app.requests.available_permits() as f64);
+    let admission = &app.admission;
+    metrics::gauge!("ragstone_requests_free").set(admission.requests.available_permits() as f64);
+    metrics::gauge!("ragstone_streams_free").set(admission.streams.available_permits() as f64);
+    metrics::gauge!("ragstone_queries_waiting").set(admission.queries.waiting() as f64);
+    metrics::gauge!("ragstone_body_bytes").set(admission.bodies.used() as f64);
 }

@@ -1,6 +1,7 @@
 //! `/v1/jobs/{id}`: how a job stands, its events as they happen, cancelling.
 
 use super::collections::rfc3339;
+use super::find;
 use super::wait::until_applied;
 use crate::app::{App, AppState};
 use crate::auth::Caller;
@@ -8,7 +9,7 @@ use crate::error::ApiError;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::sse::{Event, KeepAlive, Sse};
-use corpus::{JobId, TenantId};
+use corpus::JobId;
 use futures::Stream;
 use index::records::{JobRecord, JobState};
 use ingest::{JobProgress, Stage};
@@ -20,12 +21,16 @@ use tokio::time::Instant;
 
 pub(crate) async fn get(State(app): State<AppState>, caller: Caller, Path(id): Path<String>) -> Result<Json<Value>, ApiError> {
     let id = parse(&id)?;
-    Ok(Json(app.blocking(move |app| view(app, &app.catalog.job(&caller.tenant, &id)?)).await?))
+    Ok(Json(app.blocking(move |app| view(app, &find::job(app, &caller, &id)?)).await?))
 }
 
 pub(crate) async fn cancel(State(app): State<AppState>, caller: Caller, Path(id): Path<String>) -> Result<Json<Value>, ApiError> {
     let id = parse(&id)?;
-    Ok(Json(app.blocking(move |app| view(app, &app.ingest.cancel(&caller.tenant, &id)?)).await?))
+    let cancelled = app.blocking(move |app| {
+        find::job(app, &caller, &id)?;
+        view(app, &app.ingest.cancel(&caller.tenant, &id)?)
+    });
+    Ok(Json(cancelled.await?))
 }
 
 /// Server-sent events: `progress` at every step, then one `done` with the whole job.
@@ -36,18 +41,18 @@ pub(crate) async fn events(
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
     let id = parse(&id)?;
     let job = app.blocking({
-        let (tenant, id) = (caller.tenant.clone(), id.clone());
-        move |app| Ok(app.catalog.job(&tenant, &id)?)
+        let (caller, id) = (caller.clone(), id.clone());
+        move |app| find::job(app, &caller, &id)
     });
     job.await?;
     let (sender, receiver) = mpsc::channel(16);
-    tokio::spawn(follow(app, caller.tenant, id, sender));
+    tokio::spawn(follow(app, caller, id, sender));
     let stream = futures::stream::unfold(receiver, async |mut receiver| receiver.recv().await.map(|event| (Ok(event), receiver)));
     Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))))
 }
 
 /// Ends with the job, or when the client leaves.
-async fn follow(app: AppState, tenant: TenantId, id: JobId, sender: mpsc::Sender<Event>) {
+async fn follow(app: AppState, caller: Caller, id: JobId, sender: mpsc::Sender<Event>) {
     if let Some(mut watch) = app.ingest.watch(&id) {
         loop {
             let progress = watch.borrow_and_update().clone();
@@ -61,30 +66,31 @@ async fn follow(app: AppState, tenant: TenantId, id: JobId, sender: mpsc::Sender
             }
         }
     }
-    let last = finish(&app, tenant, id).await;
+    let last = finish(&app, caller, id).await;
     // Nobody listens any more: nothing to tell.
     let _ = sender.send(last).await;
 }
 
 /// The job as it ended, or why its end is not told here.
-async fn finish(app: &AppState, tenant: TenantId, id: JobId) -> Event {
+async fn finish(app: &AppState, caller: Caller, id: JobId) -> Event {
     if app.is_stopping() {
         return event(
             "error",
             json!({ "code": "shutting_down", "detail": "the server is shutting down; the job goes on at its next start" }),
         );
     }
-    match finished(app, tenant, id).await {
+    match finished(app, caller, id).await {
         Ok(job) => event("done", job),
         Err(error) => event("error", json!({ "code": error.code, "detail": error.detail })),
     }
 }
 
-async fn finished(app: &AppState, tenant: TenantId, id: JobId) -> Result<Value, ApiError> {
+async fn finished(app: &AppState, caller: Caller, id: JobId) -> Result<Value, ApiError> {
     let (job, collection) = app
         .blocking(move |app| {
-            let job = app.catalog.job(&tenant, &id)?;
-            let collection = app.catalog.collection(&tenant, job.collection.as_str()).ok();
+            // Asked again: much can happen while one listens.
+            let job = find::job(app, &caller, &id)?;
+            let collection = find::collection(app, &caller, job.collection.as_str()).ok();
             Ok((job, collection))
         })
         .await?;
@@ -114,6 +120,7 @@ fn view(app: &App, job: &JobRecord) -> Result<Value, ApiError> {
     let mut view = json!({
         "id": job.id, "kind": "ingest", "collection_id": job.collection, "document_id": job.document, "attempts": job.attempts,
         "stage": progress.stage, "done": progress.done, "total": progress.total, "eta_s": progress.eta_s,
+        "chunks_reused": job.chunks_reused, "chunks_embedded": job.chunks_embedded,
         "created_at": rfc3339(job.created_at), "updated_at": rfc3339(job.updated_at),
     });
     let (status, error) = match &job.state {

@@ -1,56 +1,91 @@
 //! HTTP in and out: one file per resource. A handler takes the state and typed extractors, calls one
 //! method of a room, and maps the result to one wire type.
 
+pub(crate) mod admission;
+pub(crate) mod backups;
 pub(crate) mod benchmarks;
+pub(crate) mod browser;
 mod collections;
 mod content;
+mod deletions;
 mod docs;
 mod documents;
 mod extract;
+mod find;
+mod gate;
 mod health;
 mod jobs;
+mod keys;
 mod problem;
 mod query;
+mod quotas;
+mod receive;
+mod scopes;
 mod search;
+mod trace;
 mod upload;
 mod wait;
 
 use crate::app::AppState;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 pub(crate) use docs::OPENAPI;
 
 /// All routes with their middleware, outermost last.
 pub(crate) fn router(app: AppState) -> Router {
-    let body_limit = DefaultBodyLimit::max(app.config.server.upload_bytes_max);
-    Router::new()
+    let cors = browser::cors(&app.config.server.cors_origins);
+    let router = Router::new()
         .merge(api())
+        .merge(uploads(app.config.server.upload_bytes_max))
         .merge(health::routes())
         .merge(docs::routes())
+        .route_layer(from_fn_with_state(app.clone(), gate::guard))
         .fallback(problem::no_such_route)
         .method_not_allowed_fallback(problem::no_such_method)
-        .layer(body_limit)
+        .layer(from_fn_with_state(app.clone(), admission::admit))
         // Renders what handlers refuse, so it stands outside of them and of the limits.
-        .layer(from_fn_with_state(app.clone(), problem::finish))
-        .with_state(app)
+        .layer(from_fn(problem::finish))
+        .with_state(app);
+    match cors {
+        Some(cors) => router.layer(cors),
+        None => router,
+    }
 }
+
+/// Largest body in bytes where no documents are uploaded: a question, a vector, a list of queries.
+const JSON_BYTES_MAX: usize = 4 << 20;
 
 fn api() -> Router<AppState> {
     let document = "/v1/collections/{collection}/documents/{document}";
     Router::new()
         .route("/v1/collections", get(collections::list).post(collections::create))
         .route("/v1/collections/{collection}", get(collections::get).patch(collections::update).delete(collections::delete))
-        .route("/v1/collections/{collection}/documents", get(documents::list).post(upload::create))
-        .route(document, get(documents::get).put(upload::replace).delete(documents::delete))
         .route(&format!("{document}/text"), get(content::text))
         .route(&format!("{document}/content"), get(content::original))
         .route(&format!("{document}/chunks"), get(content::chunks))
         .route("/v1/collections/{collection}/search", post(search::search))
         .route("/v1/collections/{collection}/query", post(query::query))
+        .route("/v1/deletions/{deletion}/verify", get(deletions::verify))
         .route("/v1/jobs/{job}", get(jobs::get).delete(jobs::cancel))
         .route("/v1/jobs/{job}/events", get(jobs::events))
         .route("/v1/benchmarks", post(benchmarks::create))
         .route("/v1/benchmarks/{benchmark}", get(benchmarks::get))
+        .route("/v1/backups", get(backups::list).post(backups::create))
+        .route("/v1/backups/{backup}", get(backups::get).delete(backups::delete))
+        .route("/v1/backups/{backup}/content", get(backups::content))
+        .route("/v1/keys", get(keys::list).post(keys::create))
+        .route("/v1/keys/{key}", get(keys::get).delete(keys::delete))
+        .route("/v1/quotas", get(quotas::get))
+        .layer(DefaultBodyLimit::max(JSON_BYTES_MAX))
+}
+
+/// The routes that take documents, and so larger bodies.
+fn uploads(bytes_max: usize) -> Router<AppState> {
+    let document = "/v1/collections/{collection}/documents/{document}";
+    Router::new()
+        .route("/v1/collections/{collection}/documents", get(documents::list).post(upload::create))
+        .route(document, get(documents::get).put(upload::replace).delete(documents::delete))
+        .layer(DefaultBodyLimit::max(bytes_max))
 }

@@ -1,25 +1,21 @@
-//! The outermost layer: a request id for every request, a place or a 503, problem details for every
-//! error, one log line and the metrics.
+//! The outermost layer: ids for every request, problem details for every error, a panic included, one
+//! log line and the metrics.
 
-use crate::app::AppState;
+use super::browser;
+use super::trace::RequestIds;
 use crate::error::ApiError;
 use axum::body::Body;
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use corpus::TraceId;
+use futures::FutureExt;
 use serde_json::json;
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 use tracing::Instrument;
-
-/// What names one request in answers, logs and traces.
-#[derive(Debug, Clone)]
-pub(crate) struct RequestIds {
-    /// The caller's `X-Request-Id`, or our trace id.
-    pub(crate) request: String,
-    pub(crate) trace: TraceId,
-}
 
 pub(crate) async fn no_such_route(uri: Uri) -> ApiError {
     ApiError::new(StatusCode::NOT_FOUND, "no_such_route", format!("there is nothing at {}; /openapi.json lists the routes", uri.path()))
@@ -30,31 +26,32 @@ pub(crate) async fn no_such_method(method: Method, uri: Uri) -> ApiError {
     ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
 }
 
-pub(crate) async fn finish(State(app): State<AppState>, mut request: Request, next: Next) -> Response {
+pub(crate) async fn finish(mut request: Request, next: Next) -> Response {
     let began = Instant::now();
     let ids = RequestIds::of(request.headers());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched".to_owned(), |path| path.as_str().to_owned());
-    let traceparent = trace_of_parent(request.headers());
-    let span = tracing::info_span!("request", %method, path, request_id = ids.request, trace_id = %ids.trace, parent = traceparent);
+    let span = tracing::info_span!("request", %method, path, request_id = ids.request, trace_id = %ids.trace);
     request.extensions_mut().insert(ids.clone());
-    let is_probe = matches!(path.as_str(), "/healthz" | "/livez" | "/readyz" | "/metrics");
-    // A probe takes no place, so that a busy server still says that it lives.
-    let place = if is_probe { Ok(None) } else { app.requests.clone().try_acquire_owned().map(Some) };
-    let response = match place {
-        Err(_) => too_many().into_response(),
-        Ok(place) => {
-            let response = next.run(request).instrument(span.clone()).await;
-            // An answer that streams keeps its place until it ends.
-            response.map(|body| hold(body, place))
-        }
-    };
+    let response = unbroken(next.run(request)).instrument(span.clone()).await;
     let response = if path.starts_with("/v1/") { with_trace_id(response, &ids.trace).await } else { response };
     let _in_span = span.enter();
     let mut response = render(response, &ids, &path);
     observe(&method, &route, response.status(), began.elapsed());
     stamp(response.headers_mut(), &ids);
+    browser::secure(response.headers_mut(), &path);
     response
+}
+
+/// A handler that panics is an error of its request and of nothing else.
+async fn unbroken(answer: impl Future<Output = Response>) -> Response {
+    let broken = |panic: Box<dyn Any + Send>| ApiError::internal(format!("a handler panicked: {}", words(&*panic))).into_response();
+    AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(broken)
+}
+
+fn words(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without words")
 }
 
 /// Every JSON answer carries the trace id: put into the object here, so that no handler can forget it.
@@ -75,43 +72,6 @@ async fn with_trace_id(response: Response, trace: &TraceId) -> Response {
     let object = [format!("{{\"trace_id\":\"{trace}\"{separator}").as_bytes(), fields].concat();
     parts.headers.remove(header::CONTENT_LENGTH);
     Response::from_parts(parts, Body::from(object))
-}
-
-fn too_many() -> ApiError {
-    ApiError::busy(
-        StatusCode::SERVICE_UNAVAILABLE,
-        "overloaded",
-        "the server works on as many requests as it may; try again shortly",
-        Duration::from_secs(1),
-    )
-}
-
-fn hold(body: Body, permit: Option<tokio::sync::OwnedSemaphorePermit>) -> Body {
-    use axum::body::HttpBody;
-    // A body whose length is known is written at once; only streams keep their permit.
-    if body.size_hint().exact().is_some() {
-        return body;
-    }
-    let stream = body.into_data_stream();
-    Body::from_stream(futures::StreamExt::inspect(stream, move |_| {
-        let _held = &permit;
-    }))
-}
-
-impl RequestIds {
-    fn of(headers: &HeaderMap) -> Self {
-        let trace = TraceId::generate();
-        let given = headers.get("x-request-id").and_then(|value| value.to_str().ok());
-        let is_plain = |id: &&str| (1..=128).contains(&id.len()) && id.chars().all(|c| c.is_ascii_graphic());
-        Self { request: given.filter(is_plain).unwrap_or(trace.as_str()).to_owned(), trace }
-    }
-}
-
-/// The trace id of a W3C `traceparent`: `00-<32 hex>-<16 hex>-<2 hex>`.
-fn trace_of_parent(headers: &HeaderMap) -> Option<&str> {
-    let mut parts = headers.get("traceparent")?.to_str().ok()?.split('-');
-    let trace = parts.nth(1)?;
-    (trace.len() == 32 && trace.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(trace)
 }
 
 /// Turns what a handler or axum refused into problem details.
@@ -164,5 +124,33 @@ fn stamp(headers: &mut HeaderMap, ids: &RequestIds) {
     if let Ok(value) = HeaderValue::from_str(ids.trace.as_str()) {
         headers.insert("x-trace-id", value);
     }
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::Router;
+    use tower::ServiceExt;
+
+    #[tokio::test]
+    async fn a_panicking_handler_is_a_problem_and_the_next_request_is_served() {
+        async fn answer(uri: Uri) -> &'static str {
+            assert!(uri.path() != "/v1/breaks", "on purpose");
+            "fine"
+        }
+        let router = Router::new().fallback(answer).layer(axum::middleware::from_fn(finish));
+        let get = |path: &str| axum::http::Request::get(path).header("x-request-id", "mine").body(Body::empty()).unwrap();
+        let broken = router.clone().oneshot(get("/v1/breaks")).await.unwrap();
+        assert_eq!(broken.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(broken.headers()[header::CONTENT_TYPE], "application/problem+json");
+        let body = axum::body::to_bytes(broken.into_body(), 4096).await.unwrap();
+        let problem: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!((problem["code"].as_str(), problem["request_id"].as_str()), (Some("internal"), Some("mine")));
+        assert!(!problem.to_string().contains("purpose"), "the panic's words are for the log");
+        let works = router.oneshot(get("/v1/works")).await.unwrap();
+        assert_eq!(
+            (works.status(), works.headers()[header::CACHE_CONTROL].clone()),
+            (StatusCode::OK, HeaderValue::from_static("no-store"))
+        );
+    }
 }

@@ -1,9 +1,9 @@
 //! `POST /v1/collections/{c}/query`: an answer in one piece, or as server-sent events.
 
 use super::extract::Body;
-use super::problem::RequestIds;
 use super::search::source;
-use crate::app::AppState;
+use super::trace::RequestIds;
+use crate::app::{App, AppState};
 use crate::auth::Caller;
 use crate::error::ApiError;
 use axum::extract::{Path, State};
@@ -20,6 +20,8 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
+use tracing::Instrument;
 
 pub(crate) async fn query(
     State(app): State<AppState>,
@@ -28,17 +30,62 @@ pub(crate) async fn query(
     Path(collection): Path<String>,
     Body(request): Body<QueryRequest>,
 ) -> Result<Response, ApiError> {
+    let turn = Turn::of(&app).await?;
     let source = {
         let caller = caller.clone();
         app.blocking(move |app| source(app, &caller, &collection)).await?
     };
-    if !request.stream {
-        let answer = app.engine.answer(source, request, caller.principals).await?;
-        return Ok(Json(answer).into_response());
+    let is_stream = request.stream;
+    let engine = Arc::clone(&app.engine);
+    // A task of its own, so that the turn lasts as long as the search does, even if the client leaves.
+    let begun = tokio::spawn(
+        async move { Ok::<_, ApiError>(turn.keep(engine.answer_stream(source, request, caller.principals).await?)) }.in_current_span(),
+    );
+    let events = begun.await.unwrap_or_else(|error| Err(ApiError::internal(error)))?;
+    if !is_stream {
+        return Ok(Json(in_one_piece(events).await?).into_response());
     }
-    let events = app.engine.answer_stream(source, request, caller.principals).await?;
     let stream = until_stopped(&app, events, ids).map(Ok::<_, Infallible>);
     Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))).into_response())
+}
+
+/// The right to answer one question.
+struct Turn {
+    /// Before the processors; given back when what is left is a model's or the client's time.
+    compute: OwnedSemaphorePermit,
+    /// Before the language model, if there is one.
+    model: Option<OwnedSemaphorePermit>,
+}
+
+impl Turn {
+    async fn of(app: &App) -> Result<Self, ApiError> {
+        let model = if app.config.llm.base_url.is_some() { Some(app.admission.answers.enter().await?) } else { None };
+        Ok(Self { compute: app.admission.queries.enter().await?, model })
+    }
+
+    /// The events, which hold the turn for as long as they need it.
+    fn keep(self, events: BoxStream<'static, AnswerEvent>) -> BoxStream<'static, AnswerEvent> {
+        let Self { compute, model } = self;
+        let mut compute = Some(compute);
+        let told = events.inspect(move |event| {
+            // After the sources a model has the word; an extractive answer is computed before its first one.
+            if model.is_some() || !matches!(event, AnswerEvent::Sources(_)) {
+                drop(compute.take());
+            }
+        });
+        told.boxed()
+    }
+}
+
+async fn in_one_piece(mut events: BoxStream<'static, AnswerEvent>) -> Result<Answer, ApiError> {
+    while let Some(event) = events.next().await {
+        match event {
+            AnswerEvent::Done(answer) => return Ok(*answer),
+            AnswerEvent::Error(error) => return Err(error.into()),
+            _ => {}
+        }
+    }
+    Err(ApiError::from(QueryError::Aborted))
 }
 
 /// The events, cut off with a last one when the server shuts down.

@@ -1,6 +1,7 @@
 //! `POST /v1/collections/{c}/search`.
 
 use super::extract::Body;
+use super::find;
 use crate::app::{App, AppState};
 use crate::auth::Caller;
 use crate::error::ApiError;
@@ -15,7 +16,10 @@ pub(crate) async fn search(
     Path(collection): Path<String>,
     Body(request): Body<SearchRequest>,
 ) -> Result<Json<SearchResponse>, ApiError> {
+    let turn = app.admission.queries.enter().await?;
     let found = app.blocking(move |app| {
+        // Held by the work itself: a client that leaves does not end it.
+        let _turn = turn;
         let source = source(app, &caller, &collection)?;
         Ok(app.engine.search(source.as_ref(), &request, &caller.principals)?)
     });
@@ -24,7 +28,7 @@ pub(crate) async fn search(
 
 /// The collection as retrieval sees it.
 pub(crate) fn source(app: &App, caller: &Caller, collection: &str) -> Result<Arc<CollectionSource>, ApiError> {
-    let record = app.catalog.collection(&caller.tenant, collection)?;
+    let record = find::collection(app, caller, collection)?;
     let model = app.embedder.model();
     if record.model.name != model.name || record.model.revision != model.revision {
         let detail = format!(

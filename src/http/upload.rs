@@ -4,6 +4,7 @@
 use super::collections::{find_or_default, hex};
 use super::documents::view;
 use super::extract::{Body, IdempotencyKey, Params};
+use super::receive::Receipt;
 use super::wait;
 use crate::app::{App, AppState};
 use crate::auth::Caller;
@@ -22,6 +23,12 @@ use std::time::Duration;
 
 /// Longest name of a document.
 const NAME_BYTES_MAX: usize = 1024;
+
+/// Parts of a form beside its files.
+const FIELDS_MAX: usize = 16;
+
+/// Longest field of a form that is not a file, in bytes.
+const FIELD_BYTES_MAX: usize = 1 << 20;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -51,9 +58,9 @@ pub(crate) async fn create(
     IdempotencyKey(key): IdempotencyKey,
     request: Request,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
+    let held = receipt(&request)?;
     let uploads = read_uploads(&app, request).await?;
-    let once = key.map(|key| Once { key, request: fingerprint(&collection, &uploads) });
-    take_in(app, caller, collection, uploads, once, params).await
+    take_in(app, caller, collection, Received { uploads, key, held }, params).await
 }
 
 pub(crate) async fn replace(
@@ -63,6 +70,7 @@ pub(crate) async fn replace(
     Params(params): Params<UploadParams>,
     request: Request,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
+    let held = receipt(&request)?;
     let mut uploads = read_uploads(&app, request).await?;
     let [upload] = uploads.as_mut_slice() else {
         return Err(ApiError::bad_request("one_file_expected", "PUT takes exactly one file"));
@@ -71,7 +79,19 @@ pub(crate) async fn replace(
         return Err(ApiError::bad_request("bad_external_id", "external_id in the body differs from the one in the path"));
     }
     upload.external_id = Some(external_id);
-    take_in(app, caller, collection, uploads, None, params).await
+    take_in(app, caller, collection, Received { uploads, key: None, held }, params).await
+}
+
+/// What came in, with its share of the budget for bodies.
+struct Received {
+    uploads: Vec<Upload>,
+    /// The idempotency key.
+    key: Option<String>,
+    held: Receipt,
+}
+
+fn receipt(request: &Request) -> Result<Receipt, ApiError> {
+    request.extensions().get().cloned().ok_or_else(|| ApiError::internal("the request was not received by its layer"))
 }
 
 /// Durable first; then the answer, at once or when the documents are through.
@@ -79,12 +99,19 @@ async fn take_in(
     app: AppState,
     caller: Caller,
     collection: String,
-    uploads: Vec<Upload>,
-    once: Option<Once>,
+    received: Received,
     params: UploadParams,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
     let tenant = caller.tenant.clone();
-    let (collection, admitted) = app.blocking(move |app| admit(app, &caller, &collection, uploads, once.as_ref())).await?;
+    let admitted = app.blocking(move |app| {
+        let Received { uploads, key, held } = received;
+        let once = caller.once(key, fingerprint(&collection, &uploads));
+        let admitted = admit(app, &caller, &collection, uploads, once.as_ref());
+        // On disk or refused: whoever waits for the documents holds no bytes.
+        held.release();
+        admitted
+    });
+    let (collection, admitted) = admitted.await?;
     let has_ended = params.wait && wait::until_searchable(&app, &tenant, &collection, &admitted).await?;
     let body = app.blocking(move |app| answer(app, &collection, &admitted, params.wait)).await?;
     Ok((if has_ended { StatusCode::OK } else { StatusCode::ACCEPTED }, Json(body)))
@@ -180,7 +207,12 @@ struct Form {
 impl Form {
     async fn read(mut multipart: Multipart, files_max: usize) -> Result<Self, ApiError> {
         let mut form = Self::default();
+        let mut parts = 0;
         while let Some(field) = multipart.next_field().await.map_err(|error| multipart_error(&error))? {
+            parts += 1;
+            if parts > files_max + FIELDS_MAX {
+                return Err(ApiError::bad_request("too_many_parts", format!("a form takes at most {} parts", files_max + FIELDS_MAX)));
+            }
             form.take(field, files_max).await?;
         }
         if form.files.is_empty() {
@@ -204,7 +236,7 @@ impl Form {
             "metadata" => parse_field(&name, field).await.map(|value| self.metadata = Some(value)),
             "acl" => parse_field(&name, field).await.map(|value| self.acl = Some(value)),
             "external_id" => {
-                self.external_id = Some(field.text().await.map_err(|error| multipart_error(&error))?);
+                self.external_id = Some(text_of(&name, field).await?);
                 Ok(())
             }
             _ => Err(ApiError::bad_request("unknown_field", format!("unknown field {name:?}; known: file, metadata, acl, external_id"))),
@@ -222,8 +254,21 @@ impl Form {
 }
 
 async fn parse_field<T: serde::de::DeserializeOwned>(name: &str, field: Field<'_>) -> Result<T, ApiError> {
-    let text = field.text().await.map_err(|error| multipart_error(&error))?;
+    let text = text_of(name, field).await?;
     serde_json::from_str(&text).map_err(|error| ApiError::bad_request("bad_field", format!("the field {name} is not valid: {error}")))
+}
+
+/// A field that is not a file, in UTF-8.
+async fn text_of(name: &str, mut field: Field<'_>) -> Result<String, ApiError> {
+    let mut bytes = Vec::new();
+    while let Some(piece) = field.chunk().await.map_err(|error| multipart_error(&error))? {
+        bytes.extend_from_slice(&piece);
+        if bytes.len() > FIELD_BYTES_MAX {
+            let detail = format!("the field {name} has more than {FIELD_BYTES_MAX} bytes");
+            return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "field_too_large", detail));
+        }
+    }
+    String::from_utf8(bytes).map_err(|_| ApiError::bad_request("bad_field", format!("the field {name} is not UTF-8")))
 }
 
 fn multipart_error(error: &MultipartError) -> ApiError {

@@ -7,6 +7,8 @@ removed at the end. Standard library only.
 import json
 import os
 import re
+import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -37,12 +39,18 @@ class Refused(Exception):
 
 
 class Server:
-    """`ragstone serve` on a free port. As a context manager it stops and removes its data."""
+    """`ragstone serve` on a free port. As a context manager it stops and removes its data.
 
-    def __init__(self, config=""):
+    `under` is a command that runs it (strace), `data` a folder that is copied and served.
+    """
+
+    def __init__(self, config="", under=(), data=None):
+        self.under = list(under)
         self.temporary = tempfile.TemporaryDirectory(prefix="ragstone-extended-", ignore_cleanup_errors=True)
         self.folder = Path(self.temporary.name)
         self.log_path = self.folder / "log"
+        if data is not None:
+            shutil.copytree(data, self.folder / "data")
         self.start(config)
 
     def start(self, config=None):
@@ -53,7 +61,7 @@ class Server:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("RAGSTONE_")}
         environment |= {"RAGSTONE_MODELS_DIR": str(ROOT / "models"), "RAGSTONE_LOG": "info,request=warn"}
         self.began = time.monotonic()
-        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment)
+        self.process = subprocess.Popen(self.under + command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment)
         log = open(self.log_path, "a", encoding="utf-8")
         for line in self.process.stderr:
             log.write(line)
@@ -70,9 +78,13 @@ class Server:
         self.process.wait(60)
 
     def kill(self):
-        """kill -9; the data stays."""
+        """kill -9, of what `under` runs too; the data stays."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split() if self.under else []
+        for child in children:
+            os.kill(int(child), signal.SIGKILL)
         self.process.kill()
         self.process.wait(60)
+        until(lambda: not any(is_alive(child) for child in children), 60, "the end of a killed server")
 
     def restart_after_kill(self, probe):
         """Seconds from exec to /readyz and to the first success of `probe`, after a kill -9."""
@@ -170,6 +182,15 @@ class Report:
 
     def end(self):
         sys.exit(1 if self.failed else 0)
+
+
+def is_alive(pid):
+    """Whether the process still holds anything: a zombie whose threads are gone doesn't."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+        return state != "Z" or len(os.listdir(f"/proc/{pid}/task")) > 1
+    except OSError:
+        return False
 
 
 def drain(source, log):

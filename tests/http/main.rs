@@ -13,13 +13,23 @@
 mod support;
 
 mod access;
+mod backups;
 mod benchmarks;
+mod children;
 mod collections;
 mod content;
 mod documents;
+mod hygiene;
 mod jobs;
+mod keys;
 mod limits;
+mod loopback;
 mod openapi;
+mod overload;
 mod query;
+mod quotas;
+mod scopes;
 mod search;
 mod shutdown;
+mod tls;
+mod versions;

@@ -35,8 +35,7 @@ fn open_streams_end_with_an_event_and_do_not_hold_up_the_end() {
     let last = jobs.pop().unwrap();
     let view = server.view(None);
     let listener = std::thread::spawn(move || view.get(&format!("/v1/jobs/{last}/events")).text());
-    // The stream is open once the server works on a request.
-    crate::support::eventually(|| server.get("/metrics").text().contains("ragstone_requests_free 255"));
+    crate::support::eventually(|| server.get("/metrics").text().contains("ragstone_streams_free 511"));
     let (code, seconds) = server.terminate();
     assert_eq!(code, Some(0));
     assert!(seconds < 10.0, "{seconds}");

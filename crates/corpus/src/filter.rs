@@ -5,7 +5,8 @@
 //! does. A missing key, or a value of another type, matches only `ne` and `nin`.
 
 use crate::Metadata;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use std::cmp::Ordering;
 
@@ -16,7 +17,7 @@ const TERMS_MAX: usize = 256;
 
 /// A condition over document metadata.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
+#[serde(remote = "Self", tag = "type", rename_all = "lowercase", deny_unknown_fields)]
 #[expect(missing_docs, reason = "key, value and filters are said at each variant")]
 pub enum Filter {
     /// Equal.
@@ -39,6 +40,23 @@ pub enum Filter {
     And { filters: Vec<Filter> },
     /// Any of them; an empty list matches nothing.
     Or { filters: Vec<Filter> },
+}
+
+impl Serialize for Filter {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Filter {
+    /// By itself serde would take a number for the type, and a list for an object.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        if !value.get("type").is_some_and(Value::is_string) {
+            return Err(D::Error::custom("a filter is an object whose `type` is a string"));
+        }
+        Self::deserialize(value).map_err(D::Error::custom)
+    }
 }
 
 /// Why a filter is refused.
@@ -152,6 +170,16 @@ mod tests {
         let filter: Filter = serde_json::from_value(filter).unwrap();
         filter.validate().unwrap();
         filter.matches(&serde_json::from_value(metadata).unwrap())
+    }
+
+    #[test]
+    fn only_objects_with_a_named_type_are_filters() {
+        for bad in [r#"{"type":0,"key":"a","value":1}"#, r#"["eq","a",1]"#, r#"{"type":"or","filters":[{"type":1,"key":"a","value":1}]}"#] {
+            assert!(serde_json::from_str::<Filter>(bad).is_err(), "{bad}");
+        }
+        let good = r#"{"type":"or","filters":[{"type":"eq","key":"a","value":1}]}"#;
+        let filter: Filter = serde_json::from_str(good).unwrap();
+        assert_eq!(serde_json::to_string(&filter).unwrap(), good);
     }
 
     #[test]

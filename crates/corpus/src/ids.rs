@@ -50,6 +50,7 @@ macro_rules! id {
                 let is_id = value
                     .strip_prefix($prefix)
                     .is_some_and(|rest| rest.len() == 26 && rest.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_lowercase()));
+                let is_id = is_id || ($prefix == "trc_" && value.strip_prefix($prefix).is_some_and(is_trace));
                 if is_id { Ok(Self(value.to_owned())) } else { Err(IdError::Malformed { kind: $prefix, value: value.to_owned() }) }
             }
         }
@@ -88,9 +89,30 @@ id!(
     JobId, "job_"
 );
 id!(
-    /// Names one request's trace.
+    /// Names an API key; it is not the key itself.
+    KeyId, "key_"
+);
+id!(
+    /// Names a deletion and its receipt.
+    DeletionId, "del_"
+);
+id!(
+    /// Names one request's trace: begun here (a ULID), or somebody else's (the 32 hexadecimal digits
+    /// of a W3C trace id).
     TraceId, "trc_"
 );
+
+impl TraceId {
+    /// Goes on with the trace of this W3C trace id; `None` unless it is 32 lower-case hexadecimal digits.
+    #[must_use]
+    pub fn continued(trace: &str) -> Option<Self> {
+        is_trace(trace).then(|| Self(format!("{}{trace}", Self::PREFIX)))
+    }
+}
+
+fn is_trace(text: &str) -> bool {
+    text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
 
 /// Names a tenant: 1 to 64 characters of `a-z 0-9 _ -`, so that it can stand in keys and paths.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -29,6 +29,6 @@ pub use access::{Acl, Principals};
 pub use chunk::{Chunk, ChunkDraft, Row};
 pub use embedding::{EmbedError, Embedded, Embedder, Embedding, EmbeddingError, EmbeddingModel, Purpose};
 pub use filter::{Filter, FilterError};
-pub use ids::{ChunkId, CollectionId, DocumentId, IdError, JobId, TenantId, TraceId};
+pub use ids::{ChunkId, CollectionId, DeletionId, DocumentId, IdError, JobId, KeyId, TenantId, TraceId};
 pub use metadata::{Metadata, MetadataError};
 pub use span::{Span, SpanIndex};

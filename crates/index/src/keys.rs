@@ -3,7 +3,8 @@
 //! hold a zero byte, so a prefix of one tenant or collection never reaches into another's.
 
 use crate::blobs::BlobId;
-use corpus::{CollectionId, DocumentId, JobId, Row, TenantId};
+use crate::records::Parent;
+use corpus::{CollectionId, DeletionId, DocumentId, JobId, KeyId, Row, TenantId};
 
 const SEPARATOR: u8 = 0;
 
@@ -63,13 +64,65 @@ pub(crate) fn content(tenant: &TenantId, collection: &CollectionId, original: &B
     key(b'H', parts!(tenant, collection, original))
 }
 
-/// A chunk: [`corpus::Chunk`].
+/// A document that is inside another one, below the upload that both go back to → its id. The name
+/// stands as its hash, which is short and holds no zero byte.
+pub(crate) fn child(tenant: &TenantId, collection: &CollectionId, parent: &Parent) -> Vec<u8> {
+    let name = BlobId::of(parent.name.as_bytes());
+    let mut key = prefix(b'F', parts!(tenant, collection, parent.root, parent.document, name));
+    key.extend_from_slice(&parent.ordinal.to_be_bytes());
+    key
+}
+
+/// All that goes back to one upload.
+pub(crate) fn family(tenant: &TenantId, collection: &CollectionId, root: &DocumentId) -> Vec<u8> {
+    prefix(b'F', parts!(tenant, collection, root))
+}
+
+/// What is right inside one document.
+pub(crate) fn children(tenant: &TenantId, collection: &CollectionId, root: &DocumentId, document: &DocumentId) -> Vec<u8> {
+    prefix(b'F', parts!(tenant, collection, root, document))
+}
+
+/// The document around the one that a [`child`] key names.
+pub(crate) fn parent_of(child_key: &[u8]) -> Option<DocumentId> {
+    text_parts(child_key).get(3)?.parse().ok()
+}
+
+/// What of a chunk doesn't move: [`crate::records::ChunkRecord`].
 pub(crate) fn chunk(tenant: &TenantId, collection: &CollectionId, row: Row) -> Vec<u8> {
     key(b'K', &[tenant.as_str().as_bytes(), collection.as_str().as_bytes(), &row.to_be_bytes()])
 }
 
 pub(crate) fn chunks(tenant: &TenantId, collection: &CollectionId) -> Vec<u8> {
     prefix(b'K', parts!(tenant, collection))
+}
+
+/// A page of the places of one version's chunks: an array of [`crate::records::Place`].
+pub(crate) fn place_page(tenant: &TenantId, collection: &CollectionId, document: &DocumentId, version: u32, page: u32) -> Vec<u8> {
+    let mut key = places(tenant, collection, document, version);
+    key.extend_from_slice(&page.to_be_bytes());
+    key
+}
+
+/// All pages of one version. The version is four bytes, so that no version's prefix reaches into another's.
+pub(crate) fn places(tenant: &TenantId, collection: &CollectionId, document: &DocumentId, version: u32) -> Vec<u8> {
+    let parts: &[&[u8]] =
+        &[tenant.as_str().as_bytes(), collection.as_str().as_bytes(), document.as_str().as_bytes(), &version.to_be_bytes()];
+    prefix(b'P', parts)
+}
+
+/// Document and version of a [`place_page`] key, behind the prefix of its collection.
+pub(crate) fn version_of_places(key: &[u8], prefix: usize) -> Option<(DocumentId, u32)> {
+    let rest = key.get(prefix..)?;
+    let end = rest.iter().position(|byte| *byte == SEPARATOR)?;
+    let document = std::str::from_utf8(rest.get(..end)?).ok()?.parse().ok()?;
+    let version = rest.get(end + 1..)?.first_chunk::<4>()?;
+    Some((document, u32::from_be_bytes(*version)))
+}
+
+/// The pages of all versions of a document.
+pub(crate) fn places_of(tenant: &TenantId, collection: &CollectionId, document: &DocumentId) -> Vec<u8> {
+    prefix(b'P', parts!(tenant, collection, document))
 }
 
 /// The chunk's vector: `f32` little-endian.
@@ -108,16 +161,21 @@ pub(crate) fn all_unfinished() -> Vec<u8> {
     prefix(b'U', &[])
 }
 
-/// Rows that are being staged for a document: [`crate::records::Rows`]. Gone when it is committed.
-pub(crate) fn staging(tenant: &TenantId, collection: &CollectionId, job: &JobId) -> Vec<u8> {
-    key(b'G', parts!(tenant, collection, job))
+/// Rows and places that no served version names: [`crate::records::Unserved`]. The job or deletion that they
+/// come from tells them apart.
+pub(crate) fn unserved(tenant: &TenantId, collection: &CollectionId, origin: &str) -> Vec<u8> {
+    key(b'G', &[tenant.as_str().as_bytes(), collection.as_str().as_bytes(), origin.as_bytes()])
 }
 
-pub(crate) fn all_staging() -> Vec<u8> {
+pub(crate) fn unserved_of(tenant: &TenantId, collection: &CollectionId) -> Vec<u8> {
+    prefix(b'G', parts!(tenant, collection))
+}
+
+pub(crate) fn all_unserved() -> Vec<u8> {
     prefix(b'G', &[])
 }
 
-/// A collection whose record is gone and whose rest is being removed: its record.
+/// A collection whose record is gone and whose rest is being removed: [`crate::records::CollectionRemoval`].
 pub(crate) fn deleted(tenant: &TenantId, collection: &CollectionId) -> Vec<u8> {
     key(b'X', parts!(tenant, collection))
 }
@@ -140,14 +198,51 @@ pub(crate) fn blob_uses(tenant: &TenantId, blob: &BlobId) -> Vec<u8> {
     prefix(b'B', parts!(tenant, blob))
 }
 
+/// An API key, hashed: [`crate::ApiKeyRecord`].
+pub(crate) fn api_key(tenant: &TenantId, id: &KeyId) -> Vec<u8> {
+    key(b'A', parts!(tenant, id))
+}
+
+pub(crate) fn api_keys(tenant: &TenantId) -> Vec<u8> {
+    prefix(b'A', parts!(tenant))
+}
+
+pub(crate) fn all_api_keys() -> Vec<u8> {
+    prefix(b'A', &[])
+}
+
+/// What a tenant takes: [`crate::TenantUsage`].
+pub(crate) fn usage(tenant: &TenantId) -> Vec<u8> {
+    key(b'Q', parts!(tenant))
+}
+
+/// Documents of all collections of a tenant.
+pub(crate) fn tenant_documents(tenant: &TenantId) -> Vec<u8> {
+    prefix(b'D', parts!(tenant))
+}
+
+pub(crate) fn all_blob_uses(tenant: &TenantId) -> Vec<u8> {
+    prefix(b'B', parts!(tenant))
+}
+
+/// What a deletion removed: [`crate::records::DeletionReceipt`].
+pub(crate) fn deletion(tenant: &TenantId, deletion: &DeletionId) -> Vec<u8> {
+    key(b'R', parts!(tenant, deletion))
+}
+
+/// Everything of one kind, of all tenants.
+pub(crate) fn all_of(kind: u8) -> Vec<u8> {
+    prefix(kind, &[])
+}
+
 /// What an idempotency key was answered with.
 pub(crate) fn idempotency(tenant: &TenantId, key_of_caller: &str) -> Vec<u8> {
     key(b'I', &[tenant.as_str().as_bytes(), key_of_caller.as_bytes()])
 }
 
-/// All kinds of keys below one collection, for deleting it.
-pub(crate) fn everything_below(tenant: &TenantId, collection: &CollectionId) -> Vec<Vec<u8>> {
-    [b'D', b'E', b'H', b'K', b'V', b'L', b'G'].iter().map(|kind| prefix(*kind, parts!(tenant, collection))).collect()
+/// One kind of key below one collection.
+pub(crate) fn below(kind: u8, tenant: &TenantId, collection: &CollectionId) -> Vec<u8> {
+    prefix(kind, parts!(tenant, collection))
 }
 
 #[cfg(test)]
@@ -161,6 +256,29 @@ mod tests {
         assert!(keys.is_sorted());
         assert_eq!(row_of(&keys[3]), Some(70_000));
         assert!(keys.iter().all(|key| key.starts_with(&vectors(&tenant, &collection))));
+    }
+
+    #[test]
+    fn a_child_is_found_below_its_upload_and_knows_its_parent() {
+        let (tenant, collection) = (TenantId::default(), CollectionId::generate());
+        let (root, document) = (DocumentId::generate(), DocumentId::generate());
+        let parent = Parent { document: document.clone(), root: root.clone(), depth: 2, name: "a\0b/../c".into(), ordinal: 0 };
+        let key = child(&tenant, &collection, &parent);
+        assert!(key.starts_with(&family(&tenant, &collection, &root)));
+        assert_eq!(parent_of(&key), Some(document));
+        let other = Parent { ordinal: 1, ..parent };
+        assert_ne!(child(&tenant, &collection, &other), key);
+    }
+
+    #[test]
+    fn places_of_one_version_are_not_another_versions() {
+        let (tenant, collection, document) = (TenantId::default(), CollectionId::generate(), DocumentId::generate());
+        let prefix = places(&tenant, &collection, &document, 1);
+        assert!(place_page(&tenant, &collection, &document, 1, 0x0100_0000).starts_with(&prefix));
+        assert!((2..70_000).all(|version| !place_page(&tenant, &collection, &document, version, 1).starts_with(&prefix)));
+        assert!(prefix.starts_with(&places_of(&tenant, &collection, &document)));
+        let page = place_page(&tenant, &collection, &document, 7, 0);
+        assert_eq!(version_of_places(&page, below(b'P', &tenant, &collection).len()), Some((document, 7)));
     }
 
     #[test]

@@ -34,7 +34,7 @@
 //! let span = Span::of(text, 0..text.len()).ok_or("span")?;
 //! let draft = ChunkDraft { span, text: text.into(), heading_path: vec![], page: None, tokens: 5 };
 //! let chunks = vec![(draft, Embedding::normalised(vec![3.0, 4.0], 2)?)];
-//! let processed = Processed { text: text.into(), media_type: "text/plain".into(), title: None, pages: None, warnings: vec![], chunks };
+//! let processed = Processed { text: text.into(), media_type: "text/plain".into(), title: None, pages: None, warnings: vec![], chunks, embedded: 1 };
 //! let seq = catalog.commit_document(&job, processed)?;
 //!
 //! let open = catalog.open_collection(&collection)?;
@@ -46,16 +46,24 @@
 //! ```
 
 mod applier;
+pub mod backup;
 pub mod blobs;
 mod catalog;
+mod chunks;
 mod collection;
 mod keys;
 pub mod records;
 mod scored;
 pub mod store;
 pub mod text;
+mod unserved;
 pub mod vector;
+pub mod verify;
 
-pub use catalog::{Admitted, Catalog, CatalogError, CatalogParams, DocumentStatus, NewCollection, Once, Page, Processed, Upload};
+pub use catalog::{
+    Admitted, Catalog, CatalogError, CatalogParams, ChildFile, DEPTH_MAX, DESCENDANTS_MAX, DeletionCheck, DeletionVerification,
+    DocumentStatus, Housekeeping, JOB_KEPT, NewCollection, Once, Page, Processed, RECEIPT_KEPT, Upload,
+};
+pub use catalog::{ApiKeyRecord, KEYS_PER_TENANT_MAX, Quota, Quotas, Scope, TenantUsage};
 pub use collection::{Collection, CollectionError, DocumentView, FoundChunk};
 pub use scored::Scored;

@@ -2,7 +2,7 @@
 //! by later versions too: a field may be added with a default, none may change its meaning.
 
 use crate::blobs::BlobId;
-use corpus::{Acl, CollectionId, DocumentId, EmbeddingModel, JobId, Metadata, Principals, Row, TenantId};
+use corpus::{Acl, CollectionId, DeletionId, DocumentId, EmbeddingModel, JobId, Metadata, Principals, Row, Span, TenantId};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
@@ -47,6 +47,89 @@ impl Rows {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+
+    /// Runs that they take in a record.
+    #[must_use]
+    pub fn runs(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The place of a row in the order, from 0.
+    #[must_use]
+    pub fn position(&self, row: Row) -> Option<usize> {
+        let mut before = 0;
+        for (first, count) in &self.0 {
+            match row.checked_sub(*first) {
+                Some(offset) if offset < *count => return Some(before + offset as usize),
+                _ => before += *count as usize,
+            }
+        }
+        None
+    }
+}
+
+impl FromIterator<Row> for Rows {
+    /// Rows that follow each other become one run.
+    fn from_iter<I: IntoIterator<Item = Row>>(rows: I) -> Self {
+        let mut runs: Vec<(Row, u32)> = Vec::new();
+        for row in rows {
+            match runs.last_mut() {
+                Some((first, count)) if first.checked_add(*count) == Some(row) => *count += 1,
+                _ => runs.push((row, 1)),
+            }
+        }
+        Self(runs)
+    }
+}
+
+/// What of a chunk stays as it is when the text around it changes, below its row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChunkRecord {
+    /// The document it was cut from.
+    pub document: DocumentId,
+    /// The chunk's text.
+    pub text: String,
+    /// The headings above its first character, outermost first.
+    #[serde(default)]
+    pub heading_path: Vec<String>,
+    /// Length in tokens of the collection's model, special tokens included.
+    pub tokens: usize,
+}
+
+/// Where a chunk stands in one version of its document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "PlaceTuple", into = "PlaceTuple")]
+pub struct Place {
+    /// In the version's text.
+    pub span: Span,
+    /// Page (from 1) of its first character.
+    pub page: Option<u32>,
+}
+
+/// Names would take most of a page of places.
+type PlaceTuple = (usize, usize, usize, usize, Option<u32>);
+
+impl From<PlaceTuple> for Place {
+    fn from((byte_start, byte_end, char_start, char_end, page): PlaceTuple) -> Self {
+        Self { span: Span { byte_start, byte_end, char_start, char_end }, page }
+    }
+}
+
+impl From<Place> for PlaceTuple {
+    fn from(Place { span, page }: Place) -> Self {
+        (span.byte_start, span.byte_end, span.char_start, span.char_end, page)
+    }
+}
+
+/// Rows and places in the store that no served version names: not yet, or not any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unserved {
+    /// Their chunks and vectors.
+    pub rows: Rows,
+    /// The document and the number of the version whose places they are.
+    pub places: Option<(DocumentId, u32)>,
+    /// False: staged for a version that is not committed. True: of a version that was replaced or deleted.
+    pub was_served: bool,
 }
 
 /// A collection: model and chunking are pinned when it is made.
@@ -163,10 +246,31 @@ pub struct ServedVersion {
     pub warnings: Vec<String>,
     /// Rows of the chunks, in document order.
     pub rows: Rows,
+    /// Chunks that kept their row from the version before.
+    #[serde(default)]
+    pub chunks_reused: u64,
+    /// Texts that were embedded for this version.
+    #[serde(default)]
+    pub chunks_embedded: u64,
     /// The change that made it served.
     pub seq: u64,
     /// The job that made it.
     pub job: JobId,
+}
+
+/// Where a document was found that is inside another one: an entry of an archive, an attachment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parent {
+    /// The document that it is inside.
+    pub document: DocumentId,
+    /// The uploaded document that this goes back to: `document` itself or one above it.
+    pub root: DocumentId,
+    /// Documents above it: 1 inside an upload.
+    pub depth: u8,
+    /// What the document around it calls it.
+    pub name: String,
+    /// Tells files of one name in one document apart, from 0.
+    pub ordinal: u32,
 }
 
 /// A document over all its versions.
@@ -177,6 +281,9 @@ pub struct DocumentRecord {
     /// The caller's own id.
     #[serde(default)]
     pub external_id: Option<String>,
+    /// The document that it is inside; none for an upload.
+    #[serde(default)]
+    pub parent: Option<Parent>,
     /// What the caller says of the served version (of the pending one while there is no other).
     pub attributes: Attributes,
     /// Where it stands.
@@ -205,6 +312,12 @@ impl DocumentRecord {
             _ => &self.attributes.acl,
         };
         principals.may_read(acl)
+    }
+
+    /// The upload that it goes back to: itself, unless it was inside another one.
+    #[must_use]
+    pub fn root(&self) -> &DocumentId {
+        self.parent.as_ref().map_or(&self.id, |parent| &parent.root)
     }
 
     /// The number that the next version gets.
@@ -277,6 +390,12 @@ pub struct JobRecord {
     /// The collection's change that carries its result.
     #[serde(default)]
     pub seq: Option<u64>,
+    /// Chunks that kept their row from the version before; known once it has succeeded.
+    #[serde(default)]
+    pub chunks_reused: Option<u64>,
+    /// Texts that it embedded; known once it has succeeded.
+    #[serde(default)]
+    pub chunks_embedded: Option<u64>,
     /// When it was made.
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
@@ -310,15 +429,76 @@ pub struct IdempotencyRecord {
     pub created_at: OffsetDateTime,
 }
 
-/// What a deletion removed.
+/// What a deletion removed, kept so that it can be checked again.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DeletionReceipt {
-    /// What was deleted.
-    pub document: DocumentId,
+    /// Names it.
+    pub id: DeletionId,
+    /// Where the document was, or the collection that was deleted.
+    pub collection: CollectionId,
+    /// The document; absent when the whole collection was deleted.
+    #[serde(default)]
+    pub document: Option<DocumentId>,
+    /// The caller's own id of the document, or the name of the collection.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// Documents removed.
+    pub documents: u64,
     /// Chunk records removed.
-    pub chunks: usize,
+    pub chunks: u64,
     /// Vectors removed.
-    pub vectors: usize,
-    /// Files removed (originals and texts that no other document uses).
-    pub files: usize,
+    pub vectors: u64,
+    /// Rows taken out of the text index.
+    pub postings: u64,
+    /// Files removed: originals and texts that no other document uses.
+    pub files: u64,
+    /// Cached answers removed. There are no caches yet.
+    pub caches: u64,
+    /// The rows that a deleted document had.
+    #[serde(default)]
+    pub rows: Rows,
+    /// The files that a deleted document used.
+    #[serde(default)]
+    pub blobs: Vec<BlobId>,
+    /// Jobs that were ended with the documents; not kept.
+    #[serde(skip)]
+    pub jobs: Vec<JobId>,
+    /// When.
+    #[serde(with = "time::serde::rfc3339")]
+    pub deleted_at: OffsetDateTime,
+}
+
+/// A collection that is being removed, page by page.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CollectionRemoval {
+    /// What is removed.
+    pub record: CollectionRecord,
+    /// What is gone so far.
+    pub receipt: DeletionReceipt,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn rows_keep_their_order_and_know_their_places(rows in proptest::collection::hash_set(0u32..60, 0..60)) {
+            let rows: Vec<Row> = rows.into_iter().collect();
+            let packed: Rows = rows.iter().copied().collect();
+            prop_assert_eq!(packed.iter().collect::<Vec<_>>(), rows.clone());
+            prop_assert_eq!(packed.len(), rows.len());
+            for row in 0..61 {
+                prop_assert_eq!(packed.position(row), rows.iter().position(|other| *other == row));
+            }
+        }
+    }
+
+    #[test]
+    fn rows_in_a_row_are_one_run() {
+        let rows: Rows = [7, 8, 9, 3, 4, 9 + 1, u32::MAX].into_iter().collect();
+        assert_eq!(serde_json::to_string(&rows).unwrap(), "[[7,3],[3,2],[10,1],[4294967295,1]]");
+        assert_eq!(rows.runs(), 4);
+    }
 }

@@ -37,7 +37,7 @@ fn processed(text: &str) -> Processed {
     let draft =
         ChunkDraft { span: Span::of(&text, 0..text.len()).unwrap(), text: text.clone(), heading_path: vec![], page: None, tokens: 3 };
     let chunks = vec![(draft, Embedding::normalised(vec![1.0, 2.0], 2).unwrap())];
-    Processed { text, media_type: "text/plain".into(), title: None, pages: None, warnings: vec![], chunks }
+    Processed { text, media_type: "text/plain".into(), title: None, pages: None, warnings: vec![], chunks, embedded: 1 }
 }
 
 fn read(catalog: &Catalog, collection: &CollectionRecord) -> (Vec<u8>, String) {
@@ -84,7 +84,7 @@ fn a_deleted_collection_stays_deleted_and_leaves_nothing() {
     assert!(catalog.collection(&TenantId::default(), "c").is_err());
     assert_eq!(catalog.finish_deletions().unwrap(), 1);
     let left = catalog.store().scan(b"", None, 100).unwrap();
-    // Ended jobs are history and stay.
-    assert!(left.iter().all(|(key, _)| key.starts_with(b"J")), "{left:?}");
+    // Ended jobs are history and stay, and so does the receipt.
+    assert!(left.iter().all(|(key, _)| key.starts_with(b"J") || key.starts_with(b"R")), "{left:?}");
     assert_eq!(catalog.finish_deletions().unwrap(), 0);
 }

@@ -7,9 +7,10 @@ use corpus::{ChunkDraft, EmbedError, Embedded, Embedder, Embedding, Purpose};
 use index::blobs::BlobError;
 use index::records::{Chunking as ChunkingRecord, CollectionRecord, DocumentRecord, JobRecord, PendingVersion};
 use index::store::StoreError;
-use index::{Catalog, CatalogError, Processed};
+use index::{Admitted, Catalog, CatalogError, ChildFile, Processed};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Chunks embedded between two looks at whether the job is still wanted.
 const CHUNKS_PER_STEP: usize = 32;
@@ -57,7 +58,9 @@ impl IngestError {
             Self::Split(_) | Self::Chunking(_) => Some("split_failed"),
             Self::Embed(EmbedError::Failed(_)) => Some("embedding_failed"),
             Self::Catalog(CatalogError::Blob(BlobError::Missing { .. } | BlobError::Corrupt { .. })) => Some("original_damaged"),
-            Self::Catalog(CatalogError::Store(StoreError::TooLarge { .. })) => Some("too_large"),
+            Self::Catalog(CatalogError::Store(StoreError::TooLarge { .. }) | CatalogError::TooManyInside { .. }) => Some("too_large"),
+            Self::Catalog(CatalogError::NestedTooDeep { .. }) => Some("nested_too_deep"),
+            Self::Catalog(CatalogError::QuotaExceeded { .. }) => Some("quota_exceeded"),
             Self::Abandoned { .. } => Some("abandoned"),
             Self::Embed(_) | Self::Catalog(_) | Self::Cancelled | Self::Stopping => None,
         }
@@ -85,15 +88,19 @@ pub(crate) struct Pipeline {
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) parser: Arc<dyn Parser>,
     pub(crate) embedder: Arc<dyn Embedder>,
+    /// Texts that went through the model since the start.
+    pub(crate) texts_embedded: AtomicU64,
 }
 
 impl Pipeline {
-    /// Processes a job's document. Returns the change that makes it searchable.
-    pub(crate) fn ingest(&self, job: &JobRecord, progress: &Progress) -> Result<u64, IngestError> {
+    /// Processes a job's document. What is inside it is told to `found` once it is durable, before the
+    /// document itself is. Returns the change that makes it searchable.
+    pub(crate) fn ingest(&self, job: &JobRecord, progress: &Progress, found: &dyn Fn(&[Admitted])) -> Result<u64, IngestError> {
         let source = self.read(job)?;
-        let parsed = self.parse(&source, progress)?;
+        let mut parsed = self.parse(&source, progress)?;
         let chunks = self.split(&source, &parsed, progress)?;
         let embedded = self.embed(&source, chunks, progress)?;
+        found(&self.take_out(job, &mut parsed)?);
         self.commit(job, parsed, embedded, progress)
     }
 
@@ -121,22 +128,21 @@ impl Pipeline {
         if chunks.is_empty() { Err(ParseError::Empty.into()) } else { Ok(chunks) }
     }
 
-    /// Embeds the chunks whose text the served version does not have already.
+    /// Embeds the texts that the served version does not have already, each once.
     fn embed(&self, source: &Source, chunks: Vec<ChunkDraft>, progress: &Progress) -> Result<Embeddings, IngestError> {
         let mut known = self.catalog.served_vectors(&source.collection, &source.record)?;
-        // a file can repeat itself without end: each text is embedded once
-        let mut met = HashSet::new();
-        let new: Vec<&ChunkDraft> = chunks.iter().filter(|chunk| !known.contains_key(&chunk.text) && met.insert(&chunk.text)).collect();
+        let new = new_texts(&chunks, &known);
         progress.enter(Stage::Embedding, new.len() as u64)?;
         let mut truncated = 0;
-        for some in new.chunks(CHUNKS_PER_STEP) {
-            let texts: Vec<&str> = some.iter().map(|chunk| chunk.text.as_str()).collect();
-            let embedded = self.embed_when_there_is_room(&texts, progress)?;
+        for texts in new.chunks(CHUNKS_PER_STEP) {
+            let embedded = self.embed_when_there_is_room(texts, progress)?;
+            self.texts_embedded.fetch_add(texts.len() as u64, Ordering::Relaxed);
             truncated += embedded.iter().filter(|one| one.truncated).count();
             known.extend(texts.iter().map(|text| (*text).to_owned()).zip(embedded.into_iter().map(|one| one.embedding)));
-            progress.advance(some.len() as u64)?;
+            progress.advance(texts.len() as u64)?;
         }
-        Ok(Embeddings { chunks: pair(chunks, &known)?, truncated })
+        let embedded = new.len() as u64;
+        Ok(Embeddings { chunks: pair(chunks, &known)?, embedded, truncated })
     }
 
     /// A full queue means that ingestion is ahead of the model: wait, as long as the job is wanted.
@@ -147,6 +153,21 @@ impl Pipeline {
                 Err(EmbedError::Closed) => return Err(IngestError::Stopping),
                 result => return Ok(result?),
             }
+        }
+    }
+
+    /// Files inside the document become documents of their own. Too many or too deep: an archive is
+    /// nothing without them, a mail can still be read.
+    fn take_out(&self, job: &JobRecord, parsed: &mut ParsedDocument) -> Result<Vec<Admitted>, IngestError> {
+        let files = std::mem::take(&mut parsed.attachments);
+        let count = files.len();
+        let files = files.into_iter().map(|file| ChildFile { name: file.name, bytes: file.bytes }).collect();
+        match self.catalog.admit_children(job, files) {
+            Err(error @ (CatalogError::NestedTooDeep { .. } | CatalogError::TooManyInside { .. })) if !is_archive(parsed) => {
+                parsed.warnings.push(format!("its {count} attachments are left out: {error}"));
+                Ok(self.catalog.admit_children(job, Vec::new())?)
+            }
+            result => Ok(result?),
         }
     }
 
@@ -166,9 +187,15 @@ impl Pipeline {
             pages: parsed.page_count,
             warnings,
             chunks: embedded.chunks,
+            embedded: embedded.embedded,
         };
         Ok(self.catalog.commit_document(job, processed)?)
     }
+}
+
+/// Whether its text is only a list of what is inside.
+fn is_archive(parsed: &ParsedDocument) -> bool {
+    matches!(parsed.media_type.as_str(), "application/zip" | "application/gzip")
 }
 
 /// A heading is a label: what a broken file calls one can be as long as the file.
@@ -180,7 +207,16 @@ fn shorten(title: &mut String) {
 
 struct Embeddings {
     chunks: Vec<(ChunkDraft, Embedding)>,
+    /// Texts that went through the model.
+    embedded: u64,
     truncated: usize,
+}
+
+/// The texts without a vector, in document order, each once.
+fn new_texts<'c>(chunks: &'c [ChunkDraft], known: &HashMap<String, Embedding>) -> Vec<&'c str> {
+    let mut seen = HashSet::new();
+    let texts = chunks.iter().map(|chunk| chunk.text.as_str());
+    texts.filter(|text| !known.contains_key(*text) && seen.insert(*text)).collect()
 }
 
 fn pair(chunks: Vec<ChunkDraft>, known: &HashMap<String, Embedding>) -> Result<Vec<(ChunkDraft, Embedding)>, IngestError> {
@@ -189,4 +225,25 @@ fn pair(chunks: Vec<ChunkDraft>, known: &HashMap<String, Embedding>) -> Result<V
         None => Err(EmbedError::Failed("the embedder returned fewer vectors than texts".into()).into()),
     };
     chunks.into_iter().map(pair).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use corpus::Span;
+
+    #[test]
+    fn a_text_is_embedded_once_and_only_if_it_is_new() {
+        let text = "one two one three two";
+        let draft = |bytes: std::ops::Range<usize>| ChunkDraft {
+            span: Span::of(text, bytes.clone()).unwrap(),
+            text: text[bytes].to_owned(),
+            heading_path: vec![],
+            page: None,
+            tokens: 3,
+        };
+        let chunks = [draft(0..3), draft(4..7), draft(8..11), draft(12..17), draft(18..21)];
+        let known = HashMap::from([("three".to_owned(), Embedding::normalised(vec![1.0], 1).unwrap())]);
+        assert_eq!(new_texts(&chunks, &known), ["one", "two"]);
+    }
 }

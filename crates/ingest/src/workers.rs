@@ -6,8 +6,10 @@ use crate::pipeline::{IngestError, Pipeline};
 use crate::progress::{Flag, JobProgress, Progress, Stage};
 use corpus::{Embedder, JobId, TenantId};
 use index::records::JobRecord;
-use index::{Catalog, CatalogError};
+use index::store::StoreError;
+use index::{Admitted, Catalog, CatalogError};
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -29,7 +31,6 @@ pub struct IngestParams {
 pub struct Ingest {
     shared: Arc<Shared>,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    queued_max: usize,
 }
 
 /// What becomes of a job that a worker had.
@@ -45,6 +46,7 @@ const PAUSE: Duration = Duration::from_secs(2);
 
 struct Shared {
     pipeline: Pipeline,
+    queued_max: usize,
     board: Mutex<Board>,
     work: Condvar,
     stopping: Arc<Flag>,
@@ -53,7 +55,29 @@ struct Shared {
 #[derive(Default)]
 struct Board {
     waiting: VecDeque<(TenantId, JobId)>,
+    /// Jobs were found that the queue had no room for: they are in the store only.
+    has_left_some: bool,
     live: HashMap<JobId, Live>,
+}
+
+impl Board {
+    fn push(&mut self, tenant: &TenantId, job: &JobId) {
+        if self.live.contains_key(job) {
+            return;
+        }
+        let (progress, _) = watch::channel(JobProgress::at(Stage::Queued));
+        self.live.insert(job.clone(), Live { cancelled: Arc::default(), progress });
+        self.waiting.push_back((tenant.clone(), job.clone()));
+    }
+
+    /// As far as there is room; the rest is remembered to be in the store.
+    fn push_within(&mut self, queued_max: usize, tenant: &TenantId, job: &JobId) {
+        if self.waiting.len() < queued_max {
+            self.push(tenant, job);
+        } else {
+            self.has_left_some |= !self.live.contains_key(job);
+        }
+    }
 }
 
 struct Live {
@@ -78,14 +102,15 @@ impl Ingest {
             tracing::info!(jobs = unfinished.len(), staged, deleted, "taking up what was not finished");
         }
         let shared = Arc::new(Shared {
-            pipeline: Pipeline { catalog, parser, embedder },
+            pipeline: Pipeline { catalog, parser, embedder, texts_embedded: AtomicU64::new(0) },
+            queued_max: params.queued_max.max(1),
             board: Mutex::default(),
             work: Condvar::new(),
             stopping: Arc::default(),
         });
-        let ingest = Self { shared, threads: Mutex::default(), queued_max: params.queued_max };
+        let ingest = Self { shared, threads: Mutex::default() };
         for job in unfinished {
-            ingest.enqueue(&job.tenant, &job.id);
+            lock(&ingest.shared.board).push_within(ingest.shared.queued_max, &job.tenant, &job.id);
         }
         let mut threads = lock(&ingest.threads);
         for number in 0..params.workers.max(1) {
@@ -97,10 +122,11 @@ impl Ingest {
         Ok(ingest)
     }
 
-    /// Whether so many more documents may wait.
+    /// Whether so many more documents may wait. None may while files from inside others wait for room.
     #[must_use]
     pub fn has_room_for(&self, documents: usize) -> bool {
-        lock(&self.shared.board).waiting.len() + documents <= self.queued_max
+        let board = lock(&self.shared.board);
+        !board.has_left_some && board.waiting.len() + documents <= self.shared.queued_max
     }
 
     /// Documents that wait or are worked on.
@@ -109,15 +135,15 @@ impl Ingest {
         lock(&self.shared.board).live.len()
     }
 
+    /// Texts that went through the embedding model for documents, since the start.
+    #[must_use]
+    pub fn texts_embedded(&self) -> u64 {
+        self.shared.pipeline.texts_embedded.load(Ordering::Relaxed)
+    }
+
     /// Queues a durable job. One that is queued or running already is left as it is.
     pub fn enqueue(&self, tenant: &TenantId, job: &JobId) {
-        let mut board = lock(&self.shared.board);
-        if board.live.contains_key(job) {
-            return;
-        }
-        let (progress, _) = watch::channel(JobProgress::at(Stage::Queued));
-        board.live.insert(job.clone(), Live { cancelled: Arc::default(), progress });
-        board.waiting.push_back((tenant.clone(), job.clone()));
+        lock(&self.shared.board).push(tenant, job);
         self.shared.work.notify_one();
     }
 
@@ -214,11 +240,45 @@ impl Shared {
             if self.stopping.is_raised() {
                 return None;
             }
+            if board.has_left_some && board.waiting.len() <= self.queued_max / 2 {
+                board.has_left_some = false;
+                drop(board);
+                self.refill();
+                board = lock(&self.board);
+                continue;
+            }
             if let Some(next) = board.waiting.pop_front() {
                 return Some(next);
             }
             board = self.work.wait(board).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// Queues jobs that are in the store only, oldest first.
+    fn refill(&self) {
+        match self.pipeline.catalog.unfinished_jobs() {
+            Ok(jobs) => {
+                let mut board = lock(&self.board);
+                jobs.iter().for_each(|job| board.push_within(self.queued_max, &job.tenant, &job.id));
+                self.work.notify_all();
+            }
+            Err(error) => {
+                tracing::error!(%error, "waiting jobs can't be read; they are looked for again");
+                self.stopping.wait(PAUSE);
+                lock(&self.board).has_left_some = true;
+            }
+        }
+    }
+
+    /// Queues the jobs of what was found inside a document. There may be more of them than the queue
+    /// takes, and a worker that waited for room would wait for itself.
+    fn enqueue_found(&self, tenant: &TenantId, found: &[Admitted]) {
+        let mut board = lock(&self.board);
+        // Known ones too: a job that has ended is dropped at once.
+        for job in found.iter().filter_map(|one| one.job.as_ref()) {
+            board.push_within(self.queued_max, tenant, job);
+        }
+        self.work.notify_all();
     }
 
     fn work_on(&self, tenant: &TenantId, id: &JobId) -> Outcome {
@@ -244,7 +304,7 @@ impl Shared {
         if job.attempts > ATTEMPTS_MAX {
             return Err(IngestError::Abandoned { attempts: job.attempts - 1 });
         }
-        self.pipeline.ingest(&job, progress)
+        self.pipeline.ingest(&job, progress, &|found| self.enqueue_found(&job.tenant, found))
     }
 
     /// Records a failure of the document; a failure around it is tried again.
@@ -259,7 +319,7 @@ impl Shared {
         if !matches!(error, IngestError::Stopping) {
             tracing::error!(job = %job.id, %error, "processing stopped for a reason outside the document; it is tried again");
         }
-        match self.pipeline.catalog.put_back_job(job) {
+        match self.when_there_is_room(|| self.pipeline.catalog.put_back_job(job)) {
             Ok(()) => Outcome::Again,
             Err(CatalogError::Superseded | CatalogError::NotFound { .. }) => Outcome::Ended,
             Err(error) => {
@@ -270,8 +330,18 @@ impl Shared {
     }
 
     fn fail(&self, job: &JobRecord, code: &str, reason: &str) {
-        if let Err(error) = self.pipeline.catalog.fail_job(job, code, reason) {
+        if let Err(error) = self.when_there_is_room(|| self.pipeline.catalog.fail_job(job, code, reason)) {
             tracing::error!(job = %job.id, %error, "the failure could not be recorded; the job is tried again at the next start");
+        }
+    }
+
+    /// Room comes back by itself when somebody frees it; until then this worker could do nothing else.
+    fn when_there_is_room(&self, commit: impl Fn() -> Result<(), CatalogError>) -> Result<(), CatalogError> {
+        loop {
+            match commit() {
+                Err(CatalogError::Store(StoreError::Full { .. })) if !self.stopping.is_raised() => self.stopping.wait(PAUSE),
+                outcome => return outcome,
+            }
         }
     }
 

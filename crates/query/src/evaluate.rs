@@ -1,16 +1,12 @@
 //! Retrieval evaluation on test sets in the BEIR layout: `corpus.jsonl`, `queries.jsonl`,
 //! `qrels.tsv`.
 //!
-//! The collection holds each document of the set under its BEIR id as external id. Documents are
-//! ranked by their best chunk. Queries without a relevant document are left out, as trec_eval does.
+//! Who asks a collection ranks its documents by their best chunk (`src/cli/eval.rs` does, through the
+//! API). Queries without a relevant document are left out, as trec_eval does.
 
-use crate::fuse::LegWeights;
 use crate::metrics::{Judgements, mrr_at_k, ndcg_at_k, recall_at_k};
-use crate::retrieve::ChunkSource;
-use crate::search::{Hit, SearchError, SearchMode, SearchRequest, TOP_K_MAX, search};
-use corpus::Principals;
 use serde::{Deserialize, Serialize};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -117,14 +113,6 @@ fn read_judgements(path: &Path) -> Result<HashMap<String, Judgements>, BeirError
     Ok(judgements)
 }
 
-/// External ids of the documents that hits come from, by their best chunk, best first.
-#[must_use]
-pub fn rank_documents(hits: &[Hit]) -> Vec<String> {
-    let mut seen = HashSet::new();
-    let ids = hits.iter().filter_map(|hit| hit.external_id.clone());
-    ids.filter(|id| seen.insert(id.clone())).collect()
-}
-
 /// Mean figures over the queries of a set.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Figures {
@@ -156,29 +144,9 @@ impl Figures {
     }
 }
 
-/// Asks every query of a set of a collection that holds its documents. Blocking.
-///
-/// # Errors
-/// The first [`SearchError`].
-pub fn evaluate(
-    source: &dyn ChunkSource,
-    set: &BeirSet,
-    mode: SearchMode,
-    exact: bool,
-    weights: LegWeights,
-) -> Result<Figures, SearchError> {
-    let figures = set.queries.iter().map(|query| {
-        let request = SearchRequest { mode, exact, top_k: TOP_K_MAX, ..SearchRequest::new(query.text.clone()) };
-        let ranking = rank_documents(&search(source, &request, &Principals::All, weights)?.hits);
-        Ok(set.judgements.get(&query.id).map_or_else(Figures::default, |judged| Figures::of(&ranking, judged)))
-    });
-    Ok(Figures::mean(&figures.collect::<Result<Vec<_>, SearchError>>()?))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fake::FakeSource;
 
     fn folder(corpus: &str, queries: &str, qrels: &str) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
@@ -194,17 +162,15 @@ mod tests {
         "{\"_id\":\"q1\",\"text\":\"hunting fox\"}\n\n{\"_id\":\"q2\",\"text\":\"unjudged\"}\n{\"_id\":\"q3\",\"text\":\"zebra\"}\n";
 
     #[test]
-    fn a_set_is_read_and_asked() {
+    fn a_set_is_read_and_scored() {
         let folder = folder(CORPUS, QUERIES, "query-id\tcorpus-id\tscore\nq1\td1\t2\nq2\td2\t0\nq3\td2\t1\n");
         let set = BeirSet::read(folder.path()).unwrap();
         assert_eq!(set.documents[0].whole(), "Fox The red fox hunts.");
         assert_eq!(set.queries.iter().map(|query| query.id.as_str()).collect::<Vec<_>>(), ["q1", "q3"]);
-        let mut source = FakeSource::new(&[]);
-        for document in &set.documents {
-            source.add(&document.id, &document.whole());
-        }
-        let figures = evaluate(&source, &set, SearchMode::Lexical, true, LegWeights::default()).unwrap();
-        assert_eq!(figures, Figures { ndcg_at_10: 0.5, recall_at_10: 0.5, mrr_at_10: 0.5 }, "one query found, one not");
+        let figures =
+            |ranking: &[String]| set.queries.iter().map(|query| Figures::of(ranking, &set.judgements[&query.id])).collect::<Vec<_>>();
+        let mean = Figures::mean(&figures(&["d1".to_owned()]));
+        assert_eq!(mean, Figures { ndcg_at_10: 0.5, recall_at_10: 0.5, mrr_at_10: 0.5 }, "one query found, one not");
     }
 
     #[test]
@@ -214,15 +180,5 @@ mod tests {
         let bad = folder("{\"_id\":1}\n", QUERIES, "h\n");
         assert!(BeirSet::read(bad.path()).unwrap_err().to_string().contains("corpus.jsonl, line 1"));
         assert!(matches!(BeirSet::read(Path::new("/nonexistent")), Err(BeirError::Read { .. })));
-    }
-
-    #[test]
-    fn a_document_ranks_by_its_best_chunk() {
-        let mut source = FakeSource::new(&[]);
-        source.add("a", "fox fox fox\n\nfox hunts here");
-        source.add("b", "one fox among many other animals");
-        let hits = search(&source, &SearchRequest::new("fox"), &Principals::All, LegWeights::default()).unwrap().hits;
-        assert_eq!(hits.len(), 3);
-        assert_eq!(rank_documents(&hits), ["a", "b"]);
     }
 }

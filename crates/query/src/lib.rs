@@ -50,7 +50,7 @@ pub use answer::{
 pub use bench::{BenchError, BenchPoint, BenchReport, BenchRequest, QUERIES_MAX, bench};
 pub use cite::{Citation, Cited, Verdict, cite, compose};
 pub use collection_source::CollectionSource;
-pub use evaluate::{BeirError, BeirSet, BeirText, Figures, evaluate, rank_documents};
+pub use evaluate::{BeirError, BeirSet, BeirText, Figures};
 pub use extractive::{Extracted, ExtractiveParams, Support, extract};
 pub use fuse::{LegRank, LegWeights};
 pub use metrics::{Judgements, mrr_at_k, ndcg_at_k, recall_at_k};

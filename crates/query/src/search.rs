@@ -1,7 +1,8 @@
 //! Search: a question or vector in, ranked hits out.
 //!
-//! Main path: validate → allowed rows → embed → the two legs → fuse → fetch. The same rows are
-//! allowed in both legs. Order is deterministic: by score, then by row.
+//! Main path: validate → embed → allowed rows → the two legs → fuse → fetch. The same rows are
+//! allowed in both legs. Order is deterministic: by score, then by row. A document that is replaced
+//! meanwhile is seen in one of its versions: the search looks again.
 
 mod request;
 
@@ -15,6 +16,7 @@ use crate::timings::Timings;
 use corpus::{ChunkId, DocumentId, EmbedError, Embedding, EmbeddingError, Metadata, Principals, Purpose, Row, Span};
 use roaring::RoaringBitmap;
 use serde::Serialize;
+use std::collections::HashMap;
 use std::time::Instant;
 
 /// Candidates that each leg of a hybrid search gives, at least.
@@ -85,9 +87,18 @@ pub struct Neighbours {
     pub after: Vec<Neighbour>,
 }
 
+impl Neighbours {
+    fn each(&self) -> impl Iterator<Item = &Neighbour> {
+        self.before.iter().chain(&self.after)
+    }
+}
+
 /// A chunk beside a hit.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Neighbour {
+    /// The document's version; for the server's own use.
+    #[serde(skip)]
+    pub version: u32,
     /// The chunk.
     pub chunk_id: ChunkId,
     /// Its text.
@@ -154,20 +165,57 @@ pub fn search(
     let started = Instant::now();
     request.validate()?;
     let mut run = Run { source, request, timings: Timings::default(), skipped: Vec::new() };
-    let allowed = run.timings.measure("filter", || source.allowed(request.filter.as_ref(), principals))?;
     let embedding = run.embed()?;
-    let vector = run.vector_leg(embedding.as_ref(), &allowed)?;
-    let lexical = run.lexical_leg(&allowed)?;
-    let candidates = run.rank(&vector, &lexical, weights);
-    let hits = run.fetch(&candidates)?;
-    let explain = SearchExplain {
-        allowed_rows: allowed.len(),
-        vector_candidates: vector.len(),
-        lexical_candidates: lexical.len(),
-        skipped: run.skipped,
-    };
+    let mut found = run.look(embedding.as_ref(), principals, weights)?;
+    for _ in 1..LOOKS {
+        if found.is_steady {
+            break;
+        }
+        found = run.look(embedding.as_ref(), principals, weights)?;
+    }
+    let Found { mut hits, explain, .. } = found;
+    keep_latest(&mut hits);
+    let explain = SearchExplain { skipped: run.skipped, ..explain };
     run.timings.note("total", started);
     Ok(SearchResponse { hits, timings_ms: run.timings, explain: request.explain.then_some(explain) })
+}
+
+/// Looks at a collection whose documents are replaced or deleted all the while.
+const LOOKS: usize = 3;
+
+/// What one look at the collection found.
+struct Found {
+    hits: Vec<Hit>,
+    explain: SearchExplain,
+    /// Nothing that was ranked was gone when it was read, and all of a document is of one version.
+    is_steady: bool,
+}
+
+fn is_one_version(hits: &[Hit]) -> bool {
+    let latest = latest_versions(hits);
+    let is_latest = |hit: &Hit| latest.get(&hit.document_id) == Some(&hit.version);
+    hits.iter().all(|hit| is_latest(hit) && hit.neighbours.iter().all(|around| around.each().all(|one| one.version == hit.version)))
+}
+
+/// Spans of two versions must not stand side by side: what is of an earlier one goes.
+fn keep_latest(hits: &mut Vec<Hit>) {
+    let latest = latest_versions(hits);
+    hits.retain(|hit| latest.get(&hit.document_id) == Some(&hit.version));
+    for hit in hits {
+        let version = hit.version;
+        for around in hit.neighbours.iter_mut().flat_map(|around| [&mut around.before, &mut around.after]) {
+            around.retain(|one| one.version == version);
+        }
+    }
+}
+
+fn latest_versions(hits: &[Hit]) -> HashMap<DocumentId, u32> {
+    let mut latest = HashMap::new();
+    for hit in hits {
+        let version = latest.entry(hit.document_id.clone()).or_insert(hit.version);
+        *version = hit.version.max(*version);
+    }
+    latest
 }
 
 /// A search under way.
@@ -179,6 +227,22 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
+    fn look(&mut self, embedding: Option<&Embedding>, principals: &Principals, weights: LegWeights) -> Result<Found, SearchError> {
+        let request = self.request;
+        let allowed = self.timings.measure("filter", || self.source.allowed(request.filter.as_ref(), principals))?;
+        let vector = self.vector_leg(embedding, &allowed)?;
+        let lexical = self.lexical_leg(&allowed)?;
+        let candidates = self.rank(&vector, &lexical, weights);
+        let (hits, is_whole) = self.fetch(&candidates)?;
+        let explain = SearchExplain {
+            allowed_rows: allowed.len(),
+            vector_candidates: vector.len(),
+            lexical_candidates: lexical.len(),
+            skipped: Vec::new(),
+        };
+        Ok(Found { is_steady: is_whole && is_one_version(&hits), hits, explain })
+    }
+
     /// The vector to search by; `None` if the vector leg has no part in this search.
     fn embed(&mut self) -> Result<Option<Embedding>, SearchError> {
         let model = self.source.embedder().model();
@@ -199,8 +263,11 @@ impl Run<'_> {
         Ok(Some(embedded.embedding))
     }
 
+    /// Notes it once, however often the collection is looked at.
     fn skip(&mut self, leg: &'static str, reason: String) {
-        self.skipped.push(SkippedLeg { leg, reason });
+        if self.skipped.iter().all(|skipped| skipped.leg != leg) {
+            self.skipped.push(SkippedLeg { leg, reason });
+        }
     }
 
     fn depth(&self) -> usize {
@@ -239,13 +306,15 @@ impl Run<'_> {
         candidates
     }
 
-    /// The first `top_k` candidates that are still there.
-    fn fetch(&mut self, candidates: &[Candidate]) -> Result<Vec<Hit>, SearchError> {
+    /// The first `top_k` candidates that are still there, and whether all that were looked at are.
+    fn fetch(&mut self, candidates: &[Candidate]) -> Result<(Vec<Hit>, bool), SearchError> {
         let started = Instant::now();
         let mut hits = Vec::new();
+        let mut is_whole = true;
         for batch in candidates.chunks(self.request.top_k.max(1)) {
             let rows: Vec<Row> = batch.iter().map(|candidate| candidate.row).collect();
             for (candidate, stored) in batch.iter().zip(self.source.chunks(&rows)?) {
+                is_whole &= stored.is_some();
                 if let Some(stored) = stored.filter(|_| hits.len() < self.request.top_k) {
                     hits.push(self.hit(candidate, stored)?);
                 }
@@ -255,7 +324,7 @@ impl Run<'_> {
             }
         }
         self.timings.note("fetch", started);
-        Ok(hits)
+        Ok((hits, is_whole))
     }
 
     fn hit(&self, candidate: &Candidate, stored: StoredChunk) -> Result<Hit, SearchError> {
@@ -293,7 +362,7 @@ impl Run<'_> {
 }
 
 fn neighbour(chunk: corpus::Chunk) -> Neighbour {
-    Neighbour { chunk_id: chunk.id, text: chunk.draft.text, span: chunk.draft.span }
+    Neighbour { version: chunk.version, chunk_id: chunk.id, text: chunk.draft.text, span: chunk.draft.span }
 }
 
 fn alone(row: Row, rank: LegRank, vector: Option<LegRank>, lexical: Option<LegRank>) -> Candidate {

@@ -1,23 +1,27 @@
 //! Taking documents in: the bytes become a durable file, the document and its job a durable record,
 //! in one batch for all documents of a request.
 
+mod children;
+
+pub use children::ChildFile;
+
+use super::housekeeping::IDEMPOTENCY_KEPT;
+use super::usage::Growth;
 use super::{Catalog, CatalogError, now, put};
 use crate::blobs::BlobId;
-use crate::collection::Pending;
+use crate::collection::{Collection, Pending};
 use crate::keys;
 use crate::records::{
     Attributes, Change, CollectionRecord, CollectionState, DocumentRecord, DocumentState, IdempotencyRecord, JobRecord, JobState,
     PendingVersion, ServedVersion,
 };
-use crate::store::Batch;
+use crate::store::{Batch, Seq};
 use corpus::{Acl, DocumentId, JobId, Metadata, Principals, TenantId};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use time::Duration;
+use std::sync::Arc;
 
 /// Longest external id in bytes.
 const EXTERNAL_ID_BYTES_MAX: usize = 512;
-/// How long an idempotency key is remembered.
-const IDEMPOTENCY_KEPT: Duration = Duration::hours(24);
 
 /// One document of an upload.
 #[derive(Debug, Clone, Default)]
@@ -73,6 +77,20 @@ struct Admission {
     published: Vec<(u64, Change, DocumentRecord)>,
     /// Files of versions that were superseded before they were processed.
     released: Vec<BlobId>,
+    growth: Growth,
+}
+
+impl Admission {
+    fn on(state: CollectionState) -> Self {
+        Self {
+            batch: Batch::default(),
+            state,
+            admitted: Vec::new(),
+            published: Vec::new(),
+            released: Vec::new(),
+            growth: Growth::default(),
+        }
+    }
 }
 
 impl Catalog {
@@ -83,7 +101,8 @@ impl Catalog {
     /// # Errors
     /// [`CatalogError::BadName`] for an external id that can't be used,
     /// [`CatalogError::Forbidden`] for a document that the caller may not read,
-    /// [`CatalogError::IdempotencyConflict`]; either all documents are taken in or none.
+    /// [`CatalogError::QuotaExceeded`], [`CatalogError::IdempotencyConflict`]; either all documents are
+    /// taken in or none.
     pub fn admit(
         &self,
         collection: &CollectionRecord,
@@ -93,54 +112,119 @@ impl Catalog {
     ) -> Result<Vec<Admitted>, CatalogError> {
         uploads.iter().filter_map(|upload| upload.external_id.as_deref()).try_for_each(check_external_id)?;
         let originals = self.write_originals(collection, &uploads)?;
-        let turn = self.write_turn();
-        if let Some(answer) = self.answered_before(&collection.tenant, once)? {
-            drop(turn);
-            self.settle()?;
-            return Ok(answer);
+        let admitted = self.admit_originals(collection, principals, uploads, &originals, once);
+        if admitted.is_err() {
+            self.release_refused(collection, &originals);
         }
-        self.collection(&collection.tenant, collection.id.as_str())?;
-        let mut admission = Admission {
-            batch: Batch::default(),
-            state: self.state(collection)?,
-            admitted: Vec::new(),
-            published: Vec::new(),
-            released: Vec::new(),
+        admitted
+    }
+
+    /// Files of uploads that were refused must not fill a disk that is full already.
+    fn release_refused(&self, collection: &CollectionRecord, originals: &[BlobId]) {
+        // After a failed write the next start may still find the commit in the journal.
+        if self.store.stats().read_only {
+            return;
+        }
+        if let Err(error) = self.release_files(&collection.tenant, originals) {
+            tracing::warn!(%error, "files of a refused upload are left behind");
+        }
+    }
+
+    fn admit_originals(
+        &self,
+        collection: &CollectionRecord,
+        principals: &Principals,
+        uploads: Vec<Upload>,
+        originals: &[BlobId],
+        once: Option<&Once>,
+    ) -> Result<Vec<Admitted>, CatalogError> {
+        let mut needs_views = false;
+        let (turn, open, admission) = loop {
+            let (turn, open) = match needs_views {
+                false => (self.write_turn(), None),
+                true => self.turn_with(collection).map(|(turn, open)| (turn, Some(open)))?,
+            };
+            if let Some(answer) = self.answered_before(&collection.tenant, once)? {
+                drop(turn);
+                self.settle()?;
+                return Ok(answer);
+            }
+            self.collection(&collection.tenant, collection.id.as_str())?;
+            let admission = self.admission(collection, principals, &uploads, originals)?;
+            if open.is_some() || admission.published.is_empty() {
+                break (turn, open, admission);
+            }
+            // The views must be told, and opening them takes longer than a turn may: once more, with them open.
+            needs_views = true;
         };
-        for (upload, original) in uploads.into_iter().zip(originals) {
-            // A delete may have removed the file between writing it and this turn.
-            if !self.blobs.exists(&collection.tenant, &original) {
-                self.blobs.put(&collection.tenant, &upload.bytes)?;
-            }
-            self.admit_one(collection, principals, upload, original, &mut admission)?;
-        }
-        let Admission { mut batch, state, admitted, published, released } = admission;
-        put(&mut batch, keys::state(&collection.tenant, &collection.id), &state)?;
-        self.remember_answer(&mut batch, &collection.tenant, once, &admitted)?;
-        let open = if published.is_empty() { None } else { Some(self.open_in_turn(collection)?) };
-        let commit = self.store.commit(batch)?;
-        if let Some(open) = open {
-            for (seq, change, record) in published {
-                open.publish(Pending { seq, commit, change, record: Some(record), staging: None });
-            }
-            self.applier.notify(&open);
-        }
+        let (commit, admitted, released) = self.commit_admission(collection, admission, once, open.as_ref())?;
         drop(turn);
         self.durable(commit)?;
         self.release_files(&collection.tenant, &released)?;
         Ok(admitted)
     }
 
+    /// What taking these uploads in changes, as things stand in this turn.
+    fn admission(
+        &self,
+        collection: &CollectionRecord,
+        principals: &Principals,
+        uploads: &[Upload],
+        originals: &[BlobId],
+    ) -> Result<Admission, CatalogError> {
+        let mut admission = Admission::on(self.state(collection)?);
+        for (upload, original) in uploads.iter().zip(originals) {
+            // A delete may have removed the file between writing it and this turn.
+            if !self.blobs.exists(&collection.tenant, original) {
+                self.blobs.put(&collection.tenant, &upload.bytes)?;
+            }
+            self.admit_one(collection, principals, upload, original.clone(), &mut admission)?;
+        }
+        Ok(admission)
+    }
+
+    /// The batch of an admission; what it changes in search is on its way then, through the open views.
+    /// The caller holds the writer's turn.
+    fn commit_admission(
+        &self,
+        collection: &CollectionRecord,
+        admission: Admission,
+        once: Option<&Once>,
+        open: Option<&Arc<Collection>>,
+    ) -> Result<(Seq, Vec<Admitted>, Vec<BlobId>), CatalogError> {
+        let Admission { mut batch, state, admitted, published, released, growth } = admission;
+        self.charge(&mut batch, &collection.tenant, growth)?;
+        put(&mut batch, keys::state(&collection.tenant, &collection.id), &state)?;
+        self.remember_answer(&mut batch, &collection.tenant, once, &admitted)?;
+        let commit = self.store.commit(batch)?;
+        if let Some(open) = open {
+            for (seq, change, record) in published {
+                open.publish(Pending { seq, commit, change, record: Some(record), retired: None });
+            }
+            self.applier.notify(open);
+        }
+        Ok((commit, admitted, released))
+    }
+
     fn write_originals(&self, collection: &CollectionRecord, uploads: &[Upload]) -> Result<Vec<BlobId>, CatalogError> {
-        let write = |upload: &Upload| Ok(self.blobs.put(&collection.tenant, &upload.bytes)?);
-        uploads.iter().map(write).collect()
+        let mut written = Vec::with_capacity(uploads.len());
+        for upload in uploads {
+            match self.blobs.put(&collection.tenant, &upload.bytes) {
+                Ok(original) => written.push(original),
+                Err(error) => {
+                    self.release_refused(collection, &written);
+                    return Err(error.into());
+                }
+            }
+        }
+        Ok(written)
     }
 
     fn admit_one(
         &self,
         collection: &CollectionRecord,
         principals: &Principals,
-        upload: Upload,
+        upload: &Upload,
         original: BlobId,
         into: &mut Admission,
     ) -> Result<(), CatalogError> {
@@ -162,9 +246,10 @@ impl Catalog {
             Some(record) if is_settled_with(&record, &original) => self.keep(collection, record, upload, into),
             Some(record) => self.begin_version(collection, record, upload, original, into),
             None => {
-                let record = new_record(&upload);
+                let record = new_record(upload);
                 put(&mut into.batch, identity, &record.id)?;
                 into.state.documents += 1;
+                into.growth.documents += 1;
                 self.begin_version(collection, record, upload, original, into)
             }
         }
@@ -188,7 +273,7 @@ impl Catalog {
         &self,
         collection: &CollectionRecord,
         mut record: DocumentRecord,
-        upload: Upload,
+        upload: &Upload,
         into: &mut Admission,
     ) -> Result<(), CatalogError> {
         let job = record.latest_job().cloned();
@@ -199,7 +284,8 @@ impl Catalog {
         if *current == (Attributes { name: name.clone(), ..attributes.clone() }) {
             return Ok(());
         }
-        *current = Attributes { name, ..attributes };
+        *current = Attributes { name, ..attributes.clone() };
+        self.align_descendants(collection, &record, &attributes, into)?;
         record.updated_at = now();
         put(&mut into.batch, keys::document(&collection.tenant, &collection.id, &record.id), &record)?;
         if record.served.is_some() && record.pending.is_none() {
@@ -216,12 +302,13 @@ impl Catalog {
         &self,
         collection: &CollectionRecord,
         mut record: DocumentRecord,
-        upload: Upload,
+        upload: &Upload,
         original: BlobId,
         into: &mut Admission,
     ) -> Result<(), CatalogError> {
         let (tenant, id) = (&collection.tenant, &collection.id);
         let number = record.next_version();
+        into.growth.replace_bytes(record.latest_original().map_or(0, |(_, bytes)| bytes), upload.bytes.len() as u64);
         if let Some(pending) = record.pending.take() {
             self.cancel_in(&mut into.batch, tenant, &pending.job)?;
             let uses = |served: &ServedVersion| served.original == pending.original || served.text == pending.original;
@@ -278,6 +365,7 @@ fn new_record(upload: &Upload) -> DocumentRecord {
     DocumentRecord {
         id: DocumentId::generate(),
         external_id: upload.external_id.clone(),
+        parent: None,
         attributes: upload.attributes_over(&Attributes::default()),
         state: DocumentState::Queued,
         served: None,
@@ -296,6 +384,8 @@ fn new_job(collection: &CollectionRecord, document: &DocumentId) -> JobRecord {
         state: JobState::Queued,
         attempts: 0,
         seq: None,
+        chunks_reused: None,
+        chunks_embedded: None,
         created_at: now(),
         updated_at: now(),
     }

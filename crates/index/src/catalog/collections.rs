@@ -1,16 +1,14 @@
-//! Collections: make, find, list, change, delete.
+//! Collections: make, find, list, change.
 
-use super::remove::blobs_of;
+use super::usage::Growth;
 use super::{Catalog, CatalogError, Once, Page, now, put};
 use crate::keys;
-use crate::records::{Chunking, CollectionRecord, CollectionState, DocumentRecord};
+use crate::records::{Chunking, CollectionRecord, CollectionState};
 use crate::store::Batch;
 use corpus::{CollectionId, EmbeddingModel, Metadata, TenantId};
 
 /// Longest name of a collection in bytes.
 const NAME_BYTES_MAX: usize = 128;
-/// Keys deleted in one batch.
-const DELETE_PAGE: usize = 1024;
 
 /// What a caller chooses when making a collection.
 #[derive(Debug, Clone)]
@@ -29,7 +27,8 @@ impl Catalog {
     /// Makes a collection; durable on return.
     ///
     /// # Errors
-    /// [`CatalogError::NameTaken`], [`CatalogError::BadName`], [`CatalogError::IdempotencyConflict`].
+    /// [`CatalogError::NameTaken`], [`CatalogError::BadName`], [`CatalogError::IdempotencyConflict`],
+    /// [`CatalogError::QuotaExceeded`].
     pub fn create_collection(&self, tenant: &TenantId, new: NewCollection, once: Option<&Once>) -> Result<CollectionRecord, CatalogError> {
         check_name(&new.name)?;
         let turn = self.write_turn();
@@ -55,6 +54,7 @@ impl Catalog {
         put(&mut batch, name_key, &record.id)?;
         put(&mut batch, keys::collection(tenant, &record.id), &record)?;
         put(&mut batch, keys::state(tenant, &record.id), &CollectionState::default())?;
+        self.charge(&mut batch, tenant, Growth { collections: 1, ..Growth::default() })?;
         self.remember_answer(&mut batch, tenant, once, &record)?;
         let seq = self.store.commit(batch)?;
         drop(turn);
@@ -128,89 +128,6 @@ impl Catalog {
         drop(turn);
         self.durable(seq)?;
         Ok(record)
-    }
-
-    /// Deletes a collection with all its documents; durable on return. The record goes first and leaves
-    /// a note, so that a crash in between is finished at the next start.
-    ///
-    /// # Errors
-    /// [`CatalogError::NotFound`].
-    pub fn delete_collection(&self, tenant: &TenantId, id: &CollectionId) -> Result<(), CatalogError> {
-        let _turn = self.write_turn();
-        let record = self.collection(tenant, id.as_str())?;
-        let mut batch = Batch::default();
-        batch.delete(keys::collection_name(tenant, &record.name));
-        batch.delete(keys::collection(tenant, id));
-        batch.delete(keys::state(tenant, id));
-        put(&mut batch, keys::deleted(tenant, id), &record)?;
-        self.end_jobs_of(&record, &mut batch)?;
-        let seq = self.store.commit(batch)?;
-        self.durable(seq)?;
-        self.purge(&record)
-    }
-
-    /// Finishes what a crash left of deleted collections. Called once, before any job runs.
-    ///
-    /// # Errors
-    /// A store error.
-    pub fn finish_deletions(&self) -> Result<usize, CatalogError> {
-        let _turn = self.write_turn();
-        let left = self.store.scan(&keys::all_deleted(), None, usize::MAX)?;
-        for (_, value) in &left {
-            self.purge(&serde_json::from_slice(value)?)?;
-        }
-        Ok(left.len())
-    }
-
-    /// Everything below a collection whose record is gone: documents with their files, then the rest.
-    fn purge(&self, record: &CollectionRecord) -> Result<(), CatalogError> {
-        let (tenant, id) = (&record.tenant, &record.id);
-        self.close(&(tenant.clone(), id.clone()));
-        loop {
-            let page = self.store.scan(&keys::documents(tenant, id), None, DELETE_PAGE)?;
-            let documents: Vec<DocumentRecord> = page.iter().map(|(_, value)| serde_json::from_slice(value)).collect::<Result<_, _>>()?;
-            if documents.is_empty() {
-                break;
-            }
-            let mut batch = Batch::default();
-            for document in &documents {
-                batch.delete(keys::document(tenant, id, &document.id));
-                blobs_of(document).for_each(|blob| batch.delete(keys::blob_use(tenant, blob, id, &document.id)));
-            }
-            let seq = self.store.commit(batch)?;
-            self.durable(seq)?;
-            self.remove_unused_files(tenant, documents.iter().flat_map(blobs_of));
-        }
-        for prefix in keys::everything_below(tenant, id) {
-            self.delete_below(&prefix)?;
-        }
-        remove_directory(self.view_directory(&(tenant.clone(), id.clone())).parent());
-        let mut batch = Batch::default();
-        batch.delete(keys::deleted(tenant, id));
-        let seq = self.store.commit(batch)?;
-        self.durable(seq)
-    }
-
-    fn delete_below(&self, prefix: &[u8]) -> Result<(), CatalogError> {
-        loop {
-            let page = self.store.scan(prefix, None, DELETE_PAGE)?;
-            if page.is_empty() {
-                return Ok(());
-            }
-            let mut batch = Batch::default();
-            page.into_iter().for_each(|(key, _)| batch.delete(key));
-            self.store.commit(batch)?;
-        }
-    }
-}
-
-fn remove_directory(directory: Option<&std::path::Path>) {
-    let Some(directory) = directory else { return };
-    match std::fs::remove_dir_all(directory) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            tracing::warn!(directory = %directory.display(), %error, "the view files of a deleted collection are left behind");
-        }
-        _ => {}
     }
 }
 

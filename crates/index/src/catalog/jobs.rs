@@ -6,6 +6,9 @@ use crate::records::{CollectionRecord, DocumentRecord, DocumentState, JobRecord,
 use crate::store::Batch;
 use corpus::{JobId, TenantId};
 
+/// Unfinished jobs looked at in one turn.
+const JOBS_PER_PAGE: usize = 256;
+
 impl Catalog {
     /// A job of this tenant.
     ///
@@ -128,11 +131,34 @@ impl Catalog {
         }
     }
 
-    pub(super) fn end_jobs_of(&self, collection: &CollectionRecord, batch: &mut Batch) -> Result<(), CatalogError> {
-        for job in self.unfinished_jobs()? {
-            if job.tenant == collection.tenant && job.collection == collection.id {
-                self.end_job(batch, &job, JobState::Cancelled, None)?;
+    /// Cancels what a deleted collection still has to do, page by page, each in a turn of its own.
+    pub(super) fn cancel_jobs_of(&self, collection: &CollectionRecord) -> Result<(), CatalogError> {
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let page = self.store.scan(&keys::all_unfinished(), after.as_deref(), JOBS_PER_PAGE)?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            after = Some(last.clone());
+            let ids = page.iter().filter_map(|(key, _)| {
+                let parts = keys::text_parts(key);
+                (*parts.get(1)? == collection.tenant.as_str()).then(|| parts.first()?.parse().ok())?
+            });
+            self.cancel_those_of(collection, ids)?;
+        }
+    }
+
+    fn cancel_those_of(&self, collection: &CollectionRecord, ids: impl Iterator<Item = JobId>) -> Result<(), CatalogError> {
+        let _turn = self.write_turn();
+        let mut batch = Batch::default();
+        for id in ids {
+            match self.read::<JobRecord>(&keys::job(&collection.tenant, &id))? {
+                Some(job) if job.collection == collection.id && !job.state.has_ended() => {
+                    self.end_job(&mut batch, &job, JobState::Cancelled, None)?;
+                }
+                _ => {}
             }
+        }
+        if !batch.is_empty() {
+            self.store.commit(batch)?;
         }
         Ok(())
     }

@@ -1,9 +1,10 @@
 //! Reading documents: records, texts, originals, chunks.
 
 use super::{Catalog, CatalogError};
+use crate::chunks::Wanted;
 use crate::keys;
 use crate::records::{CollectionRecord, DocumentRecord, DocumentState, PendingVersion, ServedVersion};
-use corpus::{Chunk, DocumentId, Row};
+use corpus::{Chunk, DocumentId};
 use serde::de::DeserializeOwned;
 
 /// Some of a list, and whether more follows.
@@ -113,19 +114,22 @@ impl Catalog {
     /// Chunks of a served version in document order, from number `from` on.
     ///
     /// # Errors
-    /// A store error.
+    /// [`CatalogError::Superseded`] when another version has taken its place since the record was read, or
+    /// the document was deleted.
     pub fn chunks(
         &self,
         collection: &CollectionRecord,
+        record: &DocumentRecord,
         version: &ServedVersion,
         from: usize,
         limit: usize,
     ) -> Result<Page<Chunk>, CatalogError> {
-        let rows: Vec<Row> = version.rows.iter().skip(from).take(limit).collect();
-        let keys: Vec<_> = rows.iter().map(|row| keys::chunk(&collection.tenant, &collection.id, *row)).collect();
-        let values = self.store.multi_get(&keys)?;
-        let items = values.iter().flatten().map(|value| serde_json::from_slice(value)).collect::<Result<_, _>>()?;
-        Ok(Page { items, has_more: version.rows.len() > from + limit })
+        let rows = version.rows.iter().enumerate().skip(from).take(limit);
+        let wanted = |(ordinal, row)| Wanted { row, document: &record.id, version: version.number, ordinal };
+        let wanted: Vec<_> = rows.map(wanted).collect();
+        let found = crate::chunks::read(self.store.as_ref(), &collection.tenant, &collection.id, &wanted)?;
+        let items = found.into_iter().collect::<Option<Vec<_>>>().ok_or(CatalogError::Superseded)?;
+        Ok(Page { items, has_more: version.rows.len() > from.saturating_add(limit) })
     }
 
     pub(super) fn page<T: DeserializeOwned>(&self, prefix: &[u8], after: Option<Vec<u8>>, limit: usize) -> Result<Page<T>, CatalogError> {

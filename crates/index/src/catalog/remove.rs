@@ -1,53 +1,174 @@
 //! Deleting documents, and the files that nothing uses any more.
 
-use super::commit::{delete_rows, trim_log};
-use super::{Catalog, CatalogError, put};
+use super::commit::{CHUNKS_PER_BATCH, trim_log};
+use super::usage::Growth;
+use super::{Catalog, CatalogError, now, put};
 use crate::blobs::BlobId;
-use crate::collection::Pending;
+use crate::collection::{Collection, Pending};
 use crate::keys;
-use crate::records::{Change, CollectionRecord, DeletionReceipt, DocumentRecord};
+use crate::records::{Change, CollectionRecord, DeletionReceipt, DocumentRecord, Rows, Unserved};
 use crate::store::Batch;
-use corpus::{DocumentId, TenantId};
-use std::collections::BTreeSet;
+use crate::unserved;
+use corpus::{DeletionId, DocumentId, TenantId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a delete waits for the views; they follow on their own if it takes longer.
 const VIEWS_WAIT: Duration = Duration::from_secs(10);
+/// Documents deleted in one batch. Only rows of small ones are in it: the others leave a note.
+const DOCUMENTS_PER_BATCH: usize = 32;
+/// Files removed in one turn of the writer.
+const FILES_PER_TURN: usize = 256;
+
+/// What was deleted of large documents and is still there: the note and its key.
+pub(super) type Notes = Vec<(Vec<u8>, Unserved)>;
 
 impl Catalog {
-    /// Deletes a document in any state, with its job, chunks, vectors and files; durable and out of
-    /// search on return.
+    /// Deletes a document in any state, with the documents inside it, their jobs, chunks, vectors and
+    /// files; durable and out of search on return. The receipt is durable with it.
     ///
     /// # Errors
     /// [`CatalogError::NotFound`].
     pub fn delete_document(&self, collection: &CollectionRecord, id_or_external: &str) -> Result<DeletionReceipt, CatalogError> {
-        let turn = self.write_turn();
+        let (turn, open) = self.turn_with(collection)?;
         let record = self.document(collection, id_or_external)?;
-        let open = self.open_in_turn(collection)?;
-        let mut state = self.state(collection)?;
-        let mut batch = Batch::default();
-        let rows = record.served.as_ref().map(|served| served.rows.clone()).unwrap_or_default();
-        delete_rows(&mut batch, collection, &rows);
-        self.delete_record(collection, &record, &mut batch)?;
-        state.seq += 1;
-        state.documents = state.documents.saturating_sub(1);
-        state.chunks = state.chunks.saturating_sub(rows.len() as u64);
-        state.bytes = state.bytes.saturating_sub(record.served.as_ref().map_or(0, |served| served.bytes));
-        let change = Change { document: Some(record.id.clone()), removed: rows.clone(), ..Change::default() };
-        put(&mut batch, keys::change(&collection.tenant, &collection.id, state.seq), &change)?;
-        trim_log(&mut batch, collection, &mut state, open.applied());
-        put(&mut batch, keys::state(&collection.tenant, &collection.id), &state)?;
-        let commit = self.store.commit(batch)?;
-        open.publish(Pending { seq: state.seq, commit, change, record: None, staging: None });
-        self.applier.notify(&open);
-        self.durable(commit)?;
-        let files = self.remove_unused_files(&collection.tenant, blobs_of(&record));
+        let mut family = self.descendants(collection, &record)?;
+        // Last: what a crash between two batches leaves can be deleted again by the same name.
+        family.push(record);
+        let receipt = self.receipt_of(collection, &family)?;
+        let (seq, notes) = self.delete_all(collection, &open, &family, Some(&receipt))?;
         drop(turn);
+        self.finish_notes(collection, notes)?;
         // Deleted it is; should the views be late or stale, the live bitmap or their reopening sees to the rest.
-        if !matches!(open.wait_applied(state.seq, VIEWS_WAIT), Ok(true)) {
-            tracing::warn!(document = %record.id, "deleted, but the views have not followed yet");
+        if !matches!(open.wait_applied(seq, VIEWS_WAIT), Ok(true)) {
+            tracing::warn!(deletion = %receipt.id, "deleted, but the views have not followed yet");
         }
-        Ok(DeletionReceipt { document: record.id, chunks: rows.len(), vectors: rows.len(), files })
+        Ok(receipt)
+    }
+
+    /// Deletes documents, in batches, the receipt in the last one; durable on return, files included.
+    /// Gives the last change and the notes for [`Self::finish_notes`]. The caller holds the writer's turn.
+    pub(super) fn delete_all(
+        &self,
+        collection: &CollectionRecord,
+        open: &Arc<Collection>,
+        documents: &[DocumentRecord],
+        receipt: Option<&DeletionReceipt>,
+    ) -> Result<(u64, Notes), CatalogError> {
+        let (mut last, mut notes) = ((0, 0), Vec::new());
+        let mut batches = documents.chunks(DOCUMENTS_PER_BATCH).peekable();
+        while let Some(some) = batches.next() {
+            let receipt = receipt.filter(|_| batches.peek().is_none());
+            last = self.delete_batch(collection, open, some, receipt, &mut notes)?;
+        }
+        let (seq, commit) = last;
+        self.durable(commit)?;
+        self.remove_unused_files(&collection.tenant, documents.iter().flat_map(blobs_of));
+        Ok((seq, notes))
+    }
+
+    fn delete_batch(
+        &self,
+        collection: &CollectionRecord,
+        open: &Arc<Collection>,
+        documents: &[DocumentRecord],
+        receipt: Option<&DeletionReceipt>,
+        notes: &mut Notes,
+    ) -> Result<(u64, u64), CatalogError> {
+        let (tenant, id) = (&collection.tenant, &collection.id);
+        let mut state = self.state(collection)?;
+        let (mut batch, mut changes) = (Batch::default(), Vec::new());
+        for record in documents {
+            let rows = rows_of(record);
+            self.delete_record(collection, record, &mut batch)?;
+            self.delete_rows(collection, record, &mut batch, notes)?;
+            state.seq += 1;
+            state.documents = state.documents.saturating_sub(1);
+            state.chunks = state.chunks.saturating_sub(rows.len() as u64);
+            state.bytes = state.bytes.saturating_sub(record.served.as_ref().map_or(0, |served| served.bytes));
+            let change = Change { document: Some(record.id.clone()), removed: rows, ..Change::default() };
+            put(&mut batch, keys::change(tenant, id, state.seq), &change)?;
+            changes.push((state.seq, change));
+        }
+        if let Some(receipt) = receipt {
+            put(&mut batch, keys::deletion(tenant, &receipt.id), receipt)?;
+        }
+        self.charge(&mut batch, tenant, Growth::without(documents))?;
+        trim_log(&mut batch, collection, &mut state, open.applied());
+        put(&mut batch, keys::state(tenant, id), &state)?;
+        let commit = self.store.commit(batch)?;
+        for (seq, change) in changes {
+            open.publish(Pending { seq, commit, change, record: None, retired: None });
+        }
+        self.applier.notify(open);
+        Ok((state.seq, commit))
+    }
+
+    /// Rows and places of a small document go with the batch; of a large one a note goes in, and they later.
+    fn delete_rows(
+        &self,
+        collection: &CollectionRecord,
+        record: &DocumentRecord,
+        batch: &mut Batch,
+        notes: &mut Notes,
+    ) -> Result<(), CatalogError> {
+        let (tenant, id) = (&collection.tenant, &collection.id);
+        let note = note_of(record);
+        if note.rows.len() > CHUNKS_PER_BATCH {
+            let key = keys::unserved(tenant, id, record.id.as_str());
+            put(batch, key.clone(), &note)?;
+            notes.push((key, note));
+            return Ok(());
+        }
+        note.rows.iter().for_each(|row| unserved::delete_row(batch, tenant, id, row));
+        if let Some((document, version)) = &note.places {
+            let pages = self.store.scan(&keys::places(tenant, id, document, *version), None, unserved::KEYS_PER_BATCH)?;
+            pages.into_iter().for_each(|(key, _)| batch.delete(key));
+        }
+        Ok(())
+    }
+
+    /// Removes what large documents left. Not in the turn: nobody else touches these rows.
+    pub(super) fn finish_notes(&self, collection: &CollectionRecord, notes: Notes) -> Result<(), CatalogError> {
+        if notes.is_empty() {
+            return Ok(());
+        }
+        for (key, note) in notes {
+            unserved::remove(self.store.as_ref(), &collection.tenant, &collection.id, key, &note)?;
+        }
+        self.settle()
+    }
+
+    /// What deleting a document and those inside it (the document last) will remove, as things stand in this turn.
+    fn receipt_of(&self, collection: &CollectionRecord, family: &[DocumentRecord]) -> Result<DeletionReceipt, CatalogError> {
+        let Some(record) = family.last() else { return Err(CatalogError::Superseded) };
+        let rows: Rows = family.iter().flat_map(|record| rows_of(record).iter().collect::<Vec<_>>()).collect();
+        let blobs: BTreeSet<_> = family.iter().flat_map(blobs_of).cloned().collect();
+        let mut files = 0;
+        for blob in &blobs {
+            let uses = self.store.scan(&keys::blob_uses(&collection.tenant, blob), None, family.len() + 1)?;
+            let own: BTreeSet<_> =
+                family.iter().map(|record| keys::blob_use(&collection.tenant, blob, &collection.id, &record.id)).collect();
+            files += u64::from(uses.iter().all(|(key, _)| own.contains(key)) && self.blobs.exists(&collection.tenant, blob));
+        }
+        let chunks = rows.len() as u64;
+        Ok(DeletionReceipt {
+            id: DeletionId::generate(),
+            collection: collection.id.clone(),
+            document: Some(record.id.clone()),
+            name: record.external_id.clone(),
+            documents: family.len() as u64,
+            chunks,
+            vectors: chunks,
+            postings: chunks,
+            files,
+            caches: 0,
+            rows,
+            blobs: blobs.into_iter().collect(),
+            jobs: family.iter().filter_map(|record| record.pending.as_ref()).map(|pending| pending.job.clone()).collect(),
+            deleted_at: now(),
+        })
     }
 
     /// The record with everything that points at it.
@@ -56,6 +177,9 @@ impl Catalog {
         batch.delete(keys::document(tenant, id, &record.id));
         if let Some(external) = &record.external_id {
             batch.delete(keys::external_id(tenant, id, external));
+        }
+        if let Some(parent) = &record.parent {
+            batch.delete(keys::child(tenant, id, parent));
         }
         for blob in blobs_of(record) {
             batch.delete(keys::blob_use(tenant, blob, id, &record.id));
@@ -78,10 +202,24 @@ impl Catalog {
             return Ok(());
         }
         let _turn = self.write_turn();
-        // Somebody else's release that is committed and not yet durable must not count.
-        self.settle()?;
+        // Somebody else's release that is committed and not yet durable must not count. Without a commit
+        // of its own, since a full disk takes none.
+        self.durable(self.store.stats().seq)?;
         self.remove_unused_files(tenant, blobs);
         Ok(())
+    }
+
+    /// Removes files whose removal was put off, if they are still unused. The caller doesn't hold the turn.
+    pub(crate) fn remove_put_off(&self, files: BTreeSet<(TenantId, BlobId)>) {
+        let mut by_tenant: BTreeMap<TenantId, Vec<BlobId>> = BTreeMap::new();
+        files.into_iter().for_each(|(tenant, blob)| by_tenant.entry(tenant).or_default().push(blob));
+        for (tenant, blobs) in &by_tenant {
+            for some in blobs.chunks(FILES_PER_TURN) {
+                if let Err(error) = self.release_files(tenant, some) {
+                    tracing::warn!(%tenant, %error, "unused files are left behind");
+                }
+            }
+        }
     }
 
     /// Removes those of the files that no document of the tenant uses. The caller holds the writer's
@@ -102,9 +240,18 @@ impl Catalog {
         removed
     }
 
-    fn is_unused(&self, tenant: &TenantId, blob: &BlobId) -> Result<bool, CatalogError> {
+    pub(super) fn is_unused(&self, tenant: &TenantId, blob: &BlobId) -> Result<bool, CatalogError> {
         Ok(self.store.scan(&keys::blob_uses(tenant, blob), None, 1)?.is_empty())
     }
+}
+
+fn rows_of(record: &DocumentRecord) -> Rows {
+    record.served.as_ref().map(|served| served.rows.clone()).unwrap_or_default()
+}
+
+fn note_of(record: &DocumentRecord) -> Unserved {
+    let places = record.served.as_ref().map(|served| (record.id.clone(), served.number));
+    Unserved { rows: rows_of(record), places, was_served: true }
 }
 
 fn originals_of(record: &DocumentRecord) -> impl Iterator<Item = &BlobId> {

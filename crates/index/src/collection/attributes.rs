@@ -21,6 +21,8 @@ pub struct DocumentView {
     pub external_id: Option<String>,
     /// Name, metadata, ACL of the served version.
     pub attributes: Attributes,
+    /// The served version's number.
+    pub version: u32,
     /// Rows of the served version, in document order.
     pub rows: Rows,
 }
@@ -45,6 +47,7 @@ impl AttributeView {
             id: record.id.clone(),
             external_id: record.external_id.clone(),
             attributes: record.attributes.clone(),
+            version: version.number,
             rows: version.rows.clone(),
         });
         let rows: RoaringBitmap = view.rows.iter().collect();

@@ -13,12 +13,14 @@ mod postings;
 mod replay;
 
 pub use attributes::DocumentView;
+pub(crate) use replay::vector as stored_vector;
 
-use crate::keys;
-use crate::records::{Change, CollectionRecord, DocumentRecord};
+use crate::chunks::{ChunkError, Wanted};
+use crate::records::{Change, CollectionRecord, DocumentRecord, Unserved};
 use crate::scored::Scored;
-use crate::store::{Batch, Store, StoreError};
+use crate::store::{Store, StoreError};
 use crate::text::{TextChange, TextError, TextIndex, TextStats};
+use crate::unserved;
 use crate::vector::{VectorError, VectorIndex, VectorParams, VectorQuery, VectorStats};
 use attributes::AttributeView;
 use corpus::{Chunk, Embedding, EmbeddingError, Filter, Principals, Row};
@@ -30,6 +32,8 @@ use std::time::{Duration, Instant};
 
 /// Rows that one round of applying takes from the store at most, unless one document has more.
 const ROWS_PER_ROUND: usize = 4096;
+/// Looks at rows whose document changes while they are read; then they count as gone.
+const READ_ATTEMPTS: usize = 4;
 
 /// Why a collection can't be opened or searched.
 #[derive(Debug, thiserror::Error)]
@@ -67,8 +71,14 @@ pub(crate) struct Pending {
     pub(crate) change: Change,
     /// The document after the change; `None` if it is gone.
     pub(crate) record: Option<DocumentRecord>,
-    /// The store's note of the removed rows, which go together with it once nobody sees them.
-    pub(crate) staging: Option<Vec<u8>>,
+    /// What goes from the store once nobody sees it.
+    pub(crate) retired: Option<Retired>,
+}
+
+/// What only the version before had, and where the store's note of it stands.
+pub(crate) struct Retired {
+    pub(crate) key: Vec<u8>,
+    pub(crate) note: Unserved,
 }
 
 /// A chunk with the document it belongs to.
@@ -172,29 +182,70 @@ impl Collection {
     }
 
     /// The chunks at these rows with the documents they belong to; `None` where a row is not live (any more).
+    /// All chunks of one document are of one version.
     ///
     /// # Errors
     /// A store error; a damaged record is reported, never served.
     pub fn chunks(&self, rows: &[Row]) -> Result<Vec<Option<FoundChunk>>, CollectionError> {
-        let keys: Vec<_> = rows.iter().map(|row| keys::chunk(&self.record.tenant, &self.record.id, *row)).collect();
-        let values = self.store.multi_get(&keys)?;
+        let mut views = self.views_of(rows);
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let found = self.chunks_as_seen(rows, &views)?;
+            // A version that was replaced between the two looks has lost its places: look again, at the new one.
+            let is_whole = views.iter().zip(&found).all(|(view, found)| view.is_none() || found.is_some());
+            if is_whole || attempts == READ_ATTEMPTS {
+                return Ok(found);
+            }
+            views = self.views_of(rows);
+        }
+    }
+
+    fn views_of(&self, rows: &[Row]) -> Vec<Option<Arc<DocumentView>>> {
         let attributes = self.read_attributes();
-        let found = rows.iter().zip(values).map(|(row, value)| match (attributes.owner(*row), value) {
-            (Some(view), Some(value)) => Ok(Some((serde_json::from_slice(&value)?, Arc::clone(view)))),
-            _ => Ok(None),
+        rows.iter().map(|row| attributes.owner(*row).cloned()).collect()
+    }
+
+    fn chunks_as_seen(&self, rows: &[Row], views: &[Option<Arc<DocumentView>>]) -> Result<Vec<Option<FoundChunk>>, CollectionError> {
+        let wanted = |(row, view): (&Row, &'_ Option<Arc<DocumentView>>)| {
+            let view = view.as_ref()?;
+            Some((Arc::clone(view), *row, view.rows.position(*row)?))
+        };
+        let places: Vec<_> = rows.iter().zip(views).map(wanted).collect();
+        let live = places.iter().flatten();
+        let wanted: Vec<_> =
+            live.map(|(view, row, ordinal)| Wanted { row: *row, document: &view.id, version: view.version, ordinal: *ordinal }).collect();
+        let mut read = crate::chunks::read(self.store.as_ref(), &self.record.tenant, &self.record.id, &wanted)?.into_iter();
+        let found = places.iter().map(|place| {
+            let (view, _, _) = place.as_ref()?;
+            Some((read.next()??, Arc::clone(view)))
         });
-        found.collect()
+        Ok(found.collect())
     }
 
     /// Up to `distance` rows before and after `row` in its document, in document order.
     #[must_use]
     pub fn neighbours(&self, row: Row, distance: usize) -> (Vec<Row>, Vec<Row>) {
         let Some(view) = self.read_attributes().owner(row).cloned() else { return Default::default() };
-        let rows: Vec<Row> = view.rows.iter().collect();
-        let Some(at) = rows.iter().position(|other| *other == row) else { return Default::default() };
-        let before = rows.get(at.saturating_sub(distance)..at).unwrap_or_default().to_vec();
-        let after = rows.iter().skip(at + 1).take(distance).copied().collect();
+        let Some(at) = view.rows.position(row) else { return Default::default() };
+        let first = at.saturating_sub(distance);
+        let before = view.rows.iter().skip(first).take(at - first).collect();
+        let after = view.rows.iter().skip(at + 1).take(distance).collect();
         (before, after)
+    }
+
+    /// How many of these rows the views still hold, live or not: the text index as committed, then the vectors.
+    ///
+    /// # Errors
+    /// [`CollectionError::Text`] or [`CollectionError::Vector`].
+    pub fn remaining(&self, rows: &RoaringBitmap) -> Result<(u64, u64), CollectionError> {
+        let mut any = vec![0.0; self.record.model.dimension];
+        if let Some(first) = any.first_mut() {
+            *first = 1.0;
+        }
+        let k = usize::try_from(rows.len()).unwrap_or(usize::MAX);
+        let vectors = self.vectors.search(&any, &VectorQuery { k, ef: None, exact: true, allowed: rows })?;
+        Ok((self.text.count(rows)?, vectors.len() as u64))
     }
 
     /// The stored vector of a live row.
@@ -291,15 +342,8 @@ impl Collection {
     }
 
     fn remove_retired(&self, pending: &Pending) -> Result<(), CollectionError> {
-        let Some(staging) = &pending.staging else { return Ok(()) };
-        let mut batch = Batch::default();
-        for row in pending.change.removed.iter() {
-            batch.delete(keys::chunk(&self.record.tenant, &self.record.id, row));
-            batch.delete(keys::vector(&self.record.tenant, &self.record.id, row));
-        }
-        batch.delete(staging.clone());
-        self.store.commit(batch)?;
-        Ok(())
+        let Some(Retired { key, note }) = &pending.retired else { return Ok(()) };
+        Ok(unserved::remove(self.store.as_ref(), &self.record.tenant, &self.record.id, key.clone(), note)?)
     }
 
     fn switch_documents(&self, round: &[Pending]) {
@@ -315,6 +359,15 @@ impl Collection {
 
     fn read_attributes(&self) -> RwLockReadGuard<'_, AttributeView> {
         self.attributes.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl From<ChunkError> for CollectionError {
+    fn from(error: ChunkError) -> Self {
+        match error {
+            ChunkError::Store(error) => Self::Store(error),
+            ChunkError::Record(error) => Self::Record(error),
+        }
     }
 }
 

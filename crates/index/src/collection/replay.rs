@@ -4,11 +4,11 @@
 use super::CollectionError;
 use super::attributes::AttributeView;
 use crate::keys;
-use crate::records::{Change, CollectionRecord, CollectionState, DocumentRecord};
+use crate::records::{Change, ChunkRecord, CollectionRecord, CollectionState, DocumentRecord};
 use crate::store::Store;
 use crate::text::{TextChange, TextError, TextIndex};
 use crate::vector::{VectorIndex, VectorParams};
-use corpus::{Chunk, Embedding, Row};
+use corpus::{Embedding, Row};
 use std::path::Path;
 
 /// Records read from the store at a time.
@@ -122,7 +122,7 @@ fn replay_text(
     let mut replayed = Vec::new();
     for change in changes {
         let added: Vec<Row> = change.added.iter().collect();
-        replayed.extend(text_changes(&chunks(store, record, &added)?));
+        replayed.extend(text_of(store, record, &added)?);
         replayed.extend(change.removed.iter().map(|row| TextChange::Remove { row }));
     }
     Ok(text.apply(replayed, seq)?)
@@ -139,9 +139,8 @@ fn rebuild_text(
     let text = TextIndex::open(Some(directory))?;
     let mut page = Vec::new();
     each(store, &keys::chunks(&record.tenant, &record.id), |key, value| {
-        if keys::row_of(&key).is_some_and(|row| attributes.is_live(row)) {
-            let chunk: Chunk = serde_json::from_slice(&value)?;
-            page.extend(text_changes(&[chunk]));
+        if let Some(row) = keys::row_of(&key).filter(|row| attributes.is_live(*row)) {
+            page.push(text_change(row, serde_json::from_slice(&value)?));
         }
         if page.len() >= 16 * PAGE {
             text.apply(std::mem::take(&mut page), 0)?;
@@ -170,26 +169,25 @@ pub(super) fn insert_rows(
             }
         }
         vectors.insert(page)?;
-        changes.extend(text_changes(&chunks(store, record, some)?));
+        changes.extend(text_of(store, record, some)?);
     }
     Ok(changes)
 }
 
-fn chunks(store: &dyn Store, record: &CollectionRecord, rows: &[Row]) -> Result<Vec<Chunk>, CollectionError> {
+/// What the text index needs of these rows; one that is gone is left out.
+fn text_of(store: &dyn Store, record: &CollectionRecord, rows: &[Row]) -> Result<Vec<TextChange>, CollectionError> {
     let keys: Vec<_> = rows.iter().map(|row| keys::chunk(&record.tenant, &record.id, *row)).collect();
     let values = store.multi_get(&keys)?;
-    Ok(values.iter().flatten().map(|value| serde_json::from_slice(value)).collect::<Result<_, _>>()?)
+    let found = rows.iter().zip(values).filter_map(|(row, value)| Some((*row, value?)));
+    found.map(|(row, value)| Ok(text_change(row, serde_json::from_slice(&value)?))).collect()
 }
 
-fn text_changes(chunks: &[Chunk]) -> Vec<TextChange> {
-    let change = |chunk: &Chunk| {
-        let (_, row) = chunk.id.parts()?;
-        Some(TextChange::Add { row, text: chunk.draft.text.clone(), heading: chunk.draft.heading_path.join(" ") })
-    };
-    chunks.iter().filter_map(change).collect()
+fn text_change(row: Row, chunk: ChunkRecord) -> TextChange {
+    TextChange::Add { row, text: chunk.text, heading: chunk.heading_path.join(" ") }
 }
 
-pub(super) fn vector(store: &dyn Store, record: &CollectionRecord, row: Row) -> Result<Option<Embedding>, CollectionError> {
+/// The vector of a row, whether it is live or not.
+pub(crate) fn vector(store: &dyn Store, record: &CollectionRecord, row: Row) -> Result<Option<Embedding>, CollectionError> {
     let value = store.get(&keys::vector(&record.tenant, &record.id, row))?;
     value.map(|value| decode(row, &value, record)).transpose()
 }

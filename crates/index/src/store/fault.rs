@@ -3,7 +3,7 @@
 //! [`MemoryDisk`] is what survives; a [`MemoryStore`] is one opening of it. Unlike the real store
 //! it syncs only when somebody waits for durability, so a crash loses as much as it ever may.
 
-use super::{Batch, EnvelopeError, Pair, Seq, Sink, Store, StoreError, StoreReport, StoreStats, envelope};
+use super::{Alarm, Batch, EnvelopeError, Pair, Seq, Sink, Store, StoreError, StoreReport, StoreStats, Tap, envelope};
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::path::PathBuf;
@@ -29,8 +29,13 @@ struct Disk {
     commits: u64,
     syncs: u64,
     fail_commit: Countdown,
+    tear_commit: Countdown,
+    /// A commit was applied in part: nothing is served any more.
+    is_torn: bool,
     refuse_commit: Countdown,
     fail_sync: Countdown,
+    tap: Option<Arc<dyn Tap>>,
+    alarm: Option<Alarm>,
 }
 
 /// Fires once, at the nth call.
@@ -52,6 +57,12 @@ impl MemoryDisk {
     /// The `nth` commit from now (1 is the next) fails while writing; the store takes no more.
     pub fn fail_commit(&self, nth: u64) {
         self.lock().fail_commit = Countdown(Some(nth));
+    }
+
+    /// The `nth` commit from now is written in part only: the store takes no more and serves nothing
+    /// until it is opened again.
+    pub fn tear_commit(&self, nth: u64) {
+        self.lock().tear_commit = Countdown(Some(nth));
     }
 
     /// The `nth` commit from now is refused with [`StoreError::Full`]; the store goes on.
@@ -76,6 +87,7 @@ impl MemoryDisk {
         disk.live = disk.durable.clone();
         disk.is_open = false;
         disk.opening += 1;
+        (disk.tap, disk.alarm) = (None, None);
     }
 
     /// Flips a bit of a stored value; whether there was one.
@@ -122,6 +134,9 @@ impl Disk {
 
     fn fail(&mut self, reason: &str) -> StoreError {
         self.failed = Some(reason.to_owned());
+        if let Some(alarm) = self.alarm.take() {
+            alarm(reason);
+        }
         StoreError::ReadOnly { reason: reason.to_owned() }
     }
 
@@ -141,10 +156,17 @@ impl Disk {
         if self.fail_commit.fires() {
             return Err(self.fail("a commit failed: injected"));
         }
+        if self.tear_commit.fires() {
+            self.is_torn = true;
+            return Err(self.fail("a commit was cut short: injected"));
+        }
         apply(&mut self.live, &batch);
-        self.pending.push(batch);
         self.seq += 1;
         self.commits += 1;
+        if let Some(tap) = &self.tap {
+            tap.committed(self.seq, &batch);
+        }
+        self.pending.push(batch);
         Ok(self.seq)
     }
 }
@@ -187,6 +209,7 @@ impl MemoryStore {
         inner.opening += 1;
         inner.is_open = true;
         inner.failed = None;
+        inner.is_torn = false;
         (inner.commits, inner.syncs) = (0, 0);
         Self { disk: disk.clone(), opening: inner.opening }
     }
@@ -207,6 +230,11 @@ impl MemoryStore {
         drop(disk);
         self.disk.crash(None);
         synced
+    }
+
+    fn readable_disk(&self) -> Result<MutexGuard<'_, Disk>, StoreError> {
+        let disk = self.open_disk()?;
+        if disk.is_torn { Err(StoreError::Damaged("a commit was applied in part: injected".into())) } else { Ok(disk) }
     }
 
     fn open_disk(&self) -> Result<MutexGuard<'_, Disk>, StoreError> {
@@ -243,16 +271,16 @@ impl Store for MemoryStore {
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.open_disk()?.live.get(key).map(|value| open_envelope(key, value)).transpose()
+        self.readable_disk()?.live.get(key).map(|value| open_envelope(key, value)).transpose()
     }
 
     fn multi_get(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
-        let disk = self.open_disk()?;
+        let disk = self.readable_disk()?;
         keys.iter().map(|key| disk.live.get(key).map(|value| open_envelope(key, value)).transpose()).collect()
     }
 
     fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Pair>, StoreError> {
-        let disk = self.open_disk()?;
+        let disk = self.readable_disk()?;
         let start = match after {
             Some(after) if after >= prefix => Bound::Excluded(after),
             _ => Bound::Included(prefix),
@@ -263,7 +291,7 @@ impl Store for MemoryStore {
 
     fn verify(&self) -> Result<StoreReport, StoreError> {
         let mut report = StoreReport::default();
-        for (key, value) in &self.open_disk()?.live {
+        for (key, value) in &self.readable_disk()?.live {
             report.add(key, envelope::decode(key, value).map(<[u8]>::to_vec));
         }
         Ok(report)
@@ -273,6 +301,20 @@ impl Store for MemoryStore {
         let pairs = self.scan(b"", None, usize::MAX)?;
         pairs.iter().try_for_each(|(key, value)| sink(key, value))?;
         Ok(pairs.len() as u64)
+    }
+
+    fn set_tap(&self, tap: Option<Arc<dyn Tap>>) -> Result<Seq, StoreError> {
+        let mut disk = self.open_disk()?;
+        disk.tap = tap;
+        Ok(disk.seq)
+    }
+
+    fn when_failed(&self, alarm: Alarm) {
+        let mut disk = self.disk.lock();
+        match disk.failed.clone() {
+            Some(reason) => alarm(&reason),
+            None => disk.alarm = Some(alarm),
+        }
     }
 
     fn stats(&self) -> StoreStats {

@@ -9,7 +9,7 @@ use std::io;
 use std::path::Path;
 
 /// Version of keys, values and journal as a whole.
-pub(crate) const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 2;
 const NAME: &str = "store.marker";
 
 /// What the marker says.
@@ -75,8 +75,8 @@ mod tests {
         assert!(marker.check("s", 7).is_ok() && marker.check("s", 8).is_ok());
         assert!(matches!(marker.check("s", 6), Err(OpenError::Behind { expected: 7, found: 6 })));
         assert!(matches!(marker.check("t", 8), Err(OpenError::OtherStore { .. })));
-        std::fs::write(dir.path().join(NAME), r#"{"format": 2, "other": 1}"#).unwrap();
-        assert!(matches!(Marker::read(dir.path()), Err(OpenError::Format { found: 2, .. })));
+        std::fs::write(dir.path().join(NAME), r#"{"format": 999, "other": 1}"#).unwrap();
+        assert!(matches!(Marker::read(dir.path()), Err(OpenError::Format { found: 999, .. })));
         std::fs::write(dir.path().join(NAME), "").unwrap();
         assert!(matches!(Marker::read(dir.path()), Err(OpenError::Marker(_))));
     }

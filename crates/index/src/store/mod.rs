@@ -18,22 +18,26 @@ mod crash_tests;
 mod envelope;
 mod error;
 mod fault;
-mod journal;
+pub(crate) mod journal;
 mod marker;
+mod reserve;
 mod sled_open;
 mod sled_store;
 #[cfg(test)]
 mod sled_tests;
 mod sled_tree;
+mod trial;
 mod writer;
 
 pub use envelope::EnvelopeError;
 pub use error::{OpenError, StoreError};
 pub use fault::{MemoryDisk, MemoryStore};
-pub use sled_open::exit_on_storage_panic;
+pub(crate) use sled_open::free_bytes;
+pub use sled_open::{exit_on_storage_panic, on_storage_panic};
 pub use sled_store::{SledOptions, SledStore};
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Store-wide number of a commit, from 1. Grows by one a commit, also over restarts.
 pub type Seq = u64;
@@ -160,6 +164,16 @@ pub type Pair = (Vec<u8>, Vec<u8>);
 /// Takes the pairs of an export; its error ends the export.
 pub type Sink<'s> = dyn FnMut(&[u8], &[u8]) -> Result<(), StoreError> + 's;
 
+/// Is shown every commit.
+pub trait Tap: Send + Sync {
+    /// A commit was applied; it may not be durable yet. Called in the order of the numbers, before
+    /// `commit` returns: whoever dawdles here holds up all writers.
+    fn committed(&self, seq: Seq, batch: &Batch);
+}
+
+/// Is called with the reason when a store takes no more commits.
+pub type Alarm = Box<dyn FnOnce(&str) + Send>;
+
 /// A sorted, durable map of bytes. Blocking: never call it on an async thread.
 ///
 /// Edges: the empty key and the empty value are allowed; an empty batch is a commit like any other
@@ -210,6 +224,17 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// As [`Store::get`], and what `sink` returns. A corrupt value ends it: a copy never lacks one silently.
     fn export(&self, sink: &mut Sink<'_>) -> Result<u64, StoreError>;
+
+    /// From the commit after the returned number on, every commit is shown to `tap`; with `None` none
+    /// after the returned number is. A new tap takes the place of the one before.
+    ///
+    /// # Errors
+    /// `Closed`.
+    fn set_tap(&self, tap: Option<Arc<dyn Tap>>) -> Result<Seq, StoreError>;
+
+    /// Calls `alarm` once when the store becomes read-only, at once if it is. A later alarm takes the
+    /// place of an earlier one.
+    fn when_failed(&self, alarm: Alarm);
 
     /// Figures for the metrics page.
     fn stats(&self) -> StoreStats;

@@ -1,20 +1,21 @@
 //! The open ladder: how a store's folder becomes an open store, or an error that says what to do.
 //!
-//! Steps: lock → marker and format → free space → data present where the marker says so → open →
-//! on damage once more with the snapshot set aside → finish the interrupted group → compare with
-//! the marker → sync → write the marker. Nothing is ever deleted; on failure the snapshot goes back.
+//! Steps: lock → free space, giving up the reserve file if there is none → marker and format → data
+//! present where the marker says so → open → finish the interrupted group → compare with the marker →
+//! on damage or loss once more on a copy without its snapshot, which takes the place of the data if it
+//! is whole → sync → write the marker. Nothing is ever deleted but a copy of our own that was no help.
 
 use super::marker::{FORMAT, Marker};
 use super::sled_store::SledOptions;
 use super::sled_tree::{SledTree, Syncer, failed};
-use super::{OpenError, Seq, StoreError, atomic_file};
+use super::{OpenError, Seq, StoreError, atomic_file, reserve, trial};
 use rustix::fs::{FlockOperation, flock, statvfs};
-use std::fs::{self, File};
+use std::fs::File;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 /// Fixed when a store is created: pages up to a quarter of it stay in the main file, and
 /// 16 values of the longest kind fit into one page.
@@ -52,20 +53,25 @@ pub(crate) fn open(dir: &Path, options: &SledOptions) -> Result<Opened, StoreErr
     let refused = |reason| StoreError::Open { dir: dir.to_owned(), reason };
     atomic_file::create_folders(dir).map_err(|error| refused(error.into()))?;
     let lock = take_lock(dir)?;
-    check_space(dir, options).map_err(refused)?;
+    check_space(dir).map_err(refused)?;
     let marker = Marker::read(dir).map_err(refused)?;
+    trial::finish_swap(dir).map_err(|error| refused(error.into()))?;
     if let Some(marker) = &marker {
         check_present(dir, marker).map_err(refused)?;
     }
-    let tree = open_data(dir, options).map_err(refused)?;
-    let found = identify(&tree, marker.as_ref());
-    let (id, seq) = found.map_err(|error| refused(as_open_error(error)))?;
-    if let Some(marker) = &marker {
-        marker.check(&id, seq).map_err(refused)?;
+    let (tree, id, seq) = match open_data(&data_folder(dir), options, marker.as_ref()) {
+        Err(reason) if may_be_the_snapshot(&reason) => trial::open(dir, options, marker.as_ref(), reason),
+        opened => opened,
     }
+    .map_err(refused)?;
     let marker = Marker { format: FORMAT, store_id: id, seq, segment_bytes: SEGMENT_BYTES };
     let syncer = settle(dir, &tree, &marker).map_err(|error| refused(as_open_error(error)))?;
     Ok(Opened { tree, syncer, marker, seq, lock })
+}
+
+/// Whether the log may still hold what the snapshot doesn't.
+fn may_be_the_snapshot(reason: &OpenError) -> bool {
+    matches!(reason, OpenError::Damaged(_) | OpenError::Behind { .. } | OpenError::Missing { .. })
 }
 
 fn take_lock(dir: &Path) -> Result<Lock, StoreError> {
@@ -84,9 +90,18 @@ pub(crate) fn free_bytes(dir: &Path) -> io::Result<u64> {
     Ok(space.f_bavail.saturating_mul(space.f_frsize))
 }
 
-fn check_space(dir: &Path, options: &SledOptions) -> Result<(), OpenError> {
-    let (free_bytes, reserve_bytes) = (free_bytes(dir)?, options.reserve_bytes);
-    if free_bytes < reserve_bytes { Err(OpenError::NoSpace { free_bytes, reserve_bytes }) } else { Ok(()) }
+/// Less than this and sled may not get through opening.
+const OPEN_BYTES: u64 = 8 * 1024 * 1024;
+
+fn check_space(dir: &Path) -> Result<(), OpenError> {
+    if free_bytes(dir)? < OPEN_BYTES && reserve::give_up(dir) {
+        tracing::warn!("the disk is full: the space held back for that is given up so that the store can open");
+    }
+    enough_to_open(free_bytes(dir)?)
+}
+
+fn enough_to_open(free_bytes: u64) -> Result<(), OpenError> {
+    if free_bytes < OPEN_BYTES { Err(OpenError::NoSpace { free_bytes, reserve_bytes: OPEN_BYTES }) } else { Ok(()) }
 }
 
 fn check_present(dir: &Path, marker: &Marker) -> Result<(), OpenError> {
@@ -97,27 +112,21 @@ fn missing(marker: &Marker) -> OpenError {
     OpenError::Missing { store_id: marker.store_id.clone(), seq: marker.seq }
 }
 
-fn open_data(dir: &Path, options: &SledOptions) -> Result<SledTree, OpenError> {
-    let folder = data_folder(dir);
-    let error = match open_sled(&folder, options) {
-        Err(OpenError::Damaged(reason)) => reason,
-        other => return other,
-    };
-    let aside = dir.join("aside").join(seconds_since_1970().to_string());
-    let moved = move_snapshots(&folder, &aside)?;
-    tracing::error!(error, moved, aside = %aside.display(), "the data can't be read; trying without its snapshot");
-    if moved == 0 {
-        return Err(OpenError::Damaged(error));
+/// Opens the data in `folder`, finishes its interrupted group and compares it with the marker.
+pub(super) fn open_data(folder: &Path, options: &SledOptions, marker: Option<&Marker>) -> Result<(SledTree, String, Seq), OpenError> {
+    let tree = open_sled(folder, options)?;
+    // Reading damaged pages panics too.
+    let found = catch_unwind(AssertUnwindSafe(|| identify(&tree, marker)));
+    let found = found.unwrap_or_else(|panic| Err(StoreError::Damaged(panic_text(&*panic))));
+    let (id, seq) = found.map_err(as_open_error)?;
+    if let Some(marker) = marker {
+        marker.check(&id, seq)?;
     }
-    open_sled(&folder, options).inspect_err(|_| {
-        if let Err(error) = move_snapshots(&aside, &folder) {
-            tracing::error!(%error, "the snapshot could not be put back");
-        }
-    })
+    Ok((tree, id, seq))
 }
 
 /// Opens sled, which panics on some kinds of damage.
-fn open_sled(folder: &Path, options: &SledOptions) -> Result<SledTree, OpenError> {
+pub(super) fn open_sled(folder: &Path, options: &SledOptions) -> Result<SledTree, OpenError> {
     let config = sled::Config::new().path(folder).cache_capacity(options.cache_bytes).segment_size(SEGMENT_BYTES).flush_every_ms(None);
     let give_up = Instant::now() + RELEASE_WAIT;
     loop {
@@ -148,26 +157,6 @@ fn is_damage(error: &io::Error) -> bool {
 pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
     text.unwrap_or_else(|| "it panicked without a message".into())
-}
-
-/// Moves the snapshot files of `from` into `to`; how many there were.
-fn move_snapshots(from: &Path, to: &Path) -> io::Result<usize> {
-    let entries = fs::read_dir(from)?.collect::<Result<Vec<_>, _>>()?;
-    let snapshots: Vec<_> = entries.iter().filter(|entry| entry.file_name().to_string_lossy().starts_with("snap.")).collect();
-    if snapshots.is_empty() {
-        return Ok(0);
-    }
-    atomic_file::create_folders(to)?;
-    for snapshot in &snapshots {
-        fs::rename(snapshot.path(), to.join(snapshot.file_name()))?;
-    }
-    atomic_file::sync_folder(to)?;
-    atomic_file::sync_folder(from)?;
-    Ok(snapshots.len())
-}
-
-fn seconds_since_1970() -> u64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// The store's id and last commit; a new store gets its id here.
@@ -220,12 +209,31 @@ fn as_open_error(error: StoreError) -> OpenError {
 /// Ends the process when one of sled's threads panics. Without it the callers that wait for that
 /// thread hang for ever; a restart recovers. Call it once at start-up, after other panic hooks.
 pub fn exit_on_storage_panic() {
+    on_storage_panic(|| {
+        tracing::error!("a storage thread panicked; ending the process so that a restart can recover");
+        std::process::abort()
+    });
+}
+
+/// As [`exit_on_storage_panic`], for programs that end in another way. `end` must not return to go on:
+/// whoever waits for the thread hangs.
+pub fn on_storage_panic(end: impl Fn() + Send + Sync + 'static) {
     let previous = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         previous(panic);
         if std::thread::current().name().is_some_and(|name| name.starts_with("sled-io-")) {
-            tracing::error!("a storage thread panicked; ending the process so that a restart can recover");
-            std::process::abort();
+            end();
         }
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn opening_needs_some_space() {
+        assert!(enough_to_open(OPEN_BYTES).is_ok());
+        assert!(matches!(enough_to_open(OPEN_BYTES - 1), Err(OpenError::NoSpace { .. })));
+    }
 }

@@ -5,7 +5,7 @@
 use super::sled_open::{self, Lock, Opened};
 use super::sled_tree::{SledTree, Syncer};
 use super::writer::{Readable, Request, Shared, Writer, outcome};
-use super::{Batch, Pair, Seq, Sink, Store, StoreError, StoreReport, StoreStats};
+use super::{Alarm, Batch, Pair, Seq, Sink, Store, StoreError, StoreReport, StoreStats, Tap, reserve};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,7 +21,7 @@ const PAGE: usize = 256;
 pub struct SledOptions {
     /// Bytes of pages kept in memory, as sled counts them; the process uses up to ten times as much. Default 16 MiB.
     pub cache_bytes: u64,
-    /// Bytes of disk that stay free: below this, opening and commits are refused. Default 256 MiB.
+    /// Bytes of disk that stay free: below this, commits are refused. Default 256 MiB.
     pub reserve_bytes: u64,
 }
 
@@ -57,6 +57,8 @@ impl SledStore {
             tree,
             syncer,
             marker,
+            tap: None,
+            is_reserve_missing: !reserve::make(&dir, options.reserve_bytes),
         };
         let thread = std::thread::Builder::new().name("store-writer".into()).spawn(move || writer.run())?;
         Ok(Self { dir, shared, requests, running: Mutex::new(Some((thread, lock))) })
@@ -169,6 +171,16 @@ impl Store for SledStore {
             }
             after = page.into_iter().last().map(|(key, _)| key);
         }
+    }
+
+    fn set_tap(&self, tap: Option<Arc<dyn Tap>>) -> Result<Seq, StoreError> {
+        let (reply, answer) = sync_channel(1);
+        self.requests.send(Request::Tap { tap, reply }).map_err(|_| StoreError::Closed)?;
+        answer.recv().map_err(|_| StoreError::Closed)
+    }
+
+    fn when_failed(&self, alarm: Alarm) {
+        self.shared.when_failed(alarm);
     }
 
     fn stats(&self) -> StoreStats {

@@ -138,11 +138,13 @@ fn another_format_is_refused() {
 }
 
 #[test]
-fn a_full_disk_is_refused_before_anything_is_touched() {
+fn below_the_floor_the_store_opens_for_reading_and_refuses_commits() {
     let dir = filled(1);
     let greedy = SledOptions { reserve_bytes: u64::MAX, ..options() };
-    let refused = SledStore::open(dir.path(), &greedy).err();
-    assert!(matches!(refused, Some(StoreError::Open { reason: OpenError::NoSpace { .. }, .. })));
+    let store = SledStore::open(dir.path(), &greedy).unwrap();
+    assert!(store.get(&[0]).unwrap().is_some());
+    assert!(matches!(store.commit(Batch::default()), Err(StoreError::Full { .. })));
+    assert!(!store.stats().read_only, "it goes on when there is room");
 }
 
 fn snapshots(folder: &Path) -> Vec<std::path::PathBuf> {
@@ -164,7 +166,51 @@ fn a_damaged_snapshot_is_set_aside_and_nothing_is_lost() {
     assert_eq!(store.scan(b"", None, 999).unwrap().len(), 200);
     assert_eq!(store.verify().unwrap().corrupt, 0);
     let aside = fs::read_dir(dir.path().join("aside")).unwrap().next().unwrap().unwrap().path();
-    assert_eq!(fs::read(&snapshots(&aside)[0]).unwrap(), bytes, "kept as it was");
+    assert_eq!(fs::read(&snapshots(&aside.join("sled"))[0]).unwrap(), bytes, "kept as it was");
+    assert!(!dir.path().join("sled.trial").exists() && !dir.path().join("sled.next").exists());
+}
+
+#[test]
+fn a_swap_that_was_interrupted_is_finished() {
+    let dir = filled(3);
+    drop(open(dir.path()).unwrap());
+    fs::rename(data_folder(dir.path()), dir.path().join("sled.next")).unwrap();
+    assert_eq!(open(dir.path()).unwrap().get(&[2]).unwrap(), Some(vec![2; 2000]));
+    // Both there: the copy never took the data's place.
+    fs::create_dir(dir.path().join("sled.next")).unwrap();
+    assert!(open(dir.path()).is_ok() && !dir.path().join("sled.next").exists());
+}
+
+#[test]
+fn a_tap_sees_every_commit_in_order_and_an_alarm_the_first_failure() {
+    #[derive(Default)]
+    struct Seen(std::sync::Mutex<Vec<(Seq, usize)>>);
+    impl super::Tap for Seen {
+        fn committed(&self, seq: Seq, batch: &Batch) {
+            self.0.lock().unwrap().push((seq, batch.len()));
+        }
+    }
+    let dir = filled(2);
+    let store = open(dir.path()).unwrap();
+    let seen = std::sync::Arc::new(Seen::default());
+    assert_eq!(store.set_tap(Some(seen.clone())).unwrap(), 2);
+    let put_some = |n: u8| (0..25_u8).for_each(|m| assert!(put(&store, [n, m], "v") > 2));
+    let put_some = &put_some;
+    std::thread::scope(|scope| (0..4_u8).for_each(|n| drop(scope.spawn(move || put_some(n)))));
+    assert_eq!(store.set_tap(None).unwrap(), 102);
+    put(&store, "unseen", "v");
+    let expected: Vec<_> = (3..103).map(|seq| (seq, 1)).collect();
+    assert_eq!(*seen.0.lock().unwrap(), expected);
+
+    let (sender, receiver) = std::sync::mpsc::channel();
+    store.when_failed(Box::new(move |reason| sender.send(reason.to_owned()).unwrap()));
+    fs::remove_dir(data_folder(dir.path()).join("blobs")).unwrap();
+    let seq = put(&store, "a", "1");
+    assert!(store.durable(seq).is_err());
+    assert!(receiver.recv_timeout(Duration::from_secs(20)).unwrap().contains("sync failed"));
+    let (sender, receiver) = std::sync::mpsc::channel();
+    store.when_failed(Box::new(move |_| sender.send(()).unwrap()));
+    receiver.try_recv().expect("told at once");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::journal;
 use super::marker::Marker;
 use super::sled_open::{free_bytes, panic_text};
 use super::sled_tree::{SledTree, Syncer, changes_of};
-use super::{Batch, Seq, StoreError};
+use super::{Alarm, Batch, Seq, StoreError, Tap, reserve};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender};
@@ -29,6 +29,7 @@ const MARKER_INTERVAL: Seq = 1024;
 pub(crate) enum Request {
     Commit { batch: Batch, reply: SyncSender<Result<Seq, StoreError>> },
     Sync(Seq),
+    Tap { tap: Option<Arc<dyn Tap>>, reply: SyncSender<Seq> },
     Close,
 }
 
@@ -57,12 +58,18 @@ pub(crate) struct Shared {
     pub(crate) readable: RwLock<Readable>,
     progress: Mutex<Progress>,
     changed: Condvar,
+    alarm: Mutex<Option<Alarm>>,
 }
 
 impl Shared {
     pub(crate) fn new(tree: SledTree, seq: Seq) -> Self {
         let progress = Progress { seq, durable: seq, ..Progress::default() };
-        Self { readable: RwLock::new(Readable::Open(tree)), progress: Mutex::new(progress), changed: Condvar::new() }
+        Self {
+            readable: RwLock::new(Readable::Open(tree)),
+            progress: Mutex::new(progress),
+            changed: Condvar::new(),
+            alarm: Mutex::default(),
+        }
     }
 
     pub(crate) fn progress(&self) -> MutexGuard<'_, Progress> {
@@ -84,6 +91,21 @@ impl Shared {
     fn fail(&self, reason: &str) {
         tracing::error!(reason, "the store takes no more commits");
         self.update(|progress| progress.failed = progress.failed.take().or_else(|| Some(reason.to_owned())));
+        self.raise_alarm();
+    }
+
+    /// Sets what is called on failure, and calls it if that has happened.
+    pub(crate) fn when_failed(&self, alarm: Alarm) {
+        *self.alarm.lock().unwrap_or_else(PoisonError::into_inner) = Some(alarm);
+        self.raise_alarm();
+    }
+
+    fn raise_alarm(&self) {
+        let Some(reason) = self.progress().failed.clone() else { return };
+        let alarm = self.alarm.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(alarm) = alarm {
+            alarm(&reason);
+        }
     }
 
     fn tear(&self, reason: &str) {
@@ -117,6 +139,9 @@ pub(crate) struct Writer {
     pub(crate) tree: SledTree,
     pub(crate) syncer: Syncer,
     pub(crate) marker: Marker,
+    pub(crate) tap: Option<Arc<dyn Tap>>,
+    /// Whether the reserve file was given up and must be made again.
+    pub(crate) is_reserve_missing: bool,
 }
 
 type Commit = (Batch, SyncSender<Result<Seq, StoreError>>);
@@ -181,10 +206,11 @@ impl Writer {
         }
         self.sync();
         self.write_marker(MARKER_INTERVAL);
+        self.keep_reserve();
         round.is_last
     }
 
-    fn take(&self, request: Request, round: &mut Round) {
+    fn take(&mut self, request: Request, round: &mut Round) {
         match request {
             Request::Commit { batch, reply } => {
                 round.bytes += batch.bytes();
@@ -193,6 +219,12 @@ impl Writer {
             }
             // An old wish, fulfilled since by another's sync, must not cut this round short.
             Request::Sync(seq) => round.is_awaited |= seq > self.shared.progress().durable,
+            Request::Tap { tap, reply } => {
+                self.commit(std::mem::take(&mut round.queued));
+                self.tap = tap;
+                // A caller that is gone needs no answer.
+                let _ = reply.send(self.shared.progress().seq);
+            }
             Request::Close => round.is_last = true,
         }
     }
@@ -224,7 +256,10 @@ impl Writer {
             progress.seq = before + count;
             progress.commits += count;
         });
-        for (seq, (_, reply)) in (before + 1..).zip(commits) {
+        for (seq, (batch, reply)) in (before + 1..).zip(commits) {
+            if let Some(tap) = &self.tap {
+                tap.committed(seq, &batch);
+            }
             let _ = reply.send(Ok(seq));
         }
     }
@@ -260,6 +295,13 @@ impl Writer {
                 progress.syncs += 1;
             }),
             Err(error) => self.shared.fail(&format!("a sync failed: {error}")),
+        }
+    }
+
+    /// Makes the reserve file again once there is room for it.
+    fn keep_reserve(&mut self) {
+        if self.is_reserve_missing && self.shared.progress().failed.is_none() {
+            self.is_reserve_missing = !reserve::make(&self.dir, self.reserve_bytes);
         }
     }
 

@@ -22,8 +22,10 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use tantivy::collector::Count;
+use tantivy::directory::error::OpenWriteError;
 use tantivy::indexer::{IndexWriterOptions, LogMergePolicy};
-use tantivy::query::{BooleanQuery, BoostQuery, Query, TermQuery};
+use tantivy::query::{BooleanQuery, BoostQuery, Query, TermQuery, TermSetQuery};
 use tantivy::schema::{FAST, Field, INDEXED, IndexRecordOption, Schema, TextFieldIndexing, TextOptions};
 use tantivy::{Index, IndexReader, IndexWriter, ReloadPolicy, TantivyDocument, TantivyError, Term};
 
@@ -36,6 +38,20 @@ pub enum TextError {
     /// Its directory can't be made or emptied.
     #[error("the directory of the text index: {0}")]
     Directory(#[from] io::Error),
+}
+
+impl TextError {
+    /// Whether the disk is full.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        let kind = match self {
+            Self::Directory(error) => error.kind(),
+            Self::Index(TantivyError::IoError(error)) => error.kind(),
+            Self::Index(TantivyError::OpenWriteError(OpenWriteError::IoError { io_error, .. })) => io_error.kind(),
+            Self::Index(_) => return false,
+        };
+        kind == io::ErrorKind::StorageFull
+    }
 }
 
 /// One change.
@@ -86,6 +102,9 @@ const MERGE_DEAD_SHARE: f32 = 0.3;
 /// being started holds a copy of the last writer's lock file until it becomes another program.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 const LOCK_PAUSE: Duration = Duration::from_millis(2);
+
+/// Rows that are counted by one query.
+const COUNTED_ROWS: usize = 4096;
 
 const ROW: &str = "row";
 const BODY: &str = "body";
@@ -141,6 +160,12 @@ impl TextIndex {
             return Err(Unusable::Damaged(damaged.len()));
         }
         Ok(Self::with(index, checkpoint)?)
+    }
+
+    /// Checks the index in `dir` and leaves it as it is: its checkpoint and its rows, or why it can't be used.
+    pub(crate) fn inspect(dir: &Path) -> Result<(u64, u64), String> {
+        let found = Self::open_existing(dir).map_err(|reason| reason.to_string())?;
+        Ok((found.checkpoint(), found.stats().rows))
     }
 
     fn with(index: Index, checkpoint: u64) -> Result<Self, TextError> {
@@ -234,6 +259,21 @@ impl TextIndex {
             if *count == 1 { Box::new(term) } else { Box::new(BoostQuery::new(Box::new(term), times)) }
         };
         BooleanQuery::union(terms.iter().map(clause).collect())
+    }
+
+    /// How many of these rows the committed index holds.
+    ///
+    /// # Errors
+    /// [`TextError::Index`] if a segment can't be read.
+    pub fn count(&self, rows: &RoaringBitmap) -> Result<u64, TextError> {
+        let searcher = self.reader.searcher();
+        let rows: Vec<Row> = rows.iter().collect();
+        let mut count = 0;
+        for some in rows.chunks(COUNTED_ROWS) {
+            let terms = some.iter().map(|row| Term::from_field_u64(self.row, u64::from(*row)));
+            count += searcher.search(&TermSetQuery::new(terms), &Count)? as u64;
+        }
+        Ok(count)
     }
 
     /// Figures for metrics.

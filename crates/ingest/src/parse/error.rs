@@ -1,6 +1,7 @@
 //! Why a document has no text: one variant for each reason that a person can act on.
 
 use serde::{Deserialize, Serialize};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Why parsing gave no document.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -37,6 +38,14 @@ pub enum ParseError {
         what: String,
         /// The limit, in bytes.
         bytes_max: u64,
+    },
+    /// More of something than a limit.
+    #[error("there are more than {count_max} {what}")]
+    TooMany {
+        /// What there are too many of.
+        what: String,
+        /// The limit.
+        count_max: u64,
     },
     /// Parsing took longer than allowed and was stopped.
     #[error("parsing took longer than {timeout_ms} ms and was stopped")]
@@ -77,7 +86,7 @@ impl ParseError {
             Self::ImageOnly => "image_only",
             Self::Unmapped => "unmapped",
             Self::Corrupt { .. } => "corrupt",
-            Self::TooLarge { .. } => "too_large",
+            Self::TooLarge { .. } | Self::TooMany { .. } => "too_large",
             Self::Timeout { .. } => "timeout",
             Self::OutOfMemory { .. } => "out_of_memory",
             Self::Crashed { .. } => "crashed",
@@ -87,6 +96,11 @@ impl ParseError {
 
     pub(super) fn corrupt(reason: impl ToString) -> Self {
         Self::Corrupt { reason: reason.to_string() }
+    }
+
+    /// Calls a parser whose library panics on broken files: such a file is corrupt, for this reason.
+    pub(super) fn for_panic<T>(reason: &str, parse: impl FnOnce() -> Result<T, Self>) -> Result<T, Self> {
+        catch_unwind(AssertUnwindSafe(parse)).unwrap_or_else(|_| Err(Self::corrupt(reason)))
     }
 
     pub(super) fn unsupported(detected: impl ToString) -> Self {
@@ -118,5 +132,12 @@ mod tests {
             assert_eq!(json["code"], error.code());
             assert_eq!(serde_json::from_value::<ParseError>(json).unwrap(), error);
         }
+    }
+
+    #[test]
+    fn too_many_is_too_large_for_programs() {
+        let error = ParseError::TooMany { what: "x".into(), count_max: 1 };
+        let json = serde_json::to_value(&error).unwrap();
+        assert_eq!((serde_json::from_value::<ParseError>(json).unwrap(), error.code()), (error.clone(), "too_large"));
     }
 }

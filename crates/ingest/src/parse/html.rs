@@ -49,6 +49,19 @@ pub(super) fn parse(decoded: Decoded) -> Result<ParsedDocument, ParseError> {
     Ok(with_warning(document, decoded.warning))
 }
 
+/// The whole page, without a search for its main content: a chapter of a book is all content.
+pub(super) fn parse_whole(decoded: Decoded) -> ParsedDocument {
+    let page = Document::from(decoded.text.as_str());
+    let title = words(&page, "head title");
+    remove(&page, INVISIBLE);
+    simplify(&page);
+    if depth(&page) > LEVELS_MAX {
+        return bare(&page, title, decoded.warning);
+    }
+    let document = ParsedDocument::markdown("text/html", readable(&body(&page)));
+    with_warning(ParsedDocument { title, ..document }, decoded.warning)
+}
+
 fn words(page: &Document, selector: &str) -> Option<String> {
     let words = page.select(selector).nodes().first()?.text().split_whitespace().collect::<Vec<_>>().join(" ");
     (!words.is_empty()).then_some(words)

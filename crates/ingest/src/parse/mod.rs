@@ -11,16 +11,26 @@
 //! [`ChildParser`], in which a crash is a [`ParseError`] and nothing worse.
 
 mod archive;
+mod archive_listing;
+mod attachments;
+mod blocks;
 mod child;
 mod decode;
 mod delimited;
 mod docx;
+mod eml;
+mod epub;
 mod error;
+mod grid;
 mod html;
 mod json;
 mod markdown;
+mod msg;
+mod odf;
 mod pdf;
+mod pptx;
 mod sniff;
+mod spreadsheet;
 mod table;
 
 pub use child::{ChildParser, ParseLimits, Sandbox, decode_answer, serve_child, serve_child_with};
@@ -133,6 +143,14 @@ impl Parser for InProcess {
         let document = match sniff::sniff(name, bytes)? {
             Kind::Pdf => pdf::parse(bytes),
             Kind::Docx => docx::parse(bytes),
+            Kind::Pptx => pptx::parse(bytes),
+            Kind::Workbook(workbook) => spreadsheet::parse(bytes, workbook),
+            Kind::OpenDocument => odf::parse(bytes),
+            Kind::Epub => epub::parse(bytes),
+            Kind::OutlookMessage => msg::parse(bytes),
+            Kind::Zip => archive_listing::parse_zip(bytes),
+            Kind::Gzip => archive_listing::parse_gzip(name, bytes),
+            Kind::Message => eml::parse(bytes),
             Kind::Html(decoded) => html::parse(decoded),
             Kind::Json(decoded) => json::parse(decoded),
             Kind::JsonLines(decoded) => json::parse_lines(decoded),

@@ -4,12 +4,23 @@
 
 use super::archive::Archive;
 use super::decode::{Decoded, decode};
-use super::{ParseError, delimited, json};
+use super::spreadsheet::Workbook;
+use super::{ParseError, delimited, eml, json};
 
 /// A format that is read, with its text where it is a text format.
 pub(super) enum Kind {
     Pdf,
     Docx,
+    Pptx,
+    Workbook(Workbook),
+    OpenDocument,
+    Epub,
+    OutlookMessage,
+    /// Of documents: none of the formats that are archives inside.
+    Zip,
+    Gzip,
+    /// A mail (RFC 5322).
+    Message,
     Html(Decoded),
     Markdown(Decoded),
     Json(Decoded),
@@ -30,7 +41,6 @@ const SIGNATURES: &[(&[u8], &str)] = &[
     (b"II*\0", "TIFF image"),
     (b"MM\0*", "TIFF image"),
     (b"{\\rtf", "RTF document"),
-    (b"\x1f\x8b", "gzip archive"),
     (b"BZh", "bzip2 archive"),
     (b"\xfd7zXZ\0", "xz archive"),
     (b"\x28\xb5\x2f\xfd", "Zstandard archive"),
@@ -45,20 +55,15 @@ const SIGNATURES: &[(&[u8], &str)] = &[
     (b"%!PS", "PostScript document"),
 ];
 
-/// Directory names (UTF-16) in OLE compound files, most telling first.
-const OLE_STREAMS: &[(&str, &str)] = &[
-    ("WordDocument", "Word 97-2003 document (.doc)"),
-    ("PowerPoint Document", "PowerPoint 97-2003 presentation (.ppt)"),
-    ("Workbook", "Excel 97-2003 workbook (.xls)"),
-    ("__properties_version1.0", "Outlook message (.msg)"),
-];
+/// Directory names (UTF-16) in OLE compound files. They are looked for in this order: a message may
+/// hold all the others as attachments, and a document may hold a sheet.
+const OLE_MESSAGE: &str = "__properties_version1.0";
+const OLE_UNREAD: &[(&str, &str)] =
+    &[("WordDocument", "Word 97-2003 document (.doc)"), ("PowerPoint Document", "PowerPoint 97-2003 presentation (.ppt)")];
+const OLE_WORKBOOKS: &[&str] = &["Workbook", "Book"];
 
-/// A part that tells what an archive is.
-const ZIP_PARTS: &[(&str, &str)] = &[
-    ("xl/workbook.xml", "Excel workbook (.xlsx)"),
-    ("xl/workbook.bin", "Excel workbook (.xlsb)"),
-    ("ppt/presentation.xml", "PowerPoint presentation (.pptx)"),
-];
+/// Endings of formats that are ZIP archives inside.
+const ARCHIVE_FORMATS: &[&str] = &["docx", "xlsx", "xlsm", "pptx", "odt", "ods", "odp", "epub"];
 
 /// Says what the bytes are.
 ///
@@ -73,13 +78,22 @@ pub(super) fn sniff(name: &str, bytes: &[u8]) -> Result<Kind, ParseError> {
         return Ok(Kind::Pdf);
     }
     if bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(b"PK\x05\x06") {
-        return archive_kind(bytes);
+        return match archive_kind(bytes)? {
+            Kind::Zip if ARCHIVE_FORMATS.contains(&extension.as_str()) => Err(unreadable(&extension)),
+            kind => Ok(kind),
+        };
     }
     if bytes.starts_with(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1") {
-        return Err(ole_kind(bytes));
+        return ole_kind(bytes);
     }
     if let Some(detected) = signature(bytes) {
         return Err(ParseError::unsupported(detected));
+    }
+    if bytes.starts_with(b"\x1f\x8b") {
+        return Ok(Kind::Gzip);
+    }
+    if eml::is_message(&extension, bytes) {
+        return Ok(Kind::Message);
     }
     match decode(bytes) {
         Some(decoded) => Ok(text_kind(&extension, decoded)),
@@ -115,7 +129,8 @@ fn signature(bytes: &[u8]) -> Option<&'static str> {
 /// A name that promises a known binary format makes a better reason than "binary data".
 fn unreadable(extension: &str) -> ParseError {
     match extension {
-        "pdf" | "docx" => ParseError::corrupt(format!("the content is not what .{extension} promises")),
+        "pdf" | "xls" => ParseError::corrupt(format!("the content is not what .{extension} promises")),
+        _ if ARCHIVE_FORMATS.contains(&extension) => ParseError::corrupt(format!("the content is not what .{extension} promises")),
         _ => ParseError::unsupported("binary data"),
     }
 }
@@ -125,16 +140,27 @@ fn archive_kind(bytes: &[u8]) -> Result<Kind, ParseError> {
     if archive.has("word/document.xml") || has_word_main_part(&mut archive)? {
         return Ok(Kind::Docx);
     }
-    if let Some((_, detected)) = ZIP_PARTS.iter().find(|(part, _)| archive.has(part)) {
-        return Err(ParseError::unsupported(detected));
+    if let Some(kind) = office_kind(&mut archive) {
+        return Ok(kind);
     }
+    Ok(Kind::Zip)
+}
+
+/// By a part that only one format has, then by what the archive calls itself.
+fn office_kind(archive: &mut Archive<'_>) -> Option<Kind> {
+    let has_part = [
+        ("ppt/presentation.xml", Kind::Pptx),
+        ("xl/workbook.xml", Kind::Workbook(Workbook::Xlsx)),
+        ("xl/workbook.bin", Kind::Workbook(Workbook::Xlsb)),
+        ("META-INF/container.xml", Kind::Epub),
+    ];
     let mimetype = archive.read("mimetype").ok().flatten().unwrap_or_default();
-    let mimetype = String::from_utf8_lossy(&mimetype);
-    Err(ParseError::unsupported(match mimetype.trim() {
-        "application/epub+zip" => "EPUB book",
-        other if other.starts_with("application/vnd.oasis.opendocument") => "OpenDocument file",
-        _ => "ZIP archive",
-    }))
+    let mimetype = String::from_utf8_lossy(&mimetype).into_owned();
+    match mimetype.trim() {
+        "application/epub+zip" => Some(Kind::Epub),
+        other if other.starts_with("application/vnd.oasis.opendocument") => Some(Kind::OpenDocument),
+        _ => has_part.into_iter().find(|(part, _)| archive.has(part)).map(|(_, kind)| kind),
+    }
 }
 
 fn has_word_main_part(archive: &mut Archive<'_>) -> Result<bool, ParseError> {
@@ -142,13 +168,19 @@ fn has_word_main_part(archive: &mut Archive<'_>) -> Result<bool, ParseError> {
     Ok(find(&types, b"wordprocessingml.document.main+xml"))
 }
 
-fn ole_kind(bytes: &[u8]) -> ParseError {
+fn ole_kind(bytes: &[u8]) -> Result<Kind, ParseError> {
     let holds = |name: &str| find(bytes, &name.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>());
-    if holds("EncryptedPackage") {
-        return ParseError::Encrypted;
+    if holds(OLE_MESSAGE) {
+        return Ok(Kind::OutlookMessage);
     }
-    let known = OLE_STREAMS.iter().find(|(stream, _)| holds(stream));
-    ParseError::unsupported(known.map_or("OLE compound file", |(_, detected)| detected))
+    if holds("EncryptedPackage") {
+        return Err(ParseError::Encrypted);
+    }
+    match OLE_UNREAD.iter().find(|(stream, _)| holds(stream)) {
+        Some((_, detected)) => Err(ParseError::unsupported(detected)),
+        None if OLE_WORKBOOKS.iter().any(|stream| holds(stream)) => Ok(Kind::Workbook(Workbook::Xls)),
+        None => Err(ParseError::unsupported("OLE compound file")),
+    }
 }
 
 fn text_kind(extension: &str, decoded: Decoded) -> Kind {
@@ -207,10 +239,20 @@ fn is_heading_line(line: &str) -> bool {
 mod tests {
     use super::*;
 
+    const EMPTY_ZIP: &[u8] = b"PK\x05\x06\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+
     fn name_of(name: &str, bytes: &[u8]) -> String {
         match sniff(name, bytes) {
             Ok(Kind::Pdf) => "pdf".into(),
             Ok(Kind::Docx) => "docx".into(),
+            Ok(Kind::Pptx) => "pptx".into(),
+            Ok(Kind::Workbook(workbook)) => format!("{workbook:?}"),
+            Ok(Kind::OpenDocument) => "opendocument".into(),
+            Ok(Kind::Epub) => "epub".into(),
+            Ok(Kind::OutlookMessage) => "msg".into(),
+            Ok(Kind::Zip) => "zip".into(),
+            Ok(Kind::Gzip) => "gzip".into(),
+            Ok(Kind::Message) => "mail".into(),
             Ok(Kind::Html(_)) => "html".into(),
             Ok(Kind::Markdown(_)) => "markdown".into(),
             Ok(Kind::Json(_)) => "json".into(),
@@ -230,6 +272,13 @@ mod tests {
         assert_eq!(name_of("a", b"{\"a\": 1}\n{\"a\": 2}\n"), "jsonl");
         assert_eq!(name_of("a", b"a,b,c\n1,2,3\n4,5,6\n"), "delimited by ','");
         assert_eq!(name_of("a.pdf", b"\x89PNG\r\n\x1a\n"), "PNG image");
+        assert_eq!(name_of("a.txt", b"\x1f\x8b\x08"), "gzip");
+        assert_eq!(name_of("a.zip", EMPTY_ZIP), "zip");
+        assert_eq!(name_of("a.docx", EMPTY_ZIP), "corrupt");
+        assert_eq!(name_of("a.eml", b"Subject: x\n\ny"), "mail");
+        assert_eq!(name_of("cur/1.M2:2,S", b"From: a@b\nTo: c@d\nDate: x\n\ny"), "mail");
+        assert_eq!(name_of("a.txt", b"Subject: x\n\ny"), "plain");
+        assert_eq!(name_of("a.md", b"From: a@b\nTo: c@d\nDate: x\n\ny"), "markdown");
         assert_eq!(name_of("a.docx", &[1, 2, 0, 3, 200, 6, 0, 1]), "corrupt");
     }
 
@@ -251,5 +300,7 @@ mod tests {
         };
         assert_eq!(name_of("a.docx", &ole("EncryptedPackage")), "encrypted");
         assert_eq!(name_of("a.doc", &ole("WordDocument")), "Word 97-2003 document (.doc)");
+        assert_eq!(name_of("a", &[ole("Workbook"), ole("__properties_version1.0")].concat()), "msg");
+        assert_eq!(name_of("a", &ole("Workbook")), "Xls");
     }
 }

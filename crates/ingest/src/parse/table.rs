@@ -8,13 +8,19 @@ pub(super) fn markdown_table(rows: &[Vec<String>]) -> String {
     for (index, row) in rows.iter().enumerate() {
         push_row(&mut out, row.iter().map(|cell| clean(cell)), columns);
         if index == 0 {
-            push_row(&mut out, std::iter::repeat_n("---".to_owned(), columns), columns);
+            push_rule(&mut out, columns);
         }
     }
     out
 }
 
-fn push_row(out: &mut String, cells: impl Iterator<Item = String>, columns: usize) {
+/// The line between the header and the body.
+pub(super) fn push_rule(out: &mut String, columns: usize) {
+    push_row(out, std::iter::repeat_n("---".to_owned(), columns), columns);
+}
+
+/// One row; cells are [`clean`].
+pub(super) fn push_row(out: &mut String, cells: impl Iterator<Item = String>, columns: usize) {
     out.push('|');
     for cell in cells.chain(std::iter::repeat(String::new())).take(columns) {
         out.push(' ');
@@ -24,7 +30,8 @@ fn push_row(out: &mut String, cells: impl Iterator<Item = String>, columns: usiz
     out.push('\n');
 }
 
-fn clean(cell: &str) -> String {
+/// A cell's text on one line, its pipes escaped.
+pub(super) fn clean(cell: &str) -> String {
     cell.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|")
 }
 

@@ -119,3 +119,17 @@ fn bad_requests_are_named() {
     let filter: Filter = serde_json::from_value(json!({"type": "gt", "key": "a", "value": true})).unwrap();
     assert!(SearchRequest { filter: Some(filter), ..SearchRequest::new("a") }.validate().is_err());
 }
+
+#[test]
+fn hits_of_two_versions_do_not_stand_side_by_side() {
+    let mut hits = run(&animals(), json!({"query": "fox", "top_k": 3, "mode": "vector", "neighbours": 1})).hits;
+    assert!(is_one_version(&hits) && hits.len() == 3);
+    hits[1].version = 2;
+    assert!(!is_one_version(&hits), "spans of two texts");
+    let kept = hits[1].chunk_id.clone();
+    let other_document = hits.iter().filter(|hit| hit.document_id != hits[1].document_id).count();
+    keep_latest(&mut hits);
+    assert_eq!(hits.len(), 1 + other_document);
+    let hit = hits.iter().find(|hit| hit.chunk_id == kept).unwrap();
+    assert_eq!(hit.neighbours.as_ref().map(|around| around.each().count()), Some(0), "its neighbours were of the version before");
+}

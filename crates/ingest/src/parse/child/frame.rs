@@ -177,7 +177,10 @@ fn are_places(text: &str, mut offsets: impl Iterator<Item = usize>) -> bool {
 fn reported(mut error: ParseError) -> Option<ParseError> {
     match &mut error {
         ParseError::Unavailable { .. } | ParseError::Crashed { .. } => return None,
-        ParseError::Unsupported { detected: reason } | ParseError::Corrupt { reason } | ParseError::TooLarge { what: reason, .. } => {
+        ParseError::Unsupported { detected: reason }
+        | ParseError::Corrupt { reason }
+        | ParseError::TooLarge { what: reason, .. }
+        | ParseError::TooMany { what: reason, .. } => {
             reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
         }
         ParseError::Empty | ParseError::Encrypted | ParseError::ImageOnly | ParseError::Unmapped => {}

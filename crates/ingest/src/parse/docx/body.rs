@@ -58,9 +58,9 @@ const LINKS_MAX: usize = 8;
 pub(super) struct Body {
     parts: Parts,
     open: Vec<Open>,
-    blocks: Vec<Block>,
-    /// Where in `open` the cells are.
+    /// Where in `open` the cells are: a search would take time for every level.
     cells: Vec<usize>,
+    blocks: Vec<Block>,
     /// How deep inside tables and cells beyond [`CELLS_MAX`].
     too_deep: usize,
     /// How deep inside a skipped element.
@@ -145,6 +145,9 @@ impl Body {
             "tab" | "ptab" if self.is_run => self.push("\t"),
             "br" | "cr" => self.push("\n"),
             "noBreakHyphen" => self.push("-"),
+            // of an equation: without a sign 10⁻⁴ would read 10-4
+            "den" => self.push("/"),
+            "sup" => self.push("^"),
             "hyperlink" => self.begin_link(element),
             "footnoteReference" => self.push_note_mark(element, ""),
             "endnoteReference" => self.push_note_mark(element, "e"),

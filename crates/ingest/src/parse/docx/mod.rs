@@ -6,7 +6,7 @@
 mod body;
 mod numbering;
 mod styles;
-mod xml;
+pub(super) mod xml;
 
 use super::archive::Archive;
 use super::{ParseError, ParsedDocument};
@@ -75,7 +75,7 @@ fn external_links(relationships: &[u8]) -> Result<HashMap<String, String>, Parse
 }
 
 /// `dc:title` of the core properties; damage there is no reason to lose the document.
-fn own_title(core: &[u8]) -> Option<String> {
+pub(super) fn own_title(core: &[u8]) -> Option<String> {
     let (mut title, mut is_inside) = (String::new(), false);
     xml::walk(core, |step| match step {
         Step::Open { name: "title", .. } => is_inside = true,

@@ -69,8 +69,18 @@ fn lists_are_counted_and_links_and_notes_kept() {
 }
 
 #[test]
+fn equations_are_read_in_a_line() {
+    let run = |text: &str| format!("<m:r><m:t>{text}</m:t></m:r>");
+    let power = format!("<m:sSup><m:e>{}</m:e><m:sup>{}</m:sup></m:sSup>", run("10"), run("-4"));
+    let fraction = format!("<m:f><m:num>{}</m:num><m:den>{}</m:den></m:f>", run("m"), run("a"));
+    assert_eq!(text_of(&format!("<w:p><m:oMath>{}{fraction}{}{power}</m:oMath></w:p>", run("x="), run("+")), &[]), "x=m/a+10^-4");
+}
+
+#[test]
 fn nesting_does_not_overflow() {
     let deep = format!("{}{}{}", "<w:tbl><w:tr><w:tc>".repeat(50_000), p("core"), "</w:tc></w:tr></w:tbl>".repeat(50_000));
+    assert_eq!(text_of(&deep, &[]), "core");
+    let deep = format!("{}{}{}", "<w:p>".repeat(200_000), p("core"), "</w:p>".repeat(200_000));
     assert_eq!(text_of(&deep, &[]), "core");
 }
 

@@ -6,9 +6,10 @@ use quick_xml::Reader;
 use quick_xml::XmlVersion;
 use quick_xml::escape::resolve_predefined_entity;
 use quick_xml::events::{BytesRef, BytesStart, Event};
+use quick_xml::name::QName;
 
 /// One step through a document.
-pub(super) enum Step<'s> {
+pub(in crate::parse) enum Step<'s> {
     /// An element begins.
     Open { name: &'s str, element: &'s BytesStart<'s> },
     /// An element ends.
@@ -18,7 +19,7 @@ pub(super) enum Step<'s> {
 }
 
 /// Calls `visit` for every step. No bytes at all are an absent part: no step.
-pub(super) fn walk(xml: &[u8], mut visit: impl FnMut(Step<'_>)) -> Result<(), ParseError> {
+pub(in crate::parse) fn walk(xml: &[u8], mut visit: impl FnMut(Step<'_>)) -> Result<(), ParseError> {
     let text = super::super::decode::decode(xml).map(|decoded| decoded.text).unwrap_or_default();
     let mut reader = Reader::from_str(&text);
     loop {
@@ -47,19 +48,28 @@ fn resolved(reference: &BytesRef<'_>) -> String {
     }
 }
 
-/// The value of an attribute, whatever its prefix. That no name comes twice is not checked: the
-/// check compares each with each, and an element may have a million.
-pub(super) fn attribute(element: &BytesStart<'_>, name: &str) -> Option<String> {
-    let attribute = element.attributes().with_checks(false).flatten().find(|attribute| attribute.key.local_name().as_ref() == name)?;
+/// The value of an attribute, whatever its prefix.
+pub(in crate::parse) fn attribute(element: &BytesStart<'_>, name: &str) -> Option<String> {
+    found(element, |key| key.local_name().as_ref() == name)
+}
+
+/// The `id` attribute that has a prefix (`r:id`): what a relationship is named by.
+pub(in crate::parse) fn relationship_id(element: &BytesStart<'_>) -> Option<String> {
+    found(element, |key| key.as_ref().ends_with(":id"))
+}
+
+fn found(element: &BytesStart<'_>, is_meant: impl Fn(QName<'_>) -> bool) -> Option<String> {
+    // the check for duplicates takes time that grows with the square of their number
+    let attribute = element.attributes().with_checks(false).flatten().find(|attribute| is_meant(attribute.key))?;
     Some(attribute.normalized_value(XmlVersion::Implicit1_0).ok()?.into_owned())
 }
 
 /// The `val` attribute, where WordprocessingML keeps most values.
-pub(super) fn value(element: &BytesStart<'_>) -> Option<String> {
+pub(in crate::parse) fn value(element: &BytesStart<'_>) -> Option<String> {
     attribute(element, "val")
 }
 
 /// A number in `val`.
-pub(super) fn number<N: std::str::FromStr>(element: &BytesStart<'_>) -> Option<N> {
+pub(in crate::parse) fn number<N: std::str::FromStr>(element: &BytesStart<'_>) -> Option<N> {
     value(element)?.parse().ok()
 }

@@ -1,0 +1,163 @@
+//! Receipts of deletions, and looking again whether anything of what was deleted is still there.
+
+use super::{Catalog, CatalogError};
+use crate::keys;
+use crate::records::{CollectionRecord, DeletionReceipt};
+use crate::store::Pair;
+use corpus::{CollectionId, DeletionId, DocumentId, Row, TenantId};
+use roaring::RoaringBitmap;
+use serde::Serialize;
+
+/// Keys looked at a time.
+const PAGE: usize = 512;
+
+/// One thing that was looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct DeletionCheck {
+    /// What, as a stable snake_case word.
+    pub what: &'static str,
+    /// How many were found; at most a page of 512 is counted where there should be none.
+    pub remaining: u64,
+}
+
+/// What became of a deletion.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeletionVerification {
+    /// What the deletion said at the time.
+    pub receipt: DeletionReceipt,
+    /// Everything that was looked for.
+    pub checks: Vec<DeletionCheck>,
+}
+
+impl DeletionVerification {
+    /// Whether nothing was found.
+    #[must_use]
+    pub fn is_verified(&self) -> bool {
+        self.checks.iter().all(|check| check.remaining == 0)
+    }
+}
+
+impl Catalog {
+    /// A receipt of this tenant.
+    ///
+    /// # Errors
+    /// [`CatalogError::NotFound`], also for one that is no longer kept.
+    pub fn deletion(&self, tenant: &TenantId, id: &DeletionId) -> Result<DeletionReceipt, CatalogError> {
+        self.read(&keys::deletion(tenant, id))?.ok_or_else(|| CatalogError::not_found("deletion", id))
+    }
+
+    /// Looks in the store, the committed views and the folder of files for what a deletion removed.
+    ///
+    /// # Errors
+    /// [`CatalogError::NotFound`], or an error of looking.
+    pub fn verify_deletion(&self, tenant: &TenantId, id: &DeletionId) -> Result<DeletionVerification, CatalogError> {
+        let receipt = self.deletion(tenant, id)?;
+        let checks = match &receipt.document {
+            Some(document) => self.look_for_document(tenant, &receipt, document)?,
+            None => self.look_for_collection(tenant, &receipt)?,
+        };
+        let checks = checks.into_iter().map(|(what, remaining)| DeletionCheck { what, remaining }).collect();
+        Ok(DeletionVerification { receipt, checks })
+    }
+
+    fn look_for_document(
+        &self,
+        tenant: &TenantId,
+        receipt: &DeletionReceipt,
+        document: &DocumentId,
+    ) -> Result<Vec<(&'static str, u64)>, CatalogError> {
+        let id = &receipt.collection;
+        let (text_rows, vector_rows) = self.look_in_views(tenant, receipt)?;
+        Ok(vec![
+            ("document_record", self.count_keys(&[keys::document(tenant, id, document)])?),
+            ("identities", self.count_identities(tenant, receipt, document)?),
+            ("chunks", self.count_rows(receipt, |row| keys::chunk(tenant, id, row))?),
+            ("vectors", self.count_rows(receipt, |row| keys::vector(tenant, id, row))?),
+            ("places", self.count_below(&keys::places_of(tenant, id, document))?),
+            ("retired_rows", self.count_keys(&[keys::unserved(tenant, id, document.as_str())])?),
+            ("postings", text_rows),
+            ("vector_index", vector_rows),
+            ("file_uses", self.count_file_uses(tenant, receipt, document)?),
+            ("files", self.count_unused_files(tenant, receipt)?),
+            ("caches", 0), // There are none yet.
+        ])
+    }
+
+    fn look_for_collection(&self, tenant: &TenantId, receipt: &DeletionReceipt) -> Result<Vec<(&'static str, u64)>, CatalogError> {
+        let id = &receipt.collection;
+        let below = |kind| self.count_below(&keys::below(kind, tenant, id));
+        let records = [keys::collection(tenant, id), keys::state(tenant, id), keys::deleted(tenant, id)];
+        let name = receipt.name.as_ref().map(|name| self.read::<CollectionId>(&keys::collection_name(tenant, name))).transpose()?;
+        Ok(vec![
+            ("collection_record", self.count_keys(&records)?),
+            ("name", u64::from(name.flatten().as_ref() == Some(id))),
+            ("document_records", below(b'D')?),
+            ("identities", below(b'E')? + below(b'H')?),
+            ("chunks", below(b'K')?),
+            ("vectors", below(b'V')?),
+            ("places", below(b'P')?),
+            ("changes", below(b'L')?),
+            ("inner_documents", below(b'F')?),
+            ("retired_rows", below(b'G')?),
+            ("view_files", u64::from(self.view_directory(&(tenant.clone(), id.clone())).exists())),
+            ("file_uses", self.count_uses_in(tenant, id)?),
+            ("caches", 0),
+        ])
+    }
+
+    /// Rows that the text index as committed and the vector index still hold. Those of a collection that was
+    /// deleted since have gone with it.
+    fn look_in_views(&self, tenant: &TenantId, receipt: &DeletionReceipt) -> Result<(u64, u64), CatalogError> {
+        let rows: RoaringBitmap = receipt.rows.iter().collect();
+        let collection: Option<CollectionRecord> = self.read(&keys::collection(tenant, &receipt.collection))?;
+        let Some(collection) = collection.filter(|_| !rows.is_empty()) else { return Ok((0, 0)) };
+        Ok(self.open_collection(&collection)?.remaining(&rows)?)
+    }
+
+    fn count_keys(&self, keys: &[Vec<u8>]) -> Result<u64, CatalogError> {
+        Ok(self.store.multi_get(keys)?.iter().flatten().count() as u64)
+    }
+
+    fn count_rows(&self, receipt: &DeletionReceipt, key: impl Fn(Row) -> Vec<u8>) -> Result<u64, CatalogError> {
+        let rows: Vec<Row> = receipt.rows.iter().collect();
+        let count = |some: &[Row]| self.count_keys(&some.iter().map(|row| key(*row)).collect::<Vec<_>>());
+        rows.chunks(PAGE).map(count).sum()
+    }
+
+    fn count_below(&self, prefix: &[u8]) -> Result<u64, CatalogError> {
+        Ok(self.store.scan(prefix, None, PAGE)?.len() as u64)
+    }
+
+    /// The caller's id and the contents that still lead to the document.
+    fn count_identities(&self, tenant: &TenantId, receipt: &DeletionReceipt, document: &DocumentId) -> Result<u64, CatalogError> {
+        let id = &receipt.collection;
+        let external = receipt.name.iter().map(|name| keys::external_id(tenant, id, name));
+        let contents = receipt.blobs.iter().map(|blob| keys::content(tenant, id, blob));
+        let leads_there = |key: Vec<u8>| Ok(u64::from(self.read::<DocumentId>(&key)?.as_ref() == Some(document)));
+        external.chain(contents).map(leads_there).sum()
+    }
+
+    fn count_file_uses(&self, tenant: &TenantId, receipt: &DeletionReceipt, document: &DocumentId) -> Result<u64, CatalogError> {
+        let uses = receipt.blobs.iter().map(|blob| keys::blob_use(tenant, blob, &receipt.collection, document));
+        self.count_keys(&uses.collect::<Vec<_>>())
+    }
+
+    /// Files that are there although no document uses them.
+    fn count_unused_files(&self, tenant: &TenantId, receipt: &DeletionReceipt) -> Result<u64, CatalogError> {
+        let is_left = |blob| Ok(u64::from(self.blobs.exists(tenant, blob) && self.is_unused(tenant, blob)?));
+        receipt.blobs.iter().map(is_left).sum()
+    }
+
+    /// Uses of files by a collection: the keys begin with the file, so all of the tenant's are gone through.
+    fn count_uses_in(&self, tenant: &TenantId, id: &CollectionId) -> Result<u64, CatalogError> {
+        let is_its = |(key, _): &&Pair| keys::text_parts(key).get(2) == Some(&id.as_str());
+        let mut after: Option<Vec<u8>> = None;
+        let mut count = 0;
+        loop {
+            let page = self.store.scan(&keys::all_blob_uses(tenant), after.as_deref(), PAGE)?;
+            let Some((last, _)) = page.last() else { return Ok(count) };
+            after = Some(last.clone());
+            count += page.iter().filter(is_its).count() as u64;
+        }
+    }
+}

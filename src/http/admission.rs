@@ -1,0 +1,221 @@
+//! Who may come in: a place for every request, fewer of them for uploads, and a short queue before the
+//! processors for questions. What finds no place is told so at once, with a time to come again: a
+//! queue that grows only makes everybody late.
+
+use super::receive::{ByteBudget, is_small, receive};
+use crate::app::AppState;
+use crate::config::ServerConfig;
+use crate::error::ApiError;
+use axum::body::{Body, HttpBody};
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Of all places, how many uploads and other large bodies may take: one in so many.
+const UPLOADS_SHARE: usize = 2;
+
+/// Questions that compute at a time for each processor, and that wait for each of those, where the
+/// configuration leaves it open. Two let one compute while the other waits for memory or for the model.
+const QUERIES_PER_PROCESSOR: usize = 2;
+const QUEUED_PER_QUERY: usize = 2;
+
+/// Everything that is handed out before work is done.
+pub(crate) struct Admission {
+    /// One a request.
+    pub(crate) requests: Arc<Semaphore>,
+    /// One a request with a body that is not small, so that slow senders never fill all places.
+    uploads: Arc<Semaphore>,
+    /// One an open event stream, which has given back its place.
+    pub(crate) streams: Arc<Semaphore>,
+    /// Bytes of bodies.
+    pub(crate) bodies: Arc<ByteBudget>,
+    /// Before the processors: searching, and answering without a language model.
+    pub(crate) queries: Lane,
+    /// Before the language model.
+    pub(crate) answers: Lane,
+}
+
+impl Admission {
+    pub(crate) fn new(config: &ServerConfig) -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let queries = if config.concurrent_queries_max == 0 { processors * QUERIES_PER_PROCESSOR } else { config.concurrent_queries_max };
+        Self {
+            requests: Arc::new(Semaphore::new(config.concurrent_requests_max)),
+            uploads: Arc::new(Semaphore::new((config.concurrent_requests_max / UPLOADS_SHARE).max(1))),
+            streams: Arc::new(Semaphore::new(config.concurrent_streams_max)),
+            bodies: Arc::new(ByteBudget::new(config.upload_buffer_bytes_max)),
+            queries: Lane::new(queries, config.queued_queries_max.unwrap_or(queries * QUEUED_PER_QUERY)),
+            answers: Lane::new(config.concurrent_answers_max, 0),
+        }
+    }
+
+    fn place(&self, is_upload: bool) -> Option<Place> {
+        let upload = if is_upload { Some(Arc::clone(&self.uploads).try_acquire_owned().ok()?) } else { None };
+        let request = Arc::clone(&self.requests).try_acquire_owned().ok()?;
+        Some(Place { _request: request, _upload: upload })
+    }
+}
+
+/// The right to be worked on.
+struct Place {
+    _request: OwnedSemaphorePermit,
+    _upload: Option<OwnedSemaphorePermit>,
+}
+
+/// Turns for work of one kind, with a short queue before them.
+pub(crate) struct Lane {
+    turns: Arc<Semaphore>,
+    waiting: AtomicUsize,
+    waiting_max: usize,
+}
+
+/// Counts one that waits, also if it goes away while it does.
+struct Waiting<'l>(&'l AtomicUsize);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Lane {
+    fn new(turns: usize, waiting_max: usize) -> Self {
+        Self { turns: Arc::new(Semaphore::new(turns)), waiting: AtomicUsize::new(0), waiting_max }
+    }
+
+    /// A turn, now or after those who came before.
+    ///
+    /// # Errors
+    /// 503 at once, if too many wait already.
+    pub(crate) async fn enter(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+        if let Ok(turn) = Arc::clone(&self.turns).try_acquire_owned() {
+            return Ok(turn);
+        }
+        let more = |waiting: usize| (waiting < self.waiting_max).then_some(waiting + 1);
+        if self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_err() {
+            return Err(overloaded());
+        }
+        let _waiting = Waiting(&self.waiting);
+        Arc::clone(&self.turns).acquire_owned().await.map_err(ApiError::internal)
+    }
+
+    /// Requests that wait for a turn.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+}
+
+fn overloaded() -> ApiError {
+    metrics::counter!("ragstone_requests_shed_total").increment(1);
+    ApiError::busy(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "overloaded",
+        "the server works on as many requests as it may; try again shortly",
+        Duration::from_secs(1),
+    )
+}
+
+/// Reads what is small, finds a place, and lets the request through.
+pub(crate) async fn admit(State(app): State<AppState>, request: Request, next: Next) -> Response {
+    // A probe takes no place, so that a busy server still says that it lives.
+    if is_probe(request.uri().path()) {
+        return next.run(request).await;
+    }
+    let is_upload = is_upload(&request) || !is_small(&request.body().size_hint());
+    let (mut request, receipt) = match receive(&app, request).await {
+        Ok(received) => received,
+        Err(error) => return cut(error),
+    };
+    let Some(place) = app.admission.place(is_upload) else { return overloaded().into_response() };
+    request.extensions_mut().insert(receipt.clone());
+    let response = next.run(request).await;
+    match receipt.error() {
+        Some(error) => cut(error),
+        None => seat(&app, response, place),
+    }
+}
+
+/// An answer to a request whose body stays unread: nothing more can be said on its connection.
+fn cut(error: ApiError) -> Response {
+    let mut response = error.into_response();
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+pub(super) fn is_probe(path: &str) -> bool {
+    matches!(path, "/healthz" | "/livez" | "/readyz" | "/metrics")
+}
+
+/// By its route: those wait for their documents too, which takes a place for long.
+fn is_upload(request: &Request) -> bool {
+    let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    matches!(*request.method(), Method::POST | Method::PUT) && (route.ends_with("/documents") || route.ends_with("/documents/{document}"))
+}
+
+/// A whole answer is written at once; one that streams gives its place to the next and sits elsewhere.
+fn seat(app: &AppState, response: Response, place: Place) -> Response {
+    if response.body().size_hint().exact().is_some() {
+        return response;
+    }
+    drop(place);
+    match Arc::clone(&app.admission.streams).try_acquire_owned() {
+        Err(_) => overloaded().into_response(),
+        Ok(seat) => response.map(|body| hold(body, seat)),
+    }
+}
+
+fn hold(body: Body, seat: OwnedSemaphorePermit) -> Body {
+    let stream = body.into_data_stream();
+    Body::from_stream(futures::StreamExt::inspect(stream, move |_| {
+        let _held = &seat;
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lane_queues_in_order_and_sheds_at_once() {
+        let lane = Arc::new(Lane::new(1, 1));
+        let turn = lane.enter().await.unwrap();
+        let waiting = tokio::spawn({
+            let lane = Arc::clone(&lane);
+            async move { lane.enter().await.is_ok() }
+        });
+        tokio::task::yield_now().await;
+        assert_eq!(lane.waiting(), 1);
+        let shed = lane.enter().await.unwrap_err();
+        assert_eq!(
+            (shed.status, shed.code, shed.retry_after),
+            (StatusCode::SERVICE_UNAVAILABLE, "overloaded", Some(Duration::from_secs(1)))
+        );
+        drop(turn);
+        assert!(waiting.await.unwrap());
+        assert_eq!(lane.waiting(), 0);
+        assert!(lane.enter().await.is_ok(), "the turn is free again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_leaves_the_queue_makes_room() {
+        let lane = Lane::new(1, 1);
+        let _turn = lane.enter().await.unwrap();
+        let gave_up = tokio::time::timeout(Duration::from_millis(1), lane.enter()).await;
+        assert!(gave_up.is_err());
+        assert_eq!(lane.waiting(), 0);
+    }
+
+    #[test]
+    fn uploads_leave_places_for_others() {
+        let config = ServerConfig { concurrent_requests_max: 4, ..ServerConfig::default() };
+        let admission = Admission::new(&config);
+        let uploads: Vec<_> = (0..4).filter_map(|_| admission.place(true)).collect();
+        assert_eq!(uploads.len(), 2);
+        assert!(admission.place(false).is_some());
+    }
+}

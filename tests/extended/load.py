@@ -1,0 +1,249 @@
+#!/usr/bin/env python3
+"""Overload: what is accepted stays fast, the rest is told at once to come again, and slow clients hurt nobody.
+
+    tests/extended/load.py DATA
+
+    DURATION  seconds of each stage      (default: 15; the long run sets 600)
+    MODEL     embedding model            (default: test-hash)
+
+The load comes from a process of its own at a constant rate (open loop: it does not wait for answers
+before it asks again), over raw sockets, and reports its own lateness: where the generator was late,
+the figures say little about the server.
+"""
+
+import asyncio
+import json
+import math
+import multiprocessing
+import os
+import resource
+import socket
+import sys
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from ragstone import Report, Server, read_lines, until
+
+DURATION_S = float(os.environ.get("DURATION", 15))
+MODEL = os.environ.get("MODEL", "test-hash")
+PATH = "/v1/collections/abstracts/query"
+DOCUMENTS = 3000
+FILES = 64
+# Clients that find out how much the server takes: as many as its lane computes at a time.
+CLOSED_CLIENTS = 2 * (os.cpu_count() or 1)
+# Connections of the open loop: more than the server ever works on, so that none waits for one.
+CONNECTIONS = 400
+SLOW_CLIENTS = 1000
+# p99 of a fast server is a few scheduler ticks: below this, twice as much is noise.
+P99_FLOOR_MS = 5.0
+SHED_MS = 20.0
+WARM_UP = 0.2
+
+
+def main(data):
+    report = Report()
+    questions = [line["text"] for line in read_lines(data / "retrieval/scifact-train/queries.jsonl")][:200]
+    with Server(f'[embedding]\nmodel = "{MODEL}"\n') as server:
+        fill(server, read_lines(data / "retrieval/scifact-train/corpus.jsonl")[:DOCUMENTS])
+        address = urlsplit(server.base).hostname, urlsplit(server.base).port
+        run(closed_loop, address, questions, CLOSED_CLIENTS, min(DURATION_S, 10))
+        full = run(closed_loop, address, questions, CLOSED_CLIENTS, DURATION_S)
+        report.expect(not full.errors, f"saturation: {full.rate:.0f} answers/s, p99 {full.p99:.1f} ms; {full.errors}")
+        calm = run(open_loop, address, questions, 0.8 * full.rate, DURATION_S)
+        report.expect(not calm.errors and not calm.shed, f"0.8 ×: {calm}")
+        before = memory_kib(server)
+        allowed = 2 * max(calm.p99, P99_FLOOR_MS)
+        for factor in (2, 5):
+            high = run(open_loop, address, questions, factor * full.rate, DURATION_S)
+            report.expect(not high.errors and high.shed and high.shed_without_time == 0, f"{factor} ×: {high}")
+            report.expect(high.p99 <= allowed, f"{factor} ×: accepted p99 {high.p99:.1f} ms, at most {allowed:.1f} ms")
+            report.expect(high.shed_p99 <= SHED_MS, f"{factor} ×: shed p99 {high.shed_p99:.1f} ms, at most {SHED_MS} ms")
+        time.sleep(2)
+        after = memory_kib(server)
+        report.expect(after <= 1.1 * before, f"memory: {before >> 10} MiB at 0.8 ×, {after >> 10} MiB after 5 ×")
+        slow(report, address, questions)
+        report.none(server.complaints(), "no errors in the log")
+    report.end()
+
+
+def fill(server, documents):
+    server.post("/v1/collections", {"name": "abstracts"})
+    files = [(f"{document['_id']}.txt", f"{document['title']}\n\n{document['text']}".encode()) for document in documents]
+    for first in range(0, len(files), FILES):
+        server.upload("abstracts", files[first : first + FILES])
+    until(lambda: server.backlog() == 0, 3600, "processing")
+
+
+def slow(report, address, questions):
+    """A normal client beside a thousand that send or read as slowly as they can."""
+    alone = run(closed_loop, address, questions, 1, DURATION_S)
+    ready, done = multiprocessing.Event(), multiprocessing.Event()
+    crowd = multiprocessing.Process(target=crawl, args=(address, ready, done))
+    crowd.start()
+    try:
+        if not ready.wait(60):
+            raise RuntimeError("the slow clients could not connect")
+        beside = run(closed_loop, address, questions, 1, DURATION_S)
+    finally:
+        done.set()
+        crowd.join(30)
+    allowed = 2 * max(alone.p99, P99_FLOOR_MS)
+    report.expect(not beside.errors and not beside.shed, f"beside {SLOW_CLIENTS} slow clients: {beside}")
+    report.expect(beside.p99 <= allowed, f"p99 of a normal client {alone.p99:.1f} ms alone, {beside.p99:.1f} ms beside them")
+
+
+def memory_kib(server):
+    status = Path(f"/proc/{server.process.pid}/status").read_text(encoding="ascii")
+    return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1])
+
+
+class Outcome:
+    """What one stage measured; times in milliseconds."""
+
+    def __init__(self, answers, seconds, late_ms):
+        accepted = [ms for status, ms, _ in answers if status == 200]
+        refused = [(ms, has_time) for status, ms, has_time in answers if status == 503]
+        self.rate = len(accepted) / seconds
+        self.p50, self.p99 = percentile(accepted, 0.5), percentile(accepted, 0.99)
+        self.shed = len(refused)
+        self.shed_p99 = percentile([ms for ms, _ in refused], 0.99)
+        self.shed_without_time = sum(not has_time for _, has_time in refused)
+        self.errors = sorted({str(status) for status, _, _ in answers if status not in (200, 503)})
+        self.late_ms = late_ms
+
+    def __str__(self):
+        shed = f", {self.shed} shed (p99 {self.shed_p99:.1f} ms)" if self.shed else ""
+        errors = f", errors {self.errors}" if self.errors else ""
+        return f"{self.rate:.0f} answers/s, p50 {self.p50:.1f} ms, p99 {self.p99:.1f} ms{shed}{errors}; generator p99 {self.late_ms:.1f} ms late"
+
+
+def percentile(values, share):
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, math.ceil(share * len(ordered)) - 1)] if ordered else 0.0
+
+
+def run(loop, *arguments):
+    """`loop` in a process of its own."""
+    with multiprocessing.Pool(1) as pool:
+        return pool.apply(in_process, (loop, arguments))
+
+
+def in_process(loop, arguments):
+    raise_files()
+    return asyncio.run(loop(*arguments))
+
+
+def raise_files():
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def requests_of(questions):
+    bodies = [json.dumps({"question": question}).encode() for question in questions]
+    return [f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body for body in bodies]
+
+
+class Client:
+    """One connection, kept alive; opened again when the server closes it."""
+
+    def __init__(self, address):
+        self.address, self.streams = address, None
+
+    async def ask(self, request):
+        """(status, milliseconds, whether a time to come again was named)"""
+        began = time.monotonic()
+        try:
+            if self.streams is None:
+                self.streams = await asyncio.open_connection(*self.address)
+            reader, writer = self.streams
+            writer.write(request)
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = next(line for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:"))
+            await reader.readexactly(int(length.split(b":")[1]))
+            status, has_time = int(head[9:12]), b"\r\nretry-after:" in head.lower()
+        except (OSError, asyncio.IncompleteReadError, StopIteration) as error:
+            status, has_time, self.streams = type(error).__name__, False, None
+        return status, (time.monotonic() - began) * 1e3, has_time
+
+
+async def closed_loop(address, questions, clients, seconds):
+    """Each client asks again as soon as it is answered."""
+    requests, answers, end = requests_of(questions), [], time.monotonic() + seconds
+
+    async def go(number):
+        client = Client(address)
+        while time.monotonic() < end:
+            answers.append(await client.ask(requests[number % len(requests)]))
+            number += clients
+
+    await asyncio.gather(*(go(number) for number in range(clients)))
+    return Outcome(answers, seconds, 0.0)
+
+
+async def open_loop(address, questions, rate, seconds):
+    """`rate` questions a second, evenly, whatever becomes of those before. The first part warms up."""
+    requests, answers, late = requests_of(questions), [], []
+    free = [Client(address) for _ in range(CONNECTIONS)]
+    running = set()
+
+    async def go(client, number, counts):
+        answer = await client.ask(requests[number % len(requests)])
+        free.append(client)
+        if counts:
+            answers.append(answer)
+
+    began, number, count = time.monotonic(), 0, int(rate * seconds)
+    counted_from = began + WARM_UP * seconds
+    while number < count:
+        due = began + number / rate
+        now = time.monotonic()
+        if due > now:
+            await asyncio.sleep(due - now)
+            continue
+        if not free:
+            await asyncio.sleep(0)
+            continue
+        counts = number > WARM_UP * count
+        if counts:
+            late.append((now - due) * 1e3)
+        # The client that was used last: its connection is open.
+        task = asyncio.create_task(go(free.pop(), number, counts))
+        running.add(task)
+        task.add_done_callback(running.discard)
+        number += 1
+    await asyncio.gather(*running)
+    # Longer than asked for, if neither server nor generator kept up.
+    return Outcome(answers, time.monotonic() - counted_from, percentile(late, 0.99))
+
+
+def crawl(address, ready, done):
+    """A quarter each: silent from the start, a header in drops, a body in drops, an answer never read."""
+    raise_files()
+    body = b"POST " + PATH.encode() + b" HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 4000\r\n\r\n{"
+    openings = [b"", b"GET / HTTP/1.1\r\nX-Slow: ", body, b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 40]
+    sockets = [None] * SLOW_CLIENTS
+    began = False
+    while not done.is_set():
+        for place, connection in enumerate(sockets):
+            opening = openings[place % len(openings)]
+            try:
+                if connection is None:
+                    sockets[place] = socket.create_connection(address, 10)
+                    sockets[place].setblocking(False)
+                    sockets[place].send(opening)
+                elif place % len(openings) in (1, 2):
+                    connection.send(b"x")
+            except OSError:
+                # Cut by the server, as it should be: it comes again.
+                if sockets[place] is not None:
+                    sockets[place].close()
+                sockets[place] = None
+        if not began:
+            began = True
+            ready.set()
+        done.wait(1)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]).resolve())
