@@ -80,6 +80,7 @@ fn landlock() -> Option<i32> {
 mod tests {
     use super::*;
     use std::fs::File;
+    use std::io::Read;
     use std::net::{TcpListener, TcpStream, UdpSocket};
     use std::process::Command;
 
@@ -111,10 +112,12 @@ mod tests {
     fn the_list_of_calls_alone_refuses_the_rest() {
         let scratch = tempfile::tempdir().unwrap();
         let file = scratch.path().join("file");
+        let mut left_open = File::open("/etc/passwd").unwrap();
         let parent = rustix::process::getppid().unwrap();
         shut_in(|| {
             calls::allow_only_what_parsing_needs().unwrap();
             assert!(is_refused(File::open("/etc/passwd")) && is_refused(File::create(&file)));
+            assert!(is_refused(left_open.read(&mut [0; 8])), "a file that was open before");
             assert!(is_refused(TcpStream::connect("127.0.0.1:9")) && is_refused(UdpSocket::bind("127.0.0.1:0")));
             assert!(is_refused(Command::new("/bin/true").spawn().map(|_| ())));
             assert!(rustix::process::kill_process(parent, Signal::CONT).is_err());

@@ -14,11 +14,7 @@ use std::io;
 
 /// Allowed whatever their arguments.
 const FREE: &[libc::c_long] = &[
-    // the three pipes: no other file is open, and none can be opened
-    libc::SYS_read,
-    libc::SYS_readv,
-    libc::SYS_write,
-    libc::SYS_writev,
+    // no file can be opened; reading and writing is below
     libc::SYS_close,
     // memory; mapping it is below
     libc::SYS_brk,
@@ -49,7 +45,14 @@ const FREE: &[libc::c_long] = &[
     libc::SYS_exit_group,
 ];
 
+/// Allowed on the three pipes only: a parent may have left other files open to its children.
+const ON_PIPES: [libc::c_long; 4] = [libc::SYS_read, libc::SYS_readv, libc::SYS_write, libc::SYS_writev];
+
 /// Which argument of a call names what, counted from 0.
+const FILE: u8 = 0;
+const MAPPED_FILE: u8 = 4;
+/// What stands for no file: -1.
+const NO_FILE: u32 = u32::MAX;
 const CLONE_FLAGS: u8 = 0;
 const PROTECTION: u8 = 2;
 const PRCTL_OPTION: u8 = 0;
@@ -78,10 +81,14 @@ fn without_clone3() -> Result<BpfProgram, BackendError> {
 fn only_listed() -> Result<BpfProgram, BackendError> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = FREE.iter().map(|call| (*call, vec![])).collect();
     rules.insert(libc::SYS_clone, vec![rule([has(CLONE_FLAGS, libc::CLONE_THREAD)?])?]);
-    // memory that can be run can't be had: there is no code but the program's own
-    for call in [libc::SYS_mmap, libc::SYS_mprotect] {
-        rules.insert(call, vec![rule([has_not(PROTECTION, libc::PROT_EXEC)?])?]);
+    for call in ON_PIPES {
+        let last = libc::STDERR_FILENO.unsigned_abs();
+        rules.insert(call, vec![rule([SeccompCondition::new(FILE, Width::Dword, Compare::Le, last.into())?])?]);
     }
+    // memory that can be run can't be had: there is no code but the program's own
+    let nothing_to_run = || has_not(PROTECTION, libc::PROT_EXEC);
+    rules.insert(libc::SYS_mmap, vec![rule([nothing_to_run()?, is(MAPPED_FILE, NO_FILE)?])?]);
+    rules.insert(libc::SYS_mprotect, vec![rule([nothing_to_run()?])?]);
     rules.insert(libc::SYS_prctl, vec![rule([is(PRCTL_OPTION, libc::PR_SET_NAME.unsigned_abs())?])?]);
     // abort() sends itself a signal; nobody else gets one
     rules.insert(libc::SYS_tgkill, vec![rule([is(SIGNALLED_PROCESS, std::process::id())?])?]);
