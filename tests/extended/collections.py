@@ -3,9 +3,9 @@
 
     tests/extended/collections.py DATA
 
-Makes collections over HTTP with the hash embedder and puts a document into one in ten. Between the first tenth
-and the end, open files must not grow and memory only by what the records themselves take. COLLECTIONS sets the
-number; DATA is not used.
+Makes collections over HTTP with the hash embedder and puts a document into one in ten. Open files must stay few,
+and from half-way to the end memory must not grow by more than a fixed amount and a little a collection: in the
+first half the store's cache and the open collections fill up. COLLECTIONS sets the number; DATA is not used.
 """
 
 import os
@@ -21,12 +21,12 @@ OPEN_MAX = 16
 DOCUMENT_EVERY = 10
 SAMPLES = 10
 THREADS = 8
-# Open files of an open collection: its segments, lock and folder.
-FILES_PER_OPEN = 24
-FILES_BASE = 200
-# The store's page cache fills up while the first collections are made; beyond that, bytes per collection.
-RSS_GROWTH_BASE_MB = 64
-RSS_PER_COLLECTION_KB = 16
+# Listener, store, connections of eight clients, and the files that the views are writing just now.
+FILES_MAX = 128
+# What the store's cache (ten times its 4 MiB) and the allocator's arenas may still take in the second half of a
+# small run; measured 29 MB at 300, 82 MB at 3,000, 2 to 11 MB at 10,000. A leak of 20 KB a collection is past it.
+RSS_GROWTH_BASE_MB = 96
+RSS_PER_COLLECTION_KB = 2
 CONFIG = f'[embedding]\nmodel = "test-hash"\n[index]\ncollections_open_max = {OPEN_MAX}\nstore_cache_bytes = 4194304\n'
 
 
@@ -40,11 +40,11 @@ def main(_):
             list(pool.map(lambda number: make(server, number), range(first, last)))
             samples.append((last, *usage(server.process.pid)))
             print(f"  {last:6} collections after {time.monotonic() - began:6.1f} s: {samples[-1][1]:7.1f} MB, {samples[-1][2]} open files", flush=True)
-        early, late = samples[0], samples[-1]
+        early, late = samples[len(samples) // 2 - 1], samples[-1]
         most_files = max(files for _, _, files in samples)
         growth_max = RSS_GROWTH_BASE_MB + (late[0] - early[0]) * RSS_PER_COLLECTION_KB / 1024
-        report.expect(late[1] - early[1] <= growth_max, f"memory grew by {late[1] - early[1]:.1f} MB, at most {growth_max:.0f}")
-        report.expect(most_files <= FILES_BASE + OPEN_MAX * FILES_PER_OPEN, f"open files: at most {most_files}")
+        report.expect(late[1] - early[1] <= growth_max, f"memory grew by {late[1] - early[1]:.1f} MB since half-way, at most {growth_max:.0f}")
+        report.expect(most_files <= FILES_MAX, f"open files: {most_files} at most, {FILES_MAX} allowed")
         report.expect(open_collections(server) <= OPEN_MAX, f"open collections: {open_collections(server):.0f}, at most {OPEN_MAX}")
         report.none(faults(server), "every tenth collection finds its document, the others nothing")
         report.expect(usage(server.process.pid)[1] - late[1] <= RSS_GROWTH_BASE_MB, "searching in them all costs no more memory")

@@ -38,14 +38,13 @@ class Disk:
         subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_MIB}m", "tmpfs", folder], check=True, capture_output=True)
 
     def fill(self):
-        with open(self.ballast, "ab") as file:
+        # Unbuffered: a buffer would be written once more when the file closes.
+        with open(self.ballast, "ab", buffering=0) as file:
             try:
                 while True:
                     file.write(bytes(1 << 16))
-                    file.flush()
             except OSError:
-                # The file closes without another try at what did not fit.
-                os.ftruncate(file.fileno(), file.seek(0, os.SEEK_END) & ~0xFFF)
+                return
 
     def free(self):
         self.ballast.unlink(missing_ok=True)
@@ -55,10 +54,11 @@ class Disk:
 
 
 class Writers:
-    """Clients that upload, replace and delete until stopped; what was acknowledged, by name."""
+    """Clients that upload, replace and delete until stopped. By name: what was acknowledged, and what was
+    asked for since, which may have happened or not."""
 
     def __init__(self, server):
-        self.server, self.acknowledged, self.unknown = server, {}, set()
+        self.server, self.acknowledged, self.attempted = server, {}, {}
         self.refusals, self.surprises, self.stopped = 0, [], threading.Event()
         self.threads = [threading.Thread(target=self.write, args=(number,)) for number in range(WRITERS)]
         for thread in self.threads:
@@ -71,19 +71,19 @@ class Writers:
             turn += 1
             name = f"w{number}-{chance.randrange(12)}"
             text = f"Text {turn} of {name}. " + " ".join(f"word{chance.randrange(1000)}" for _ in range(chance.randrange(20, 1500)))
+            text = None if chance.random() < 0.2 else text
+            self.attempted.setdefault(name, []).append(text)
             try:
-                if chance.random() < 0.2:
+                if text is None:
                     self.server.request("DELETE", f"{DOCUMENTS}/{name}")
-                    text = None
                 else:
                     self.server.post(DOCUMENTS, {"text": text, "external_id": name, "name": name})
                 self.acknowledged[name] = text
-                self.unknown.discard(name)
+                self.attempted[name] = []
             except Refused as refused:
                 self.refused(name, refused)
             except OSError:
-                # The server was killed: what it was asked may have happened or not.
-                self.unknown.add(name)
+                # The server was killed.
                 self.stopped.wait(0.1)
 
     def refused(self, name, refused):
@@ -174,7 +174,7 @@ def lost(server, writers):
             found = server.request("GET", f"{DOCUMENTS}/{name}/content").decode()
         except Refused as refused:
             found = None if refused.status == 404 else f"{refused}"
-        if found != text and name not in writers.unknown:
+        if found != text and found not in writers.attempted[name]:
             faults.append(f"{name}: {str(found)[:60]!r} instead of {str(text)[:60]!r}")
     return faults
 

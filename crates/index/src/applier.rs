@@ -10,16 +10,26 @@ use std::thread::JoinHandle;
 pub(crate) struct Applier {
     /// A collection that has something to apply. Unbounded, but it holds at most one message a
     /// published change, and publishing is bounded by the ingest queue.
-    wake: Option<Sender<Arc<Collection>>>,
+    wake: Option<Sender<Message>>,
     thread: Option<JoinHandle<()>>,
+}
+
+enum Message {
+    Changed(Arc<Collection>),
+    /// Everything sent before is done.
+    Reached(Sender<()>),
 }
 
 impl Applier {
     pub(crate) fn start() -> Self {
-        let (wake, woken) = channel::<Arc<Collection>>();
+        let (wake, woken) = channel::<Message>();
         let run = move || {
-            for collection in woken {
-                collection.apply_pending();
+            for message in woken {
+                match message {
+                    Message::Changed(collection) => collection.apply_pending(),
+                    // Whoever asked may have gone.
+                    Message::Reached(answer) => drop(answer.send(())),
+                }
             }
         };
         match std::thread::Builder::new().name("views".into()).spawn(run) {
@@ -33,9 +43,20 @@ impl Applier {
 
     /// Says that the collection has changes to apply.
     pub(crate) fn notify(&self, collection: &Arc<Collection>) {
-        let sent = self.wake.as_ref().map(|wake| wake.send(Arc::clone(collection)));
+        let sent = self.wake.as_ref().map(|wake| wake.send(Message::Changed(Arc::clone(collection))));
         if !matches!(sent, Some(Ok(()))) {
             collection.apply_pending();
+        }
+    }
+
+    /// Returns when nothing is at work on what was notified before.
+    pub(crate) fn wait(&self) {
+        let (answer, answered) = channel();
+        if let Some(wake) = &self.wake
+            && wake.send(Message::Reached(answer)).is_ok()
+        {
+            // An error means that the thread is gone, and with it the work.
+            let _ = answered.recv();
         }
     }
 }

@@ -6,7 +6,7 @@
 mod support;
 
 use corpus::TenantId;
-use index::store::{Batch, MemoryDisk, MemoryStore, Pair, Seq, Sink, Store, StoreError, StoreReport, StoreStats};
+use index::store::{Alarm, Batch, MemoryDisk, MemoryStore, Pair, Seq, Sink, Store, StoreError, StoreReport, StoreStats, Tap};
 use ragstone_index as index;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -66,6 +66,14 @@ impl Store for SlowStore {
 
     fn export(&self, sink: &mut Sink<'_>) -> Result<u64, StoreError> {
         self.inner.export(sink)
+    }
+
+    fn set_tap(&self, tap: Option<Arc<dyn Tap>>) -> Result<Seq, StoreError> {
+        self.inner.set_tap(tap)
+    }
+
+    fn when_failed(&self, alarm: Alarm) {
+        self.inner.when_failed(alarm);
     }
 
     fn stats(&self) -> StoreStats {

@@ -183,7 +183,11 @@ impl Catalog {
     /// Closes a collection whose record is gone and removes its view files.
     pub(super) fn remove_views(&self, key: &CollectionKey) {
         let _slot = self.slot(key);
-        lock(&self.open).by_id.remove(key);
+        if let Some((collection, _)) = lock(&self.open).by_id.remove(key) {
+            collection.retire();
+        }
+        // What is being applied just now would write into the folder again.
+        self.applier.wait();
         let directory = self.view_directory(key);
         let Some(directory) = directory.parent() else { return };
         match std::fs::remove_dir_all(directory) {

@@ -8,6 +8,7 @@ use crate::keys;
 use crate::records::{CollectionRecord, CollectionRemoval, DeletionReceipt, DocumentRecord, Rows, Unserved};
 use crate::store::Batch;
 use corpus::{CollectionId, DeletionId, TenantId};
+use std::path::Path;
 
 /// Documents deleted in one turn, with their files.
 const DOCUMENTS_PER_PAGE: usize = 64;
@@ -50,7 +51,21 @@ impl Catalog {
         for (_, value) in &left {
             self.purge(serde_json::from_slice(value)?)?;
         }
+        self.sweep_views()?;
         Ok(left.len())
+    }
+
+    /// Removes view files of collections that are not there: a crash can lose a record that was not
+    /// acknowledged, and leave the folder that was made for it.
+    fn sweep_views(&self) -> Result<(), CatalogError> {
+        for tenant in names_in(&self.params.views).filter_map(|name| name.parse::<TenantId>().ok()) {
+            for id in names_in(&self.params.views.join(tenant.as_str())).filter_map(|name| name.parse::<CollectionId>().ok()) {
+                if self.store.get(&keys::collection(&tenant, &id))?.is_none() {
+                    self.remove_views(&(tenant.clone(), id));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Everything below a collection whose record is gone; then its receipt takes the note's place.
@@ -126,6 +141,11 @@ impl Catalog {
         self.store.commit(batch)?;
         Ok(())
     }
+}
+
+/// Names in a folder; none if it can't be read, since then nothing is swept.
+fn names_in(folder: &Path) -> impl Iterator<Item = String> + use<> {
+    std::fs::read_dir(folder).into_iter().flatten().flatten().filter_map(|entry| entry.file_name().into_string().ok())
 }
 
 fn empty_receipt(record: &CollectionRecord, postings: u64) -> DeletionReceipt {

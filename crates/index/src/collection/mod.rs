@@ -276,6 +276,12 @@ impl Collection {
         lock(&self.queue).push_back(pending);
     }
 
+    /// Nothing more is applied: the collection is deleted.
+    pub(crate) fn retire(&self) {
+        lock(&self.progress).is_stale = true;
+        self.progressed.notify_all();
+    }
+
     /// Whether applying failed, so that the collection must be opened anew.
     pub(crate) fn is_stale(&self) -> bool {
         lock(&self.progress).is_stale
