@@ -77,15 +77,15 @@ pub(crate) struct IngestConfig {
     pub(crate) queued_max: usize,
     /// Seconds that parsing one document may take.
     pub(crate) parse_timeout_s: u64,
-    /// Bytes of memory that the process parsing one document may take.
+    /// Bytes of address space that a process that parses may take; resident memory is less.
     pub(crate) parse_memory_bytes_max: u64,
-    /// Bytes of text that one document may have.
+    /// Bytes of text and attachments that one document may have.
     pub(crate) text_bytes_max: u64,
 }
 
 impl Default for IngestConfig {
     fn default() -> Self {
-        Self { workers: 2, queued_max: 100_000, parse_timeout_s: 60, parse_memory_bytes_max: 1 << 30, text_bytes_max: 64 << 20 }
+        Self { workers: 2, queued_max: 100_000, parse_timeout_s: 8, parse_memory_bytes_max: 512 << 20, text_bytes_max: 64 << 20 }
     }
 }
 
@@ -238,7 +238,7 @@ impl Config {
         check((1..=64).contains(&self.ingest.workers), "ingest.workers", "must be 1 to 64");
         check(self.ingest.queued_max > 0, "ingest.queued_max", positive);
         check(self.ingest.parse_timeout_s > 0, "ingest.parse_timeout_s", positive);
-        check(self.ingest.parse_memory_bytes_max >= 64 << 20, "ingest.parse_memory_bytes_max", "must be at least 67108864 (64 MiB)");
+        check(self.ingest.parse_memory_bytes_max >= 256 << 20, "ingest.parse_memory_bytes_max", "must be at least 268435456 (256 MiB)");
         check(self.ingest.text_bytes_max > 0, "ingest.text_bytes_max", positive);
         check(["auto", "exact", "hnsw_rs"].contains(&self.index.engine.as_str()), "index.engine", "must be auto, exact or hnsw_rs");
         check((4..=64).contains(&self.index.m), "index.m", "must be 4 to 64");

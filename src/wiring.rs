@@ -84,7 +84,7 @@ fn vector_params(config: &Config) -> VectorParams {
     VectorParams { engine, exact_below: index.exact_below, m: index.m, ef_construction: index.ef_construction, ef_search: index.ef_search }
 }
 
-/// The parser is this same program, started as a child for each document.
+/// The parser is this same program, started as a child for each worker.
 fn parser(config: &Config) -> anyhow::Result<ChildParser> {
     let program = std::env::current_exe().context("can't find this program's own file, which parses documents as a child")?;
     let limits = ParseLimits {
@@ -92,7 +92,7 @@ fn parser(config: &Config) -> anyhow::Result<ChildParser> {
         memory_bytes_max: config.ingest.parse_memory_bytes_max,
         output_bytes_max: config.ingest.text_bytes_max,
     };
-    Ok(ChildParser::new(program, vec!["parse-worker".into()], limits))
+    ChildParser::start(program, vec!["parse-worker".into()], limits, config.ingest.workers).context("can't start the parsers")
 }
 
 fn embedder(config: &Config) -> anyhow::Result<Arc<dyn Embedder>> {

@@ -26,7 +26,7 @@ const ARROWS: [(&str, &[&str]); 6] = [
 const KEPT_IN: [(&[&str], &[&str]); 4] = [
     (&["axum"], &["src/"]),
     (&["sled", "hnsw_rs", "tantivy"], &["crates/index/"]),
-    (&["candle_core", "candle_nn", "tokenizers", "text_splitter"], &["crates/ingest/"]),
+    (&["candle_core", "candle_nn", "tokenizers", "text_splitter", "landlock", "seccompiler"], &["crates/ingest/"]),
     (&["reqwest"], &["crates/gateway/", "src/client.rs"]),
 ];
 

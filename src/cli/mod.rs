@@ -87,7 +87,7 @@ enum Command {
     Health(health::HealthArgs),
     /// Print the OpenAPI document
     Openapi,
-    /// Parse one document from standard input (the server starts this for every upload)
+    /// Parse documents from standard input (the server starts this)
     #[command(hide = true)]
     ParseWorker,
 }

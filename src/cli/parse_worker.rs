@@ -1,4 +1,4 @@
-//! `ragstone parse-worker`: the child that parses one document for the server.
+//! `ragstone parse-worker`: a child that parses documents for the server, shut in for good.
 
 use std::process::ExitCode;
 

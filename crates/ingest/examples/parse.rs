@@ -12,7 +12,7 @@ fn main() -> std::io::Result<()> {
         return serve_child(stdin().lock(), stdout().lock());
     }
     let shows_text = arguments.first().is_some_and(|first| first == "--text");
-    let parser = ChildParser::new(std::env::current_exe()?, vec!["parse-worker".to_owned()], ParseLimits::default());
+    let parser = ChildParser::start(std::env::current_exe()?, vec!["parse-worker".to_owned()], ParseLimits::default(), 1)?;
     for path in arguments.split_off(usize::from(shows_text)) {
         let bytes = std::fs::read(&path)?;
         let started = Instant::now();

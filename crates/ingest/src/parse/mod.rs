@@ -41,7 +41,7 @@ mod subtitles;
 mod table;
 mod xml;
 
-pub use child::{ChildParser, ParseLimits, serve_child, serve_child_with};
+pub use child::{ChildParser, ParseLimits, Sandbox, decode_answer, serve_child, serve_child_with};
 pub use error::ParseError;
 pub use markdown::markdown_headings;
 

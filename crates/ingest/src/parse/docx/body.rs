@@ -49,6 +49,11 @@ enum Open {
     Cell(Cell),
 }
 
+/// Cells within cells that are told apart; deeper tables are read as text of the cell around them.
+const CELLS_MAX: usize = 32;
+/// Links within links.
+const LINKS_MAX: usize = 8;
+
 /// Reads bodies into blocks.
 pub(super) struct Body {
     parts: Parts,
@@ -56,6 +61,8 @@ pub(super) struct Body {
     /// Where in `open` the cells are: a search would take time for every level.
     cells: Vec<usize>,
     blocks: Vec<Block>,
+    /// How deep inside tables and cells beyond [`CELLS_MAX`].
+    too_deep: usize,
     /// How deep inside a skipped element.
     skipping: usize,
     is_text: bool,
@@ -64,7 +71,7 @@ pub(super) struct Body {
 
 impl Body {
     pub(super) fn new(parts: Parts) -> Self {
-        Self { parts, open: Vec::new(), cells: Vec::new(), blocks: Vec::new(), skipping: 0, is_text: false, is_run: false }
+        Self { parts, open: Vec::new(), blocks: Vec::new(), cells: Vec::new(), too_deep: 0, skipping: 0, is_text: false, is_run: false }
     }
 
     /// Reads the main part.
@@ -128,12 +135,10 @@ impl Body {
 
     fn begin(&mut self, name: &str, element: &BytesStart<'_>) {
         match name {
+            "tbl" | "tc" if self.cells.len() >= CELLS_MAX => self.too_deep += 1,
             "p" => self.open.push(Open::Paragraph(Paragraph::default())),
             "tbl" => self.open.push(Open::Table(Table::default())),
-            "tc" => {
-                self.cells.push(self.open.len());
-                self.open.push(Open::Cell(Cell { columns: 1, ..Cell::default() }));
-            }
+            "tc" => self.begin_cell(),
             "tr" => self.begin_row(),
             "r" => self.is_run = true,
             "t" => self.is_text = true,
@@ -153,6 +158,7 @@ impl Body {
     fn end(&mut self, name: &str) {
         match name {
             "p" => self.end_paragraph(),
+            "tbl" | "tc" if self.too_deep > 0 => self.too_deep -= 1,
             "tbl" => self.end_table(),
             "tc" => self.end_cell(),
             "tr" => self.end_row(),
@@ -190,6 +196,7 @@ impl Body {
     fn begin_link(&mut self, element: &BytesStart<'_>) {
         let address = xml::attribute(element, "id").and_then(|id| self.parts.links.get(&id).cloned());
         if let Some(Open::Paragraph(paragraph)) = self.open.last_mut() {
+            let address = address.filter(|_| paragraph.links.len() < LINKS_MAX);
             paragraph.links.push((paragraph.text.len(), address));
         }
     }
@@ -222,9 +229,8 @@ impl Body {
 
     /// Headings inside cells are cell text: a table row has no room for them.
     fn heading_level(&self, paragraph: &Paragraph) -> Option<u8> {
-        let is_in_cell = !self.cells.is_empty();
         let level = paragraph.outline.map_or_else(|| self.parts.styles.heading_level(&paragraph.style), level_of_outline);
-        level.filter(|_| !is_in_cell)
+        level.filter(|_| self.cells.is_empty())
     }
 
     fn marker(&mut self, paragraph: &Paragraph) -> String {
@@ -235,10 +241,11 @@ impl Body {
 
     /// Puts a finished block into the innermost open cell, or into the document.
     fn emit(&mut self, block: Block) {
-        match self.cells.last().and_then(|cell| self.open.get_mut(*cell)) {
-            Some(Open::Cell(cell)) => cell.blocks.push(block),
-            _ => self.blocks.push(block),
-        }
+        let cell = self.cells.last().and_then(|at| self.open.get_mut(*at)).and_then(|open| match open {
+            Open::Cell(cell) => Some(cell),
+            _ => None,
+        });
+        cell.map_or(&mut self.blocks, |cell| &mut cell.blocks).push(block);
     }
 
     fn begin_row(&mut self) {
@@ -246,6 +253,11 @@ impl Body {
             table.rows.push(Vec::new());
             table.is_row_deleted = false;
         }
+    }
+
+    fn begin_cell(&mut self) {
+        self.cells.push(self.open.len());
+        self.open.push(Open::Cell(Cell { columns: 1, ..Cell::default() }));
     }
 
     fn end_cell(&mut self) {
@@ -272,11 +284,10 @@ impl Body {
     fn end_table(&mut self) {
         let Some(Open::Table(mut table)) = self.open.pop_if(|open| matches!(open, Open::Table(_))) else { return };
         table.rows.retain(|row| row.iter().any(|cell| !cell.trim().is_empty()));
-        let is_in_cell = !self.cells.is_empty();
         let is_layout = table.rows.iter().all(|row| row.len() <= 1);
         let text = match () {
             () if table.rows.is_empty() => return,
-            () if is_in_cell => table.rows.iter().map(|row| row.join(" ")).collect::<Vec<_>>().join("; "),
+            () if !self.cells.is_empty() => table.rows.iter().map(|row| row.join(" ")).collect::<Vec<_>>().join("; "),
             () if is_layout => table.rows.concat().join("\n\n"),
             () => markdown_table(&table.rows).trim_end().to_owned(),
         };

@@ -85,6 +85,26 @@ fn nesting_does_not_overflow() {
 }
 
 #[test]
+fn cells_paragraphs_and_links_without_end_take_no_more_time_than_text() {
+    let many = 20_000;
+    // a stack of open tables with paragraphs inside, each of which looks for its cell
+    let stack = format!("{}{}{}", "<w:tbl>".repeat(many), p("word").repeat(many), "</w:tbl>".repeat(many));
+    assert_eq!(text_of(&stack, &[]).matches("word").count(), many);
+    let long = "x".repeat(100_000);
+    let deep = format!("{}{}{}", "<w:tbl><w:tr><w:tc>".repeat(many), p(&long), "</w:tc></w:tr></w:tbl>".repeat(many));
+    assert_eq!(text_of(&deep, &[]), long);
+    let rels = "<Relationships><Relationship Id='r' Target='https://example.org/' TargetMode='External'/></Relationships>";
+    let links =
+        format!("<w:p>{}<w:r><w:t>{long}</w:t></w:r>{}</w:p>", "<w:hyperlink r:id='r'>".repeat(many), "</w:hyperlink>".repeat(many));
+    assert_eq!(text_of(&links, &[("word/_rels/document.xml.rels", rels)]).matches("https://").count(), 8);
+    let attributes: String = (0..many).map(|at| format!(" a{at}='1'")).collect();
+    assert_eq!(
+        text_of(&format!("<w:p{attributes}><w:pPr><w:pStyle{attributes} w:val='x'/></w:pPr><w:r><w:t>end</w:t></w:r></w:p>"), &[]),
+        "end"
+    );
+}
+
+#[test]
 fn broken_xml_is_corrupt() {
     let broken = package(&[("word/document.xml", "<w:document><w:p></w:q>")]);
     assert!(matches!(parse(&broken), Err(ParseError::Corrupt { reason }) if reason.contains("XML")));

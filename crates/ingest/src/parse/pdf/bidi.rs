@@ -31,7 +31,12 @@ enum Side {
 
 /// Cuts a line into runs of one side; what has none joins equal neighbours, else the base.
 fn runs<'s, 't>(seen: &'s [&'t str], base: Side) -> Vec<(Side, &'s [&'t str])> {
-    let sides: Vec<Side> = (0..seen.len()).map(|index| resolved(seen, index, base)).collect();
+    let own: Vec<Option<Side>> = seen.iter().map(|text| side(text)).collect();
+    let before = nearest(own.iter());
+    let after = nearest(own.iter().rev());
+    let neighbours = before.into_iter().zip(after.into_iter().rev());
+    let between = |(before, after): (Option<Side>, Option<Side>)| before.filter(|side| Some(*side) == after);
+    let sides: Vec<Side> = own.iter().zip(neighbours).map(|(own, both)| own.or_else(|| between(both)).unwrap_or(base)).collect();
     let mut runs = Vec::new();
     let mut rest = seen;
     for group in sides.chunk_by(|a, b| a == b) {
@@ -42,11 +47,13 @@ fn runs<'s, 't>(seen: &'s [&'t str], base: Side) -> Vec<(Side, &'s [&'t str])> {
     runs
 }
 
-fn resolved(seen: &[&str], index: usize, base: Side) -> Side {
-    let own = seen.get(index).and_then(|text| side(text));
-    let before = || seen.get(..index)?.iter().rev().find_map(|text| side(text));
-    let after = || seen.get(index..)?.iter().find_map(|text| side(text));
-    own.or_else(|| before().filter(|side| Some(*side) == after())).unwrap_or(base)
+/// For each place the last side up to there.
+fn nearest<'s>(own: impl Iterator<Item = &'s Option<Side>>) -> Vec<Option<Side>> {
+    own.scan(None, |last, own| {
+        *last = own.or(*last);
+        Some(*last)
+    })
+    .collect()
 }
 
 fn side(text: &str) -> Option<Side> {
@@ -76,5 +83,12 @@ mod tests {
         assert_eq!(read("םולש"), "שלום");
         assert_eq!(read("the word םולש means peace"), "the word שלום means peace");
         assert_eq!(read(".2024 תנשב םולש"), "שלום בשנת 2024.");
+        assert_eq!(read("()"), "()");
+    }
+
+    #[test]
+    fn a_line_of_dots_is_read_in_one_pass() {
+        let line = format!("ש{}", ".".repeat(300_000));
+        assert_eq!(read(&line).chars().count(), 300_001);
     }
 }

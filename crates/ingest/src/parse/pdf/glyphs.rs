@@ -13,8 +13,8 @@ use unicode_normalization::UnicodeNormalization;
 
 /// Text space units of one em, as hayro scales them.
 const UNITS_PER_EM: f64 = 1000.0;
-/// Glyphs on one page: more is an attack or a drawing.
-const GLYPHS_MAX: usize = 1_000_000;
+/// Glyphs on one page: a dense one has ten thousand, more is an attack or a drawing.
+const GLYPHS_MAX: usize = 200_000;
 
 /// The direction in which the baseline of a glyph runs, in quarter turns clockwise on the page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,6 +45,8 @@ pub(super) struct PageGlyphs {
     /// Glyphs whose characters the font does not tell.
     pub(super) unmapped: usize,
     pub(super) images: usize,
+    /// Glyphs beyond what a page may have.
+    pub(super) surplus: usize,
     /// What of the page is seen.
     bounds: Rect,
 }
@@ -55,7 +57,7 @@ impl PageGlyphs {
         let (width, height) = page.render_dimensions();
         let bounds = Rect::new(0.0, 0.0, f64::from(width), f64::from(height));
         let view = Affine::new(page.initial_transform(true).as_coeffs());
-        let mut found = Self { glyphs: Vec::new(), unmapped: 0, images: 0, bounds };
+        let mut found = Self { glyphs: Vec::new(), unmapped: 0, images: 0, surplus: 0, bounds };
         interpret_page(page, &mut Context::new(view, bounds, cache, xref, InterpreterSettings::default()), &mut found);
         found
     }
@@ -123,6 +125,8 @@ impl<'a> Device<'a> for PageGlyphs {
         for glyph in run.glyphs() {
             if self.glyphs.len() < GLYPHS_MAX {
                 self.take(glyph, props.transform * glyph.transform());
+            } else {
+                self.surplus += 1;
             }
         }
     }

@@ -31,6 +31,8 @@ const FOOTER_GAP_EM: f64 = 1.8;
 const LINE_GAP_SCALE: f64 = 1.3;
 /// Sizes that differ more than this are different text.
 const SIZE_CHANGE: f64 = 0.12;
+/// Gaps that are tried as gutters, widest first: a page has a few, a drawing thousands.
+const GUTTERS_MAX: usize = 32;
 /// Regions cut within regions.
 const CUTS_MAX: usize = 24;
 
@@ -167,7 +169,7 @@ fn gutter(pieces: &[Piece]) -> Option<f64> {
         right = right.max(x1);
     }
     gaps.sort_by(|a, b| (b.1 - b.0).total_cmp(&(a.1 - a.0)));
-    gaps.into_iter().map(|(left, right)| f64::midpoint(left, right)).find(|x| {
+    gaps.into_iter().take(GUTTERS_MAX).map(|(left, right)| f64::midpoint(left, right)).find(|x| {
         let (left, right): (Vec<_>, Vec<_>) = pieces.iter().partition(|piece| piece.x1 <= *x);
         is_prose(&left) && is_prose(&right)
     })

@@ -22,15 +22,28 @@ const HEADING_CHARS_MAX: usize = 160;
 /// Deepest level that letter size gives.
 const HEADING_LEVEL_MAX: usize = 4;
 
+/// Warnings about single pages.
+const WARNINGS_MAX: usize = 8;
+/// Drawing operators of one page, in bytes: more is an attack or a drawing.
+const CONTENT_BYTES_MAX: usize = 64 << 20;
+
 pub(super) fn parse(bytes: &[u8]) -> Result<ParsedDocument, ParseError> {
     let pdf = Pdf::new(bytes.to_vec()).map_err(load_error)?;
     let cache = InterpreterCache::new();
     let (mut images, mut unmapped) = (0, 0);
-    let mut pages = Vec::new();
-    for page in pdf.pages().iter() {
+    let (mut pages, mut left_out) = (Vec::new(), Vec::new());
+    for (number, page) in (1..).zip(pdf.pages().iter()) {
+        if page.page_stream().is_some_and(|content| content.len() > CONTENT_BYTES_MAX) {
+            left_out.push(format!("page {number} is drawn by more than {CONTENT_BYTES_MAX} bytes of operators and was left out"));
+            pages.push(Vec::new());
+            continue;
+        }
         let glyphs = PageGlyphs::of(page, pdf.xref(), &cache);
         images += glyphs.images;
         unmapped += glyphs.unmapped;
+        if glyphs.surplus > 0 {
+            left_out.push(format!("page {number} draws too many glyphs; {} were left out", glyphs.surplus));
+        }
         pages.push(layout::paragraphs(glyphs.glyphs));
     }
     if pages.is_empty() {
@@ -40,13 +53,27 @@ pub(super) fn parse(bytes: &[u8]) -> Result<ParsedDocument, ParseError> {
     match (document.text.trim().is_empty(), unmapped, images) {
         (false, 0, _) => {}
         (false, lost, _) => document.warnings.push(format!("{lost} glyphs without a known character were left out")),
+        (true, ..) if !left_out.is_empty() => {
+            return Err(ParseError::TooLarge { what: "the drawing of a page".to_owned(), bytes_max: CONTENT_BYTES_MAX as u64 });
+        }
         (true, 0, 0) => return Err(ParseError::Empty),
         (true, 0, _) => return Err(ParseError::ImageOnly),
         (true, _, _) => return Err(ParseError::Unmapped),
     }
+    summarise(&mut left_out);
+    document.warnings.extend(left_out);
     let title = pdf.metadata().title.as_deref().and_then(text_string);
     document.title = title.or_else(|| document.headings.first().map(|heading| heading.title.clone()));
     Ok(document)
+}
+
+/// A hundred pages with the same trouble are told once.
+fn summarise(warnings: &mut Vec<String>) {
+    let more = warnings.len().saturating_sub(WARNINGS_MAX);
+    warnings.truncate(WARNINGS_MAX);
+    if more > 0 {
+        warnings.push(format!("{more} more pages have parts left out"));
+    }
 }
 
 fn load_error(error: LoadPdfError) -> ParseError {

@@ -1,0 +1,232 @@
+//! `fuzz_parsers SECONDS [SEED] [CORPUS]`: changes the files of a folder at random and has child
+//! processes parse them, as a server would. Ends with 1 if a parser crashed; what it crashed on is
+//! kept in `fuzz-crashes/`. Running into a limit of time, memory or size is no crash.
+//! `fuzz_parsers parse-worker` is the child.
+//!
+//! CORPUS (all files below it are seeds) is `tests/fixtures` by default. The same seed and corpus
+//! make the same files.
+#![allow(clippy::print_stdout, reason = "printing is what it is for")]
+
+use ragstone_ingest::parse::{ChildParser, ParseError, ParseLimits, Parser, decode_answer, serve_child};
+use std::collections::BTreeMap;
+use std::io::{self, stdin, stdout};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// Larger files are cut: many small tries find more than few large ones.
+const SEED_BYTES_MAX: usize = 256 << 10;
+/// Changes made to one file.
+const CHANGES_MAX: usize = 6;
+/// Time for one file: enough for any of these, and a hang costs little.
+const TIMEOUT_MS: u64 = 4_000;
+const CRASHES: &str = "fuzz-crashes";
+
+/// Words that formats take seriously.
+const DICTIONARY: &[&[u8]] = &[
+    b"\0",
+    b"\xff",
+    b"\xff\xff\xff\xff",
+    b"\x7f\xff\xff\xff",
+    b"-1",
+    b"0",
+    b"99999999999999999999",
+    b"\xef\xbb\xbf",
+    b"\xff\xfe",
+    b"\r\n",
+    b"\n\n",
+    b"<",
+    b">",
+    b"</",
+    b"<![CDATA[",
+    b"]]>",
+    b"<!--",
+    b"<!DOCTYPE d [<!ENTITY a \"b\">]>",
+    b"&a;",
+    b"&#0;",
+    b"&#x10FFFF;",
+    b"<w:tbl>",
+    b"</w:p>",
+    b"<table>",
+    b"<tr>",
+    b"<td colspan=99999>",
+    b"<div>",
+    b"<svg>",
+    b"<a href=",
+    b"PK\x03\x04",
+    b"PK\x01\x02",
+    b"PK\x05\x06",
+    b"%PDF-1.4",
+    b"xref",
+    b"trailer",
+    b"endobj",
+    b"stream\n",
+    b"endstream",
+    b"/Kids[1 0 R]",
+    b"/Filter/FlateDecode",
+    b"/Length 0",
+    b"<<",
+    b">>",
+    b"BT",
+    b"Tj",
+    b"[",
+    b"]",
+    b"{",
+    b"}",
+    b"\"",
+    b"\\u",
+    b"\\",
+    b",",
+    b";",
+    b"\t",
+    b"|",
+    b"```",
+    b"> ",
+    b"- ",
+    b"# ",
+    b"---\n",
+    b"\xf0\x9f\x92\xa1",
+    b"\xe2\x80\xae",
+    b"\xed\xa0\x80",
+    b"From: a@b\n",
+    b"Content-Type: multipart/mixed; boundary=b\n\n--b\n",
+    b"=?utf-8?B?",
+    b"{\\rtf1",
+    b"\\bin9999 ",
+];
+
+fn main() -> io::Result<ExitCode> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.first().is_some_and(|first| first == "parse-worker") {
+        return serve_child(stdin().lock(), stdout().lock()).map(|()| ExitCode::SUCCESS);
+    }
+    let number = |at: usize| arguments.get(at).and_then(|argument| argument.parse::<u64>().ok());
+    let Some(seconds) = number(0) else {
+        println!("usage: fuzz_parsers SECONDS [SEED] [CORPUS]");
+        return Ok(ExitCode::from(2));
+    };
+    let seed = number(1).unwrap_or(1);
+    let corpus = arguments.get(2).map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures"), PathBuf::from);
+    let seeds = seeds(&corpus)?;
+    println!("{} files below {}, seed {seed}, {seconds} s", seeds.len(), corpus.display());
+    fuzz(&seeds, Chance(seed), Instant::now() + Duration::from_secs(seconds))
+}
+
+fn fuzz(seeds: &[(String, Vec<u8>)], mut chance: Chance, deadline: Instant) -> io::Result<ExitCode> {
+    let limits = ParseLimits { timeout_ms: TIMEOUT_MS, ..ParseLimits::default() };
+    let parser = ChildParser::start(std::env::current_exe()?, vec!["parse-worker".to_owned()], limits, 1)?;
+    println!("parse sandbox: {}", parser.sandbox().map_err(io::Error::other)?);
+    let mut outcomes = BTreeMap::<&str, u64>::new();
+    let (mut tried, mut slowest) = (0, Duration::ZERO);
+    while Instant::now() < deadline {
+        let (name, bytes) = chance.changed(seeds);
+        // the parent's side reads it too, as an answer
+        let _ = decode_answer(&bytes);
+        let began = Instant::now();
+        let result = parser.parse(&name, &bytes);
+        slowest = slowest.max(began.elapsed());
+        *outcomes.entry(result.as_ref().map_or_else(ParseError::code, |_| "ready")).or_default() += 1;
+        tried += 1;
+        if let Err(error @ (ParseError::Crashed { .. } | ParseError::Timeout { .. } | ParseError::OutOfMemory { .. })) = &result {
+            keep(&name, &bytes, tried, error)?;
+        }
+    }
+    println!("{tried} files, slowest {slowest:?}: {outcomes:?}");
+    Ok(if outcomes.contains_key("crashed") { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// What met a limit is kept too: it may be worth a look.
+fn keep(name: &str, bytes: &[u8], tried: u64, error: &ParseError) -> io::Result<()> {
+    let path = Path::new(CRASHES).join(format!("{}-{tried}-{name}", error.code()));
+    std::fs::create_dir_all(CRASHES)?;
+    std::fs::write(&path, bytes)?;
+    println!("{}: {error}", path.display());
+    if let ParseError::Crashed { stderr, .. } = error {
+        println!("{stderr}");
+    }
+    Ok(())
+}
+
+/// Name and first bytes of every file below a folder, in order.
+fn seeds(folder: &Path) -> io::Result<Vec<(String, Vec<u8>)>> {
+    let (mut seeds, mut folders) = (Vec::new(), vec![folder.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if let Some(name) = path.file_name().and_then(|name| name.to_str()) {
+                let mut bytes = std::fs::read(&path)?;
+                bytes.truncate(SEED_BYTES_MAX);
+                seeds.push((name.to_owned(), bytes));
+            }
+        }
+    }
+    seeds.sort();
+    Ok(seeds)
+}
+
+/// Random numbers: SplitMix64 (Steele, Lea, Flood 2014).
+struct Chance(u64);
+
+impl Chance {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// Below `end`, or 0.
+    fn below(&mut self, end: usize) -> usize {
+        let end = u64::try_from(end).unwrap_or(u64::MAX).max(1);
+        usize::try_from(self.next() % end).unwrap_or_default()
+    }
+
+    fn one<'o, T>(&mut self, of: &'o [T]) -> Option<&'o T> {
+        of.get(self.below(of.len()))
+    }
+
+    /// A seed with some changes, now and then under another seed's name.
+    fn changed(&mut self, seeds: &[(String, Vec<u8>)]) -> (String, Vec<u8>) {
+        let (name, mut bytes) = self.one(seeds).cloned().unwrap_or_default();
+        let other = self.one(seeds).cloned().unwrap_or_default();
+        for _ in 0..=self.below(CHANGES_MAX) {
+            self.change(&mut bytes, &other.1);
+        }
+        (if self.below(16) == 0 { other.0 } else { name }, bytes)
+    }
+
+    fn change(&mut self, bytes: &mut Vec<u8>, other: &[u8]) {
+        let at = self.below(bytes.len() + 1);
+        let end = (at + self.below(64)).min(bytes.len());
+        match self.below(7) {
+            0 => bytes.truncate(at),
+            1 => drop(bytes.drain(at..end)),
+            2 => self.flip(bytes),
+            3 => drop(bytes.splice(at..at, self.one(DICTIONARY).copied().unwrap_or_default().iter().copied())),
+            4 => {
+                let from = self.below(other.len());
+                let part: Vec<u8> = other.iter().skip(from).take(self.below(4096)).copied().collect();
+                bytes.splice(at..end, part);
+            }
+            5 => {
+                let part: Vec<u8> = bytes.get(at..end).unwrap_or_default().repeat(self.below(200));
+                bytes.splice(at..at, part);
+            }
+            _ => {
+                let noise: Vec<u8> = (0..self.below(32)).map(|_| self.next().to_le_bytes()[0]).collect();
+                bytes.splice(at..end, noise);
+            }
+        }
+    }
+
+    fn flip(&mut self, bytes: &mut [u8]) {
+        for _ in 0..=self.below(8) {
+            let (at, bit) = (self.below(bytes.len()), self.below(8));
+            if let Some(byte) = bytes.get_mut(at) {
+                *byte ^= 1 << bit;
+            }
+        }
+    }
+}
