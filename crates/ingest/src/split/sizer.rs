@@ -54,15 +54,16 @@ impl<'e> TokenSizer<'e> {
 /// What a chunk is proposed by; [`TokenSizer::fitting_prefix`] has the last word. A piece is counted
 /// some ten times before its borders are found, and a tokenizer reads every space of an indent to
 /// find that it is no token: deeply nested text, which is hardly more than indents, took it minutes.
+///
+/// It grows with every few bytes: the overlap of two chunks is measured by it too, and a word of a
+/// megabyte, being one token, would overlap itself all the way.
 impl ChunkSizer for TokenSizer<'_> {
     fn size(&self, chunk: &str) -> usize {
         if self.is_long(chunk) {
-            self.max_tokens + 1
-        } else if chunk.contains(INDENT) {
-            self.tokens(&without_indents(chunk))
-        } else {
-            self.tokens(chunk)
+            return self.max_tokens + 1;
         }
+        let tokens = if chunk.contains(INDENT) { self.tokens(&without_indents(chunk)) } else { self.tokens(chunk) };
+        tokens.max(chunk.len().div_ceil(BYTES_PER_TOKEN_MAX))
     }
 }
 

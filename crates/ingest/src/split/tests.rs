@@ -210,3 +210,32 @@ fn white_space_that_a_tokenizer_counts_is_counted_in_the_end() {
     assert!(chunks.iter().all(|chunk| chunk.tokens <= 32 && chunk.tokens == chunk.text.len()));
     assert_eq!(chunks.iter().flat_map(|chunk| chunk.text.chars()).filter(|c| !c.is_whitespace()).count(), 40);
 }
+
+/// Any word, however long, is one token.
+struct WholeWords(Words);
+
+impl Embedder for WholeWords {
+    fn model(&self) -> &EmbeddingModel {
+        self.0.model()
+    }
+
+    fn count_tokens(&self, text: &str) -> usize {
+        self.0.counted_bytes.fetch_add(text.len(), Ordering::Relaxed);
+        2 + text.split_whitespace().count()
+    }
+
+    fn embed(&self, _: &[&str], _: Purpose) -> Result<Vec<Embedded>, EmbedError> {
+        Err(EmbedError::Closed)
+    }
+}
+
+#[test]
+fn a_word_of_a_megabyte_does_not_overlap_itself_all_the_way() {
+    let text = "9".repeat(1 << 20);
+    let embedder = WholeWords(words());
+    let chunking = Chunking { max_tokens: 256, overlap_tokens: 32, ..Chunking::default() };
+    let chunks = split(&document(&text, TextFormat::Plain), &chunking, &embedder).unwrap();
+    assert!(chunks.len() < 100, "{} chunks", chunks.len());
+    let counted = embedder.0.counted_bytes.load(Ordering::Relaxed);
+    assert!(counted < 100 * text.len(), "{} times its length", counted / text.len());
+}
