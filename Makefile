@@ -9,7 +9,7 @@ DATA   ?= ../shared/data
 DOCKER ?= docker
 
 .DEFAULT_GOAL := help
-.PHONY: help run build model test check deny extended image clean
+.PHONY: help run build model test check deny extended long image clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r target what; do printf '  make %-9s %s\n' "$$target" "$$what"; done
@@ -41,6 +41,11 @@ else
 extended:
 	@echo "$(DATA) is not there: the extended checks are left out"
 endif
+
+long: model build ## the long runs: kills, faults at every call, soak, load, corruption, full disks; hours
+	RAGSTONE_KILLS=2000 $(CARGO) test --test kill
+	RAGSTONE="$(TARGET)/release/ragstone" CHECKS="syscalls corruption full_disk soak load" \
+	  STEP=1 STATES=500 ROUNDS=20 SOAK_S=1800 DURATION=600 tests/extended/run.sh "$(DATA)"
 
 image: ## build the container image
 	$(DOCKER) build --tag ragstone .
