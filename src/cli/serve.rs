@@ -56,12 +56,13 @@ pub(crate) fn run(args: &ServeArgs, global: &Global) -> anyhow::Result<ExitCode>
         code
     });
     let is_quiet = app.ingest.stop_within(WORKERS_PATIENCE);
-    runtime.shutdown_timeout(Duration::from_secs(2));
     tracing::info!("stopped; unfinished jobs go on at the next start");
     if !is_quiet {
-        // A worker waits for its parser. Its job is durable, and the parser ends with this process.
-        std::mem::forget(app);
+        // A worker is in the middle of a long step, and whoever waits for a thread of it waits as long.
+        // Its job is durable, as is everything acknowledged, and its parser ends with this process.
+        std::process::exit(i32::from(code != ExitCode::SUCCESS));
     }
+    runtime.shutdown_timeout(Duration::from_secs(2));
     Ok(code)
 }
 
