@@ -81,17 +81,18 @@ fn open_text(
     if text.checkpoint() == seq {
         return Ok(text);
     }
-    match changes_after(store, record, text.checkpoint(), seq)? {
-        Some(changes) => {
-            replay_text(store, record, &text, &changes, seq)?;
-            Ok(text)
-        }
-        None => {
-            tracing::warn!(collection = %record.id, checkpoint = text.checkpoint(), seq, "the text index is rebuilt from the store");
-            drop(text);
-            rebuild_text(store, record, attributes, directory, seq)
+    if let Some(changes) = changes_after(store, record, text.checkpoint(), seq)? {
+        match replay_text(store, record, &text, &changes, seq) {
+            // A kill in the middle of a commit leaves files that the same commit then finds in its way.
+            Err(CollectionError::Text(error)) if !error.is_disk_full() => {
+                tracing::warn!(collection = %record.id, %error, "the text index can't replay");
+            }
+            replayed => return replayed.map(|()| text),
         }
     }
+    tracing::warn!(collection = %record.id, checkpoint = text.checkpoint(), seq, "the text index is rebuilt from the store");
+    drop(text);
+    rebuild_text(store, record, attributes, directory, seq)
 }
 
 /// The changes `(checkpoint, seq]`, or `None` if some of them are no longer in the log.
