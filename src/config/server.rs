@@ -27,8 +27,9 @@ pub(crate) struct ServerConfig {
     pub(crate) concurrent_streams_max: usize,
     /// Searches and extractive answers computed at a time; 0: two for each processor.
     pub(crate) concurrent_queries_max: usize,
-    /// Searches and extractive answers that may wait for their turn; absent: two for each that computes.
-    /// More are answered 503 with Retry-After at once.
+    /// Searches and extractive answers that may wait for their turn; absent: 64 for each that computes.
+    /// More, and those whose turn does not come in a moment (200 ms; 4 ms in lasting overload), are
+    /// answered 503 with Retry-After.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) queued_queries_max: Option<usize>,
     /// Answers written by a language model at a time; more are answered 503 with Retry-After.

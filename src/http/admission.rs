@@ -11,10 +11,11 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 /// Of all places, how many uploads and other large bodies may take: one in so many.
 const UPLOADS_SHARE: usize = 2;
@@ -22,7 +23,7 @@ const UPLOADS_SHARE: usize = 2;
 /// Questions that compute at a time for each processor, and that wait for each of those, where the
 /// configuration leaves it open. Two let one compute while the other waits for memory or for the model.
 const QUERIES_PER_PROCESSOR: usize = 2;
-const QUEUED_PER_QUERY: usize = 2;
+const QUEUED_PER_QUERY: usize = 64;
 
 /// Everything that is handed out before work is done.
 pub(crate) struct Admission {
@@ -67,11 +68,37 @@ struct Place {
     _upload: Option<OwnedSemaphorePermit>,
 }
 
-/// Turns for work of one kind, with a short queue before them.
+/// Turns for work of one kind, with a queue before them that is there for moments: a burst may wait for
+/// [`BURST`], but where a queue has stood for that long, whoever comes waits for [`OVERLOAD`] at most.
+/// (Nichols and Jacobson, "Controlling Queue Delay", ACM Queue 10(5), 2012; as applied to requests in
+/// Maurer, "Fail at Scale", ACM Queue 13(8), 2015.)
 pub(crate) struct Lane {
     turns: Arc<Semaphore>,
     waiting: AtomicUsize,
     waiting_max: usize,
+    pressure: Mutex<Pressure>,
+}
+
+/// How long a queue may stand before it is taken for overload, and how long one may wait until then.
+const BURST: Duration = Duration::from_millis(200);
+/// How long one may wait in overload: less than anybody notices.
+const OVERLOAD: Duration = Duration::from_millis(4);
+/// Overload is over when nobody had to be sent away for so long.
+const RELIEF: Duration = Duration::from_secs(1);
+
+/// What a [`Lane`] remembers of its queue.
+struct Pressure {
+    /// When a turn was free for the last time.
+    free: Instant,
+    /// When somebody was sent away for the last time.
+    shed: Option<Instant>,
+}
+
+impl Pressure {
+    fn patience(&self, now: Instant) -> Duration {
+        let is_relieved = self.shed.is_none_or(|shed| now - shed > RELIEF);
+        if is_relieved && now - self.free < BURST { BURST } else { OVERLOAD }
+    }
 }
 
 /// Counts one that waits, also if it goes away while it does.
@@ -85,23 +112,38 @@ impl Drop for Waiting<'_> {
 
 impl Lane {
     fn new(turns: usize, waiting_max: usize) -> Self {
-        Self { turns: Arc::new(Semaphore::new(turns)), waiting: AtomicUsize::new(0), waiting_max }
+        let pressure = Mutex::new(Pressure { free: Instant::now(), shed: None });
+        Self { turns: Arc::new(Semaphore::new(turns)), waiting: AtomicUsize::new(0), waiting_max, pressure }
     }
 
     /// A turn, now or after those who came before.
     ///
     /// # Errors
-    /// 503 at once, if too many wait already.
+    /// 503, at once if too many wait already, else when it was waited for long enough.
     pub(crate) async fn enter(&self) -> Result<OwnedSemaphorePermit, ApiError> {
         if let Ok(turn) = Arc::clone(&self.turns).try_acquire_owned() {
+            self.pressure().free = Instant::now();
             return Ok(turn);
         }
         let more = |waiting: usize| (waiting < self.waiting_max).then_some(waiting + 1);
         if self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_err() {
-            return Err(overloaded());
+            return Err(self.shed());
         }
         let _waiting = Waiting(&self.waiting);
-        Arc::clone(&self.turns).acquire_owned().await.map_err(ApiError::internal)
+        let patience = self.pressure().patience(Instant::now());
+        match tokio::time::timeout(patience, Arc::clone(&self.turns).acquire_owned()).await {
+            Ok(turn) => turn.map_err(ApiError::internal),
+            Err(_) => Err(self.shed()),
+        }
+    }
+
+    fn shed(&self) -> ApiError {
+        self.pressure().shed = Some(Instant::now());
+        overloaded()
+    }
+
+    fn pressure(&self) -> MutexGuard<'_, Pressure> {
+        self.pressure.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Requests that wait for a turn.
@@ -199,6 +241,29 @@ mod tests {
         assert!(waiting.await.unwrap());
         assert_eq!(lane.waiting(), 0);
         assert!(lane.enter().await.is_ok(), "the turn is free again");
+    }
+
+    /// How long one waits in vain.
+    async fn wait_in_vain(lane: &Lane) -> Duration {
+        let began = Instant::now();
+        assert_eq!(lane.enter().await.unwrap_err().code, "overloaded");
+        began.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_burst_may_wait_and_a_standing_queue_may_not() {
+        let lane = Lane::new(1, 8);
+        let turn = lane.enter().await.unwrap();
+        assert_eq!(wait_in_vain(&lane).await, BURST);
+        assert_eq!(wait_in_vain(&lane).await, OVERLOAD, "no turn was free for as long as a burst may last");
+        drop(turn);
+        drop(lane.enter().await.unwrap());
+        let turn = lane.enter().await.unwrap();
+        assert_eq!(wait_in_vain(&lane).await, OVERLOAD, "one free turn is no relief");
+        drop(turn);
+        tokio::time::advance(RELIEF * 2).await;
+        let _turn = lane.enter().await.unwrap();
+        assert_eq!(wait_in_vain(&lane).await, BURST, "the overload is over");
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,7 +1,7 @@
 //! `/v1/benchmarks`: recall and latency of a live collection, measured one at a time in the background.
 
-use super::collections::{hex, rfc3339};
-use super::extract::{Body, IdempotencyKey};
+use super::collections::rfc3339;
+use super::extract::{Body, IdempotencyKey, request_hash};
 use super::find;
 use super::search::source;
 use crate::app::AppState;
@@ -15,7 +15,6 @@ use index::records::CollectionRecord;
 use index::{CatalogError, Once};
 use query::{BenchError, BenchReport, BenchRequest};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use time::OffsetDateTime;
@@ -63,7 +62,7 @@ pub(crate) async fn create(
         app.blocking(move |app| Ok((find::collection(app, &caller, &name)?, source(app, &caller, &name)?))).await?
     };
     request.validate()?;
-    let once = caller.once(key, hex(&Sha256::digest(format!("POST /v1/benchmarks {request:?}"))));
+    let once = caller.once(key, request_hash("/v1/benchmarks", &request));
     let (id, is_new) = app.benchmarks.begin(&caller, collection, &request.collection, once)?;
     let view = app.benchmarks.view(&caller, &id)?;
     if !is_new {

@@ -1,6 +1,6 @@
 //! `/v1/collections`: make, list, look at, change, delete.
 
-use super::extract::{Body, IdempotencyKey, PageParams, Params};
+use super::extract::{Body, IdempotencyKey, PageParams, Params, request_hash};
 use super::find;
 use crate::app::{App, AppState};
 use crate::auth::Caller;
@@ -13,7 +13,6 @@ use index::NewCollection;
 use index::records::{Chunking, CollectionRecord};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use time::format_description::well_known::Rfc3339;
 
 #[derive(Debug, Deserialize)]
@@ -47,7 +46,7 @@ pub(crate) async fn create(
     IdempotencyKey(key): IdempotencyKey,
     Body(body): Body<CreateBody>,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
-    let once = caller.once(key, hex(&Sha256::digest(format!("POST /v1/collections {body:?}"))));
+    let once = caller.once(key, request_hash("/v1/collections", &body));
     check_name_is_own(&caller, Some(&body.name))?;
     let created = app.blocking(move |app| {
         let new = body.into_new(app)?;

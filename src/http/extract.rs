@@ -1,5 +1,6 @@
 //! Typed input: bodies and query strings, each refused with a clear 4xx.
 
+use super::collections::hex;
 use crate::app::AppState;
 use crate::error::ApiError;
 use axum::body::Bytes;
@@ -8,6 +9,7 @@ use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
 
 /// Items of a page unless the caller says otherwise, and at most.
 const PAGE_DEFAULT: usize = 50;
@@ -77,6 +79,11 @@ impl FromRequestParts<AppState> for IdempotencyKey {
             _ => Err(ApiError::bad_request("bad_idempotency_key", "Idempotency-Key must have 1 to 255 ASCII characters")),
         }
     }
+}
+
+/// What makes two POSTs to a route the same request: the body as it was understood.
+pub(crate) fn request_hash(route: &str, body: &impl std::fmt::Debug) -> String {
+    hex(&Sha256::digest(format!("POST {route} {body:?}")))
 }
 
 /// `?cursor=…&limit=…` of every list.

@@ -1,7 +1,7 @@
 //! `/v1/keys`: make, list, look at, revoke. The key itself is in the answer that makes it and nowhere else.
 
-use super::collections::{hex, rfc3339};
-use super::extract::{Body, IdempotencyKey, PageParams, Params};
+use super::collections::rfc3339;
+use super::extract::{Body, IdempotencyKey, PageParams, Params, request_hash};
 use crate::app::{App, AppState};
 use crate::auth::{Caller, Secret};
 use crate::error::ApiError;
@@ -12,7 +12,6 @@ use corpus::{KeyId, Principals, TenantId};
 use index::{ApiKeyRecord, Once, Scope};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -41,7 +40,7 @@ pub(crate) async fn create(
     IdempotencyKey(key): IdempotencyKey,
     Body(body): Body<CreateBody>,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
-    let once = caller.once(key, hex(&Sha256::digest(format!("POST /v1/keys {body:?}"))));
+    let once = caller.once(key, request_hash("/v1/keys", &body));
     let created = app.blocking(move |app| make(app, &caller, body, once.as_ref()));
     let (status, view) = created.await?;
     Ok((status, Json(view)))

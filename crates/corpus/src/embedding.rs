@@ -147,6 +147,20 @@ pub trait Embedder: Send + Sync {
     /// Length of a document text in the model's tokens, special tokens and prefix included.
     fn count_tokens(&self, text: &str) -> usize;
 
+    /// Where the tokens of `text` begin, in bytes, ascending; special tokens and prefix left out. How
+    /// many lie in a part estimates its length without a count of its own: alone it may be tokenized
+    /// differently. Unless a tokenizer can say it, the tokens of each word are spread over it evenly.
+    fn token_starts(&self, text: &str) -> Vec<usize> {
+        let special = self.count_tokens("");
+        let mut starts = Vec::new();
+        for word in text.split_whitespace() {
+            let at = word.as_ptr().addr() - text.as_ptr().addr();
+            let tokens = self.count_tokens(word).saturating_sub(special);
+            starts.extend((0..tokens).map(|nth| at + nth * word.len() / tokens));
+        }
+        starts
+    }
+
     /// One [`Embedded`] a text, in the order given.
     ///
     /// # Errors

@@ -2,28 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, missing_docs, reason = "a test fails by panicking")]
 
-use corpus::{ChunkDraft, Embedding, EmbeddingModel, Metadata, Principals, Span, TenantId};
-use index::blobs::Blobs;
-use index::records::{Chunking, CollectionRecord, JobRecord};
-use index::store::{MemoryDisk, MemoryStore};
-use index::{Catalog, CatalogParams, NewCollection, Processed, Upload};
+mod support;
+
+use corpus::{ChunkDraft, Embedding, Principals, Span, TenantId};
+use index::records::{CollectionRecord, JobRecord};
+use index::store::MemoryDisk;
+use index::{Catalog, Processed, Upload};
 use ragstone_index as index;
-use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
-
-fn open(disk: &MemoryDisk, folder: &Path) -> Catalog {
-    let params = CatalogParams { views: folder.join("views"), vector: Default::default(), collections_open_max: 4 };
-    Catalog::new(Arc::new(MemoryStore::open(disk).unwrap()), Blobs::open(folder.join("blobs")).unwrap(), params)
-}
-
-fn collection(catalog: &Catalog) -> CollectionRecord {
-    let model = EmbeddingModel { name: "m".into(), revision: "1".into(), dimension: 2, max_tokens: 64, languages: vec![] };
-    let chunking = Chunking { strategy: "auto".into(), max_tokens: 64, overlap_tokens: 0 };
-    catalog
-        .create_collection(&TenantId::default(), NewCollection { name: "c".into(), model, chunking, metadata: Metadata::default() }, None)
-        .unwrap()
-}
+use support::{collection, open};
 
 fn admit(catalog: &Catalog, collection: &CollectionRecord, text: &str) -> JobRecord {
     let upload = Upload { bytes: text.into(), name: "d".into(), external_id: Some("d".into()), ..Upload::default() };
@@ -49,7 +36,7 @@ fn read(catalog: &Catalog, collection: &CollectionRecord) -> (Vec<u8>, String) {
 fn a_version_whose_sync_fails_leaves_the_one_before_whole() {
     let (disk, folder) = (MemoryDisk::default(), tempfile::tempdir().unwrap());
     let catalog = open(&disk, folder.path());
-    let collection = collection(&catalog);
+    let collection = collection(&catalog, "c");
     let first = admit(&catalog, &collection, "one");
     catalog.commit_document(&first, processed("one")).unwrap();
     let second = admit(&catalog, &collection, "two");
@@ -72,7 +59,7 @@ fn a_version_whose_sync_fails_leaves_the_one_before_whole() {
 fn a_deleted_collection_stays_deleted_and_leaves_nothing() {
     let (disk, folder) = (MemoryDisk::default(), tempfile::tempdir().unwrap());
     let catalog = open(&disk, folder.path());
-    let collection = collection(&catalog);
+    let collection = collection(&catalog, "c");
     let job = admit(&catalog, &collection, "one");
     catalog.commit_document(&job, processed("one")).unwrap();
     // The first sync makes the deletion itself durable, the second one fails in the middle of the purge.

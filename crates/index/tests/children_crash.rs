@@ -3,28 +3,15 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, missing_docs, reason = "a test fails by panicking")]
 
-use corpus::{Acl, ChunkDraft, Embedding, EmbeddingModel, Metadata, Principals, Span, TenantId};
-use index::blobs::Blobs;
-use index::records::{Chunking, CollectionRecord, DocumentRecord, DocumentState, JobRecord};
-use index::store::{MemoryDisk, MemoryStore};
-use index::{Catalog, CatalogError, CatalogParams, ChildFile, DESCENDANTS_MAX, NewCollection, Processed, Upload};
+mod support;
+
+use corpus::{Acl, ChunkDraft, Embedding, Principals, Span};
+use index::records::{CollectionRecord, DocumentRecord, DocumentState, JobRecord};
+use index::store::MemoryDisk;
+use index::{Catalog, CatalogError, ChildFile, DESCENDANTS_MAX, Processed, Upload};
 use ragstone_index as index;
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::sync::Arc;
-
-fn open(disk: &MemoryDisk, folder: &Path) -> Catalog {
-    let params = CatalogParams { views: folder.join("views"), vector: Default::default(), collections_open_max: 4 };
-    Catalog::new(Arc::new(MemoryStore::open(disk).unwrap()), Blobs::open(folder.join("blobs")).unwrap(), params)
-}
-
-fn collection(catalog: &Catalog) -> CollectionRecord {
-    let model = EmbeddingModel { name: "m".into(), revision: "1".into(), dimension: 2, max_tokens: 64, languages: vec![] };
-    let chunking = Chunking { strategy: "auto".into(), max_tokens: 64, overlap_tokens: 0 };
-    catalog
-        .create_collection(&TenantId::default(), NewCollection { name: "c".into(), model, chunking, metadata: Metadata::default() }, None)
-        .unwrap()
-}
+use support::{collection, open};
 
 /// An upload whose text names what is inside; its job.
 fn upload(catalog: &Catalog, collection: &CollectionRecord, text: &str, acl: Option<Acl>) -> Result<Option<JobRecord>, CatalogError> {
@@ -106,7 +93,7 @@ fn second() -> BTreeMap<String, String> {
 fn a_new_version_replaces_adds_and_removes_what_is_inside() {
     let (disk, folder) = (MemoryDisk::default(), tempfile::tempdir().unwrap());
     let catalog = open(&disk, folder.path());
-    let collection = collection(&catalog);
+    let collection = collection(&catalog, "c");
     upload(&catalog, &collection, FIRST, None).unwrap();
     work_all(&catalog);
     assert_eq!(contents(&catalog, &collection), first());
@@ -139,7 +126,7 @@ fn at_every_step(
         loop {
             let (disk, folder) = (MemoryDisk::default(), tempfile::tempdir().unwrap());
             let catalog = open(&disk, folder.path());
-            let collection = collection(&catalog);
+            let collection = collection(&catalog, "c");
             prepare(&catalog, &collection);
             fault(&disk, step);
             let is_through = act(&catalog, &collection).is_ok();
@@ -225,7 +212,7 @@ fn an_acl_reaches_what_is_inside_in_the_same_commit() {
 fn depth_and_number_are_bounded() {
     let (disk, folder) = (MemoryDisk::default(), tempfile::tempdir().unwrap());
     let catalog = open(&disk, folder.path());
-    let collection = collection(&catalog);
+    let collection = collection(&catalog, "c");
     let job_of = |name: &str| {
         let record = records(&catalog, &collection).into_iter().find(|record| record.attributes.name == name).unwrap();
         catalog.job(&collection.tenant, record.latest_job().unwrap()).unwrap()
@@ -255,7 +242,7 @@ fn depth_and_number_are_bounded() {
 fn a_document_that_is_gone_takes_nothing_in() {
     let (disk, folder) = (MemoryDisk::default(), tempfile::tempdir().unwrap());
     let catalog = open(&disk, folder.path());
-    let collection = collection(&catalog);
+    let collection = collection(&catalog, "c");
     let job = upload(&catalog, &collection, FIRST, None).unwrap().unwrap();
     catalog.delete_document(&collection, "mail").unwrap();
     assert!(matches!(catalog.admit_children(&job, files(FIRST)), Err(CatalogError::Superseded)));

@@ -5,30 +5,20 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, missing_docs, reason = "a test fails by panicking")]
 
-use corpus::{ChunkDraft, Embedding, EmbeddingModel, Metadata, Principals, Span, TenantId};
+mod support;
+
+use corpus::{ChunkDraft, Embedding, Principals, Span, TenantId};
 use index::blobs::Blobs;
-use index::records::Chunking;
 use index::store::{MemoryDisk, MemoryStore};
 use index::verify::{Severity, check};
-use index::{Catalog, CatalogError, CatalogParams, NewCollection, Processed, Upload};
+use index::{Catalog, CatalogError, Processed, Upload};
 use ragstone_index as index;
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use support::{new_collection, open};
 
 /// By external id: the acknowledged text, and what was attempted after it.
 type Ledger = BTreeMap<&'static str, (Option<String>, Vec<Option<String>>)>;
-
-fn open(disk: &MemoryDisk, folder: &Path) -> Catalog {
-    let params = CatalogParams { views: folder.join("views"), vector: Default::default(), collections_open_max: 4 };
-    Catalog::new(Arc::new(MemoryStore::open(disk).unwrap()), Blobs::open(folder.join("blobs")).unwrap(), params)
-}
-
-fn new_collection(name: &str) -> NewCollection {
-    let model = EmbeddingModel { name: "m".into(), revision: "1".into(), dimension: 2, max_tokens: 64, languages: vec![] };
-    let chunking = Chunking { strategy: "auto".into(), max_tokens: 64, overlap_tokens: 0 };
-    NewCollection { name: name.into(), model, chunking, metadata: Metadata::default() }
-}
 
 /// `words` chunks of one word each; over 512 they are staged.
 fn processed(text: &str) -> Processed {

@@ -3,32 +3,23 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, missing_docs, reason = "a test fails by panicking")]
 
-use corpus::{ChunkDraft, Embedding, EmbeddingModel, KeyId, Metadata, Principals, Span, TenantId};
-use index::blobs::Blobs;
-use index::records::{Chunking, CollectionRecord};
-use index::store::{MemoryDisk, MemoryStore};
-use index::{
-    ApiKeyRecord, Catalog, CatalogError, CatalogParams, KEYS_PER_TENANT_MAX, NewCollection, Processed, Quota, Quotas, Scope, Upload,
-};
+mod support;
+
+use corpus::{ChunkDraft, Embedding, KeyId, Principals, Span, TenantId};
+use index::records::CollectionRecord;
+use index::store::MemoryDisk;
+use index::{ApiKeyRecord, Catalog, CatalogError, KEYS_PER_TENANT_MAX, Processed, Quota, Quotas, Scope, Upload};
 use proptest::prelude::*;
 use ragstone_index as index;
 use std::collections::BTreeSet;
-use std::path::Path;
-use std::sync::Arc;
-
-fn open(disk: &MemoryDisk, folder: &Path) -> Catalog {
-    let params = CatalogParams { views: folder.join("views"), vector: Default::default(), collections_open_max: 4 };
-    Catalog::new(Arc::new(MemoryStore::open(disk).unwrap()), Blobs::open(folder.join("blobs")).unwrap(), params)
-}
+use support::{new_collection, open};
 
 fn tenant(number: u8) -> TenantId {
     format!("t{}", number % 2).parse().unwrap()
 }
 
 fn create(catalog: &Catalog, tenant: &TenantId, name: &str) -> Result<CollectionRecord, CatalogError> {
-    let model = EmbeddingModel { name: "m".into(), revision: "1".into(), dimension: 2, max_tokens: 64, languages: vec![] };
-    let chunking = Chunking { strategy: "auto".into(), max_tokens: 64, overlap_tokens: 0 };
-    catalog.create_collection(tenant, NewCollection { name: name.into(), model, chunking, metadata: Metadata::default() }, None)
+    catalog.create_collection(tenant, new_collection(name), None)
 }
 
 fn upload(name: &str, text: &str) -> Upload {

@@ -32,6 +32,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let median = seconds.get(repeats / 2).copied().unwrap_or_default();
         eprintln!("{tokens:4} x {batch:2}: {:8.2} ms, {:7.1} sequences/s", median * 1e3, batch as f64 / median);
     }
-    eprintln!("{:?}", embedder.statistics());
+    eprintln!("{:?}", [Purpose::Query, Purpose::Document].map(|purpose| embedder.statistics(purpose)));
     Ok(())
 }

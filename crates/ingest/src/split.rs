@@ -140,25 +140,25 @@ fn proposed(document: &ParsedDocument, chunking: &Chunking, sizer: &TokenSizer<'
         Strategy::Text => false,
         Strategy::Markdown => true,
     };
-    let config = ChunkConfig::new(chunking.max_tokens).with_sizer(sizer);
-    // validate() keeps the overlap below the capacity, which is all that can be wrong with it
-    let Ok(config) = config.with_overlap(chunking.overlap_tokens) else { return Vec::new() };
-    let (markdown, plain);
-    let cut: &dyn Fn(&str) -> Vec<(usize, usize)> = if is_markdown {
-        markdown = MarkdownSplitter::new(config);
-        &|region| markdown.chunk_indices(region).map(|(start, chunk)| (start, chunk.len())).collect()
-    } else {
-        plain = TextSplitter::new(config);
-        &|region| plain.chunk_indices(region).map(|(start, chunk)| (start, chunk.len())).collect()
-    };
     let regions = regions::regions(&shadow, &document.headings).into_iter();
     regions
         .flat_map(|region| {
-            cut(shadow.get(region.clone()).unwrap_or_default())
-                .into_iter()
-                .map(move |(start, length)| region.start + start..region.start + start + length)
+            let pieces = cut(shadow.get(region.clone()).unwrap_or_default(), is_markdown, chunking, sizer);
+            pieces.into_iter().map(move |piece| region.start + piece.start..region.start + piece.end)
         })
         .collect()
+}
+
+fn cut(region: &str, is_markdown: bool, chunking: &Chunking, sizer: &TokenSizer<'_>) -> Vec<Range<usize>> {
+    let config = ChunkConfig::new(chunking.max_tokens).with_sizer(sizer.estimates(region));
+    // validate() keeps the overlap below the capacity, which is all that can be wrong with it
+    let Ok(config) = config.with_overlap(chunking.overlap_tokens) else { return Vec::new() };
+    let range = |(start, chunk): (usize, &str)| start..start + chunk.len();
+    if is_markdown {
+        MarkdownSplitter::new(config).chunk_indices(region).map(range).collect()
+    } else {
+        TextSplitter::new(config).chunk_indices(region).map(range).collect()
+    }
 }
 
 /// Counts every range on the text itself and cuts again what does not fit; leaves out what only
@@ -166,8 +166,12 @@ fn proposed(document: &ParsedDocument, chunking: &Chunking, sizer: &TokenSizer<'
 fn fitting(text: &str, ranges: Vec<Range<usize>>, sizer: &TokenSizer<'_>) -> Vec<(Range<usize>, usize)> {
     let mut out: Vec<(Range<usize>, usize)> = Vec::new();
     let mut covered = 0;
-    for range in ranges.into_iter().map(|range| trimmed(text, range)) {
+    for mut range in ranges.into_iter().map(|range| trimmed(text, range)) {
         if range.end > covered {
+            // What the chunk before had to give away is not repeated again.
+            if out.last().is_some_and(|(last, _)| range.start <= last.start) {
+                range = trimmed(text, covered..range.end);
+            }
             cut_to_fit(text, range.clone(), sizer, &mut out);
             covered = range.end;
         }
@@ -177,10 +181,11 @@ fn fitting(text: &str, ranges: Vec<Range<usize>>, sizer: &TokenSizer<'_>) -> Vec
 
 fn cut_to_fit(text: &str, mut range: Range<usize>, sizer: &TokenSizer<'_>, out: &mut Vec<(Range<usize>, usize)>) {
     while let Some(piece) = text.get(range.clone()).filter(|piece| !piece.is_empty()) {
-        let length = sizer.fitting_prefix(piece);
+        let (length, tokens) = sizer.fitting_prefix(piece);
         let head = trimmed(text, range.start..range.start + length);
         if let Some(chunk) = text.get(head.clone()).filter(|chunk| !chunk.is_empty()) {
-            out.push((head, sizer.tokens(chunk)));
+            let tokens = if chunk.len() == length { tokens } else { sizer.tokens(chunk) };
+            out.push((head, tokens));
         }
         range = trimmed(text, range.start + length..range.end);
     }

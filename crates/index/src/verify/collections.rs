@@ -3,6 +3,7 @@
 
 use super::read::{self, Value};
 use super::{Fix, Verifier, VerifyError};
+use crate::TenantUsage;
 use crate::keys;
 use crate::records::{Change, CollectionRecord, CollectionState, DocumentRecord, Unserved};
 use corpus::{CollectionId, DocumentId, Row, TenantId};
@@ -44,7 +45,26 @@ impl Verifier<'_> {
         read::each(self.store, b"C", |key, value| self.read_collection(key, value))?;
         read::each(self.store, b"N", |key, value| self.check_name(key, value))?;
         let records: Vec<CollectionRecord> = self.collections.values().cloned().collect();
-        records.iter().try_for_each(|record| self.check_collection(record))
+        records.iter().try_for_each(|record| self.check_collection(record))?;
+        self.check_usage()
+    }
+
+    /// The counters that quotas go by. A tenant without any is counted when they are needed.
+    fn check_usage(&mut self) -> Result<(), VerifyError> {
+        // What can't be read can't be counted, and a collection on its way out gives back page by page.
+        if self.report.errors > 0 || self.first_key_after(&keys::all_deleted(), &[])?.is_some() {
+            return Ok(());
+        }
+        let counted = std::mem::take(&mut self.usage);
+        read::each(self.store, &keys::all_of(b'Q'), |key, value| {
+            let stored = value.ok().and_then(|value| serde_json::from_slice::<TenantUsage>(value).ok());
+            let usage = read::part::<TenantId>(key, 0).and_then(|tenant| counted.get(&tenant).copied()).unwrap_or_default();
+            if stored != Some(usage) {
+                let fix = Fix::Put { key: key.to_vec(), value: serde_json::to_vec(&usage)? };
+                self.repairable("usage_wrong", key, format!("the tenant's counters are {stored:?}, counted {usage:?}"), fix);
+            }
+            Ok(())
+        })
     }
 
     fn read_collection(&mut self, key: &[u8], value: Value<'_>) -> Result<(), VerifyError> {
@@ -52,6 +72,7 @@ impl Verifier<'_> {
         let record = value.ok().and_then(|value| serde_json::from_slice::<CollectionRecord>(value).ok());
         match record {
             Some(record) if keys::collection(&record.tenant, &record.id) == key => {
+                self.usage.entry(record.tenant.clone()).or_default().collections += 1;
                 self.collections.insert((record.tenant.clone(), record.id.clone()), record);
             }
             _ => self.error("collection_damaged", key, "the record of a collection can't be read"),

@@ -62,6 +62,9 @@ impl Verifier<'_> {
             Ok(Err(error)) => return self.unreadable(key, &error.to_string()),
             Err(error) => return self.unreadable(key, &error.to_string()),
         };
+        let usage = self.usage.entry(at.tenant.clone()).or_default();
+        usage.documents += 1;
+        usage.bytes += record.latest_original().map_or(0, |(_, bytes)| bytes);
         self.check_identity_of(at, &record)?;
         self.check_uses_of(at, &record)?;
         self.check_stand(at, key, &record)?;

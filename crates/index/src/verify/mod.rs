@@ -20,6 +20,7 @@ mod views;
 pub use repair::repair;
 pub use report::{FINDINGS_MAX, Finding, Fix, Severity, VerifyReport};
 
+use crate::TenantUsage;
 use crate::blobs::{BlobError, Blobs};
 use crate::records::CollectionRecord;
 use crate::store::{OpenError, SledOptions, SledStore, Store, StoreError};
@@ -122,7 +123,8 @@ fn is_damage(error: &StoreError) -> bool {
 /// # Errors
 /// A store or file that fails in a way other than damage.
 pub fn check(store: &dyn Store, blobs: &Blobs, views: &Path) -> Result<VerifyReport, VerifyError> {
-    let mut verifier = Verifier { store, blobs, views, report: VerifyReport::default(), collections: BTreeMap::new() };
+    let mut verifier =
+        Verifier { store, blobs, views, report: VerifyReport::default(), collections: BTreeMap::new(), usage: BTreeMap::new() };
     verifier.check_values()?;
     verifier.check_collections()?;
     verifier.check_strangers()?;
@@ -139,6 +141,8 @@ struct Verifier<'v> {
     views: &'v Path,
     report: VerifyReport,
     collections: BTreeMap<(TenantId, CollectionId), CollectionRecord>,
+    /// What each tenant takes, as counted.
+    usage: BTreeMap<TenantId, TenantUsage>,
 }
 
 impl Verifier<'_> {

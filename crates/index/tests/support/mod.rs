@@ -22,11 +22,14 @@ pub fn over(store: Arc<dyn Store>, folder: &Path) -> Catalog {
     Catalog::new(store, Blobs::open(folder.join("blobs")).unwrap(), params)
 }
 
-pub fn collection(catalog: &Catalog, name: &str) -> CollectionRecord {
+pub fn new_collection(name: &str) -> NewCollection {
     let model = EmbeddingModel { name: "m".into(), revision: "1".into(), dimension: 2, max_tokens: 64, languages: vec![] };
     let chunking = Chunking { strategy: "auto".into(), max_tokens: 64, overlap_tokens: 0 };
-    let new = NewCollection { name: name.into(), model, chunking, metadata: Metadata::default() };
-    catalog.create_collection(&TenantId::default(), new, None).unwrap()
+    NewCollection { name: name.into(), model, chunking, metadata: Metadata::default() }
+}
+
+pub fn collection(catalog: &Catalog, name: &str) -> CollectionRecord {
+    catalog.create_collection(&TenantId::default(), new_collection(name), None).unwrap()
 }
 
 /// Takes a document in; its job.

@@ -1,7 +1,9 @@
 //! The embedder that runs in this process.
 //!
-//! Callers tokenise on their own threads; one thread runs the model and splits each pass over
-//! the cores, so that questions see all of them.
+//! Callers tokenise on their own threads. Questions and documents have a queue and threads each, over
+//! the same weights; each pass is split over the cores. The threads of documents give way
+//! ([`YIELDING`]): while questions keep the processors busy, ingestion has a tenth of them, and a
+//! question waits for no document.
 
 use super::bert::Bert;
 use super::files::{self, CONFIG, FilesError, WEIGHTS};
@@ -13,16 +15,17 @@ use corpus::{EmbedError, Embedded, Embedder, Embedding, EmbeddingModel, Purpose}
 use rayon::prelude::*;
 use std::num::NonZero;
 use std::path::Path;
+use std::sync::Arc;
 
 /// How much of the machine an embedder may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LocalOptions {
     /// Cores that one pass is split over. Default: all.
     pub threads: NonZero<usize>,
-    /// Texts that may wait in each of the two lanes. Default: 4,096.
+    /// Texts that may wait in each of the two queues. Default: 4,096.
     pub queue_texts: usize,
-    /// Tokens of one pass. More keeps a question waiting for longer and was not measurably faster;
-    /// much less starves the matrix products. Default: 512.
+    /// Tokens of one pass. More was not measurably faster; much less starves the matrix products.
+    /// Default: 512.
     pub pass_tokens: usize,
 }
 
@@ -52,11 +55,16 @@ pub enum OpenError {
     Thread(String),
 }
 
-/// A model of `models/` with its thread and its queue.
+/// Nice value of the threads that embed documents: Linux gives a thread with it about a tenth of the
+/// time of one without, if both want to run (`sched(7)`; weights 110 and 1,024), and all that is left.
+const YIELDING: i32 = 10;
+
+/// A model of `models/` with its threads and its queues.
 pub struct LocalEmbedder {
     model: EmbeddingModel,
     tokenizer: TextTokenizer,
-    worker: Worker,
+    queries: Worker,
+    documents: Worker,
 }
 
 impl LocalEmbedder {
@@ -68,27 +76,49 @@ impl LocalEmbedder {
         let revision = files::find(entry, folder)?;
         let unusable = |fault| OpenError::Model { model: entry.name.clone(), fault };
         let tokenizer = TextTokenizer::read(entry, folder).map_err(unusable)?;
-        let bert = Bert::read(entry, &folder.join(CONFIG), &folder.join(WEIGHTS)).map_err(unusable)?;
-        let threads = options.threads.get();
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|index| format!("embed-{index}"));
-        let pool = pool.build().map_err(|error| OpenError::Thread(error.to_string()))?;
-        let queue = Queue::new(options.queue_texts, options.pass_tokens);
-        let worker =
-            Worker::start(queue, move |texts| pool.install(|| encode_split(&bert, texts, threads)).map_err(|error| error.to_string()));
-        let worker = worker.map_err(|error| OpenError::Thread(error.to_string()))?;
-        Ok(Self { model: entry.embedding_model(revision), tokenizer, worker })
+        let bert = Arc::new(Bert::read(entry, &folder.join(CONFIG), &folder.join(WEIGHTS)).map_err(unusable)?);
+        let queries = start("embed-query", &bert, options, || {})?;
+        let documents = start("embed-doc", &bert, options, give_way)?;
+        Ok(Self { model: entry.embedding_model(revision), tokenizer, queries, documents })
     }
 
     /// Ends service: what waits and every later call is [`EmbedError::Closed`]. Dropping does the
-    /// same and waits for the pass under way.
+    /// same and waits for the passes under way.
     pub fn close(&self) {
-        self.worker.close();
+        self.queries.close();
+        self.documents.close();
     }
 
-    /// Counters since start and the lengths of the queues.
+    /// Counters since start and the length of the queue.
     #[must_use]
-    pub fn statistics(&self) -> Statistics {
-        self.worker.statistics()
+    pub fn statistics(&self, purpose: Purpose) -> Statistics {
+        self.worker(purpose).statistics()
+    }
+
+    const fn worker(&self, purpose: Purpose) -> &Worker {
+        match purpose {
+            Purpose::Query => &self.queries,
+            Purpose::Document => &self.documents,
+        }
+    }
+}
+
+/// A queue with its threads, each of which calls `begin` first.
+fn start(name: &'static str, bert: &Arc<Bert>, options: LocalOptions, begin: fn()) -> Result<Worker, OpenError> {
+    let threads = options.threads.get();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).start_handler(move |_| begin());
+    let pool = pool.thread_name(move |index| format!("{name}-{index}")).build().map_err(|error| OpenError::Thread(error.to_string()))?;
+    let queue = Queue::new(options.queue_texts, options.pass_tokens);
+    let bert = Arc::clone(bert);
+    let encode = move |texts: &[&[u32]]| pool.install(|| encode_split(&bert, texts, threads)).map_err(|error| error.to_string());
+    Worker::start(name, queue, encode).map_err(|error| OpenError::Thread(error.to_string()))
+}
+
+/// On Linux a nice value is a thread's own; elsewhere it would be the whole process's.
+fn give_way() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::setpriority_process(None, YIELDING) {
+        tracing::warn!(%error, "documents are embedded at the same priority as questions");
     }
 }
 
@@ -102,11 +132,15 @@ impl Embedder for LocalEmbedder {
         self.tokenizer.count(text).unwrap_or(usize::MAX)
     }
 
+    fn token_starts(&self, text: &str) -> Vec<usize> {
+        self.tokenizer.starts(text).unwrap_or_default()
+    }
+
     fn embed(&self, texts: &[&str], purpose: Purpose) -> Result<Vec<Embedded>, EmbedError> {
         let tokens = texts.iter().map(|text| self.tokenizer.encode(text, purpose));
         let tokens: Vec<Tokens> = tokens.collect::<Result<_, _>>().map_err(EmbedError::Failed)?;
         let lengths: Vec<(usize, bool)> = tokens.iter().map(|tokens| (tokens.whole, tokens.is_truncated())).collect();
-        let vectors = self.worker.encode(tokens, purpose)?;
+        let vectors = self.worker(purpose).encode(tokens)?;
         let finish = |(vector, (tokens, truncated)): (Vec<f32>, (usize, bool))| {
             let embedding = Embedding::normalised(vector, self.model.dimension).map_err(|error| EmbedError::Failed(error.to_string()))?;
             Ok(Embedded { embedding, tokens, truncated })
@@ -188,18 +222,19 @@ mod tests {
     }
 
     #[test]
-    fn a_question_overtakes_a_full_document_lane_and_more_documents_are_refused() {
+    fn a_question_overtakes_waiting_documents_and_more_documents_are_refused() {
         let embedder = open(LocalOptions { queue_texts: 8, pass_tokens: 64, ..LocalOptions::default() });
         let text = "granite and slate ".repeat(10);
         let documents = vec![text.as_str(); 60];
         let is_done = AtomicBool::new(false);
+        let waiting = || embedder.statistics(Purpose::Document).waiting;
         std::thread::scope(|scope| {
             let job = scope.spawn(|| {
                 let embedded = embedder.embed(&documents, Purpose::Document);
                 is_done.store(true, SeqCst);
                 embedded
             });
-            while embedder.statistics().waiting_documents == 0 {
+            while waiting() == 0 {
                 std::thread::yield_now();
             }
             let refused = embedder.embed(&documents[..9], Purpose::Document);
@@ -208,9 +243,9 @@ mod tests {
             assert!(!is_done.load(SeqCst), "the question waited for the documents");
             assert_eq!(job.join().unwrap().unwrap().len(), 60);
         });
-        let now = embedder.statistics();
-        assert_eq!((now.texts, now.truncated, now.waiting_documents), (61, 0, 0));
-        assert!(now.forwards >= 31 && now.busy_seconds > 0.0, "{now:?}");
+        let now = embedder.statistics(Purpose::Document);
+        assert_eq!((now.texts, now.truncated, now.waiting), (60, 0, 0));
+        assert!(now.forwards >= 30 && now.busy_seconds > 0.0, "{now:?}");
     }
 
     #[test]

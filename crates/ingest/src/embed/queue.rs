@@ -1,12 +1,9 @@
-//! What waits for the encoder: two lanes, questions before documents.
+//! What waits for the encoder, first in, first out.
 //!
-//! Invariants: a lane never takes a request when it is full, so memory is bounded by the two
-//! capacities and one request each; a pass holds texts of one lane and at most `pass_tokens`
-//! tokens (or a single text), so a question waits for at most the pass under way; within a lane,
-//! first in is first out.
+//! Invariants: a queue takes no request when it is full, so memory is bounded by the capacity and one
+//! request; a pass holds at most `pass_tokens` tokens (or a single text).
 
 use super::tokenizer::Tokens;
-use corpus::Purpose;
 use std::collections::VecDeque;
 use std::sync::mpsc::Sender;
 
@@ -21,64 +18,48 @@ pub(super) struct Waiting {
     pub(super) reply: Sender<Answer>,
 }
 
-/// The lanes.
+/// See the module.
 pub(super) struct Queue {
-    queries: VecDeque<Waiting>,
-    documents: VecDeque<Waiting>,
+    texts: VecDeque<Waiting>,
     capacity: usize,
     pass_tokens: usize,
 }
 
 impl Queue {
-    /// Empty lanes of `capacity` texts each.
+    /// Room for `capacity` texts.
     pub(super) fn new(capacity: usize, pass_tokens: usize) -> Self {
-        Self { queries: VecDeque::new(), documents: VecDeque::new(), capacity, pass_tokens }
+        Self { texts: VecDeque::new(), capacity, pass_tokens }
     }
 
     /// Takes all texts of a request, or none and gives back how many tokens are ahead of it. An
-    /// empty lane takes any request: else one larger than the capacity could never be served.
-    pub(super) fn push(&mut self, texts: Vec<Waiting>, purpose: Purpose) -> Result<(), usize> {
-        let capacity = self.capacity;
-        let lane = self.lane_mut(purpose);
-        if !lane.is_empty() && lane.len() + texts.len() > capacity {
-            return Err(lane.iter().map(|text| text.tokens.ids.len()).sum());
+    /// empty queue takes any request: else one larger than the capacity could never be served.
+    pub(super) fn push(&mut self, texts: Vec<Waiting>) -> Result<(), usize> {
+        if !self.texts.is_empty() && self.texts.len() + texts.len() > self.capacity {
+            return Err(self.texts.iter().map(|text| text.tokens.ids.len()).sum());
         }
-        lane.extend(texts);
+        self.texts.extend(texts);
         Ok(())
     }
 
     /// The texts of the next pass; empty if nothing waits. Small requests share a pass.
     pub(super) fn next_pass(&mut self) -> Vec<Waiting> {
-        let pass_tokens = self.pass_tokens;
-        let lane = self.lane_mut(if self.queries.is_empty() { Purpose::Document } else { Purpose::Query });
         let mut sum = 0;
-        let count = lane.iter().take_while(|text| {
+        let count = self.texts.iter().take_while(|text| {
             sum += text.tokens.ids.len();
-            sum <= pass_tokens
+            sum <= self.pass_tokens
         });
-        let count = count.count().max(1).min(lane.len());
-        lane.drain(..count).collect()
+        let count = count.count().max(1).min(self.texts.len());
+        self.texts.drain(..count).collect()
     }
 
-    /// Texts that wait in the lane of `purpose`.
-    pub(super) fn len(&self, purpose: Purpose) -> usize {
-        match purpose {
-            Purpose::Query => self.queries.len(),
-            Purpose::Document => self.documents.len(),
-        }
+    /// Texts that wait.
+    pub(super) fn len(&self) -> usize {
+        self.texts.len()
     }
 
     /// Forgets everything that waits; whoever waits for it sees its channel close.
     pub(super) fn clear(&mut self) {
-        self.queries.clear();
-        self.documents.clear();
-    }
-
-    fn lane_mut(&mut self, purpose: Purpose) -> &mut VecDeque<Waiting> {
-        match purpose {
-            Purpose::Query => &mut self.queries,
-            Purpose::Document => &mut self.documents,
-        }
+        self.texts.clear();
     }
 }
 
@@ -102,30 +83,27 @@ mod tests {
     }
 
     #[test]
-    fn passes_are_bounded_and_questions_overtake() {
+    fn passes_are_bounded_and_small_requests_share_one() {
         let mut queue = Queue::new(10, 100);
-        queue.push(texts(&[60, 30, 30]), Purpose::Document).unwrap();
-        queue.push(texts(&[50, 500, 7]), Purpose::Document).unwrap();
+        queue.push(texts(&[60, 30, 30])).unwrap();
+        queue.push(texts(&[50, 500, 7])).unwrap();
         assert_eq!(next_lengths(&mut queue), [60, 30]);
-        queue.push(texts(&[5]), Purpose::Query).unwrap();
-        queue.push(texts(&[6]), Purpose::Query).unwrap();
-        assert_eq!(next_lengths(&mut queue), [5, 6], "questions share a pass, documents don't ride along");
-        assert_eq!(next_lengths(&mut queue), [30, 50], "small requests share a pass");
+        assert_eq!(next_lengths(&mut queue), [30, 50], "two requests share a pass");
         assert_eq!(next_lengths(&mut queue), [500], "a text over the bound goes alone");
         assert_eq!(next_lengths(&mut queue), [7]);
         assert!(queue.next_pass().is_empty());
     }
 
     #[test]
-    fn a_full_lane_refuses_and_leaves_the_other_alone() {
+    fn a_full_queue_refuses() {
         let mut queue = Queue::new(3, 100);
-        queue.push(texts(&[1, 1, 1, 1, 1]), Purpose::Document).unwrap();
-        assert_eq!(queue.push(texts(&[1]), Purpose::Document), Err(5));
-        assert_eq!(queue.len(Purpose::Document), 5);
-        queue.push(texts(&[1, 1]), Purpose::Query).unwrap();
-        assert_eq!(queue.push(texts(&[1, 1]), Purpose::Query), Err(2));
-        queue.push(texts(&[1]), Purpose::Query).unwrap();
+        queue.push(texts(&[1, 1, 1, 1, 1])).unwrap();
+        assert_eq!(queue.push(texts(&[1])), Err(5), "an empty queue takes any request, a full one none");
+        assert_eq!(queue.len(), 5);
         queue.clear();
-        assert_eq!((queue.len(Purpose::Query), queue.len(Purpose::Document)), (0, 0));
+        queue.push(texts(&[1, 1])).unwrap();
+        assert_eq!(queue.push(texts(&[1, 1])), Err(2));
+        queue.push(texts(&[1])).unwrap();
+        assert_eq!(queue.len(), 3);
     }
 }

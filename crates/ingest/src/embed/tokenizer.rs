@@ -63,6 +63,12 @@ impl TextTokenizer {
         self.all_ids(text, Purpose::Document).map(|ids| ids.len())
     }
 
+    /// Where the tokens of `text` begin, in bytes; without special tokens and prefix.
+    pub(super) fn starts(&self, text: &str) -> Result<Vec<usize>, String> {
+        let encoding = self.tokenizer.encode(text, false).map_err(|error| error.to_string())?;
+        Ok(encoding.get_offsets().iter().map(|(start, _)| *start).collect())
+    }
+
     fn all_ids(&self, text: &str, purpose: Purpose) -> Result<Vec<u32>, String> {
         let prefix = match purpose {
             Purpose::Query => &self.query_prefix,
@@ -94,6 +100,13 @@ mod tests {
         assert_eq!((tokens.ids[0], tokens.ids[255]), (CLS, SEP));
         assert_eq!(tokenizer.count(&text).unwrap(), 1002);
         assert_eq!(tokenizer.encode("", Purpose::Query).unwrap(), Tokens { ids: vec![CLS, SEP], whole: 2 });
+    }
+
+    #[test]
+    fn tokens_begin_where_their_bytes_do() {
+        let tokenizer = TextTokenizer::read(&default_entry(), &default_folder()).unwrap();
+        assert_eq!(tokenizer.starts("Café  granite, 石头").unwrap(), [0, 7, 14, 16, 19]);
+        assert!(tokenizer.starts(" \n").unwrap().is_empty());
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 use super::queue::{Answer, Queue, Waiting};
 use super::tokenizer::Tokens;
-use corpus::{EmbedError, Purpose};
+use corpus::EmbedError;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::channel;
@@ -30,10 +30,8 @@ pub struct Statistics {
     pub forwards: u64,
     /// Time spent in forward passes, in seconds.
     pub busy_seconds: f64,
-    /// Questions that wait now.
-    pub waiting_queries: usize,
-    /// Document texts that wait now.
-    pub waiting_documents: usize,
+    /// Texts that wait now.
+    pub waiting: usize,
 }
 
 /// What one pass gives: a vector a text, or why there are none.
@@ -61,8 +59,8 @@ struct State {
 }
 
 impl Worker {
-    /// Starts the thread. `encode` gets the ids of one pass and gives a vector for each.
-    pub(super) fn start<F>(queue: Queue, encode: F) -> std::io::Result<Self>
+    /// Starts the thread `name`. `encode` gets the ids of one pass and gives a vector for each.
+    pub(super) fn start<F>(name: &str, queue: Queue, encode: F) -> std::io::Result<Self>
     where
         F: Fn(&[&[u32]]) -> Encoded + Send + 'static,
     {
@@ -75,7 +73,7 @@ impl Worker {
             forwards: AtomicU64::new(0),
             busy_nanoseconds: AtomicU64::new(0),
         });
-        let thread = std::thread::Builder::new().name("embed".to_owned()).spawn({
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn({
             let shared = Arc::clone(&shared);
             move || shared.run(&encode)
         })?;
@@ -83,13 +81,13 @@ impl Worker {
     }
 
     /// Vectors for `texts` in their order. Blocks until they are there.
-    pub(super) fn encode(&self, texts: Vec<Tokens>, purpose: Purpose) -> Result<Vec<Vec<f32>>, EmbedError> {
+    pub(super) fn encode(&self, texts: Vec<Tokens>) -> Result<Vec<Vec<f32>>, EmbedError> {
         let mut vectors = vec![Vec::new(); texts.len()];
         let (reply, answers) = channel::<Answer>();
         let waiting = texts.into_iter().enumerate();
         let waiting = waiting.map(|(place, tokens)| Waiting { tokens, place, reply: reply.clone() }).collect();
         drop(reply);
-        self.shared.submit(waiting, purpose)?;
+        self.shared.submit(waiting)?;
         for _ in 0..vectors.len() {
             let (place, answer) = answers.recv().map_err(|_| EmbedError::Closed)?;
             if let Some(vector) = vectors.get_mut(place) {
@@ -110,18 +108,13 @@ impl Worker {
     /// The counters now.
     pub(super) fn statistics(&self) -> Statistics {
         let shared = &self.shared;
-        let (waiting_queries, waiting_documents) = {
-            let state = shared.lock();
-            (state.queue.len(Purpose::Query), state.queue.len(Purpose::Document))
-        };
         Statistics {
             texts: shared.texts.load(Relaxed),
             tokens: shared.tokens.load(Relaxed),
             truncated: shared.truncated.load(Relaxed),
             forwards: shared.forwards.load(Relaxed),
             busy_seconds: Duration::from_nanos(shared.busy_nanoseconds.load(Relaxed)).as_secs_f64(),
-            waiting_queries,
-            waiting_documents,
+            waiting: shared.lock().queue.len(),
         }
     }
 }
@@ -137,12 +130,12 @@ impl Drop for Worker {
 }
 
 impl Shared {
-    fn submit(&self, texts: Vec<Waiting>, purpose: Purpose) -> Result<(), EmbedError> {
+    fn submit(&self, texts: Vec<Waiting>) -> Result<(), EmbedError> {
         let mut state = self.lock();
         if state.is_closed {
             return Err(EmbedError::Closed);
         }
-        state.queue.push(texts, purpose).map_err(|tokens_ahead| EmbedError::Busy { retry_after: self.retry_after(tokens_ahead) })?;
+        state.queue.push(texts).map_err(|tokens_ahead| EmbedError::Busy { retry_after: self.retry_after(tokens_ahead) })?;
         self.wake.notify_one();
         Ok(())
     }
@@ -223,7 +216,7 @@ mod tests {
         let (started, passes): (SyncSender<Vec<u32>>, _) = sync_channel(16);
         let (gate, opened) = channel();
         let opened = Mutex::new(opened);
-        let worker = Worker::start(Queue::new(capacity, 4), move |texts| {
+        let worker = Worker::start("embed", Queue::new(capacity, 4), move |texts| {
             started.send(texts.iter().map(|ids| ids[0]).collect()).unwrap();
             opened.lock().unwrap().recv().unwrap();
             Ok(texts.iter().map(|ids| vec![ids[0] as f32]).collect())
@@ -231,9 +224,9 @@ mod tests {
         (Arc::new(worker.unwrap()), passes, gate)
     }
 
-    fn in_background(worker: &Arc<Worker>, ids: &[u32], purpose: Purpose) -> JoinHandle<Result<Vec<Vec<f32>>, EmbedError>> {
+    fn in_background(worker: &Arc<Worker>, ids: &[u32]) -> JoinHandle<Result<Vec<Vec<f32>>, EmbedError>> {
         let (worker, texts) = (Arc::clone(worker), ids.iter().map(|id| tokens(&[*id, 0])).collect());
-        std::thread::spawn(move || worker.encode(texts, purpose))
+        std::thread::spawn(move || worker.encode(texts))
     }
 
     fn wait_for(worker: &Worker, holds: impl Fn(Statistics) -> bool) {
@@ -243,46 +236,42 @@ mod tests {
     }
 
     #[test]
-    fn a_question_waits_for_one_pass_only_and_a_full_lane_says_busy() {
+    fn passes_keep_their_order_and_a_full_queue_says_busy() {
         let (worker, passes, gate) = gated(4);
-        let documents = in_background(&worker, &[1, 2, 3, 4, 5, 6], Purpose::Document);
+        let many = in_background(&worker, &[1, 2, 3, 4, 5, 6]);
         assert_eq!(passes.recv().unwrap(), [1, 2]);
-        let refused = worker.encode(vec![tokens(&[9])], Purpose::Document);
+        let refused = worker.encode(vec![tokens(&[9])]);
         assert!(matches!(refused, Err(EmbedError::Busy { retry_after }) if retry_after >= RETRY_AFTER.0));
-        let question = in_background(&worker, &[7], Purpose::Query);
-        wait_for(&worker, |now| now.waiting_queries == 1);
-        (0..4).for_each(|_| gate.send(()).unwrap());
-        assert_eq!(question.join().unwrap().unwrap(), [[7.0]]);
-        let order: Vec<_> = passes.iter().take(3).collect();
-        assert_eq!(order, [vec![7], vec![3, 4], vec![5, 6]]);
-        assert_eq!(documents.join().unwrap().unwrap(), [[1.0], [2.0], [3.0], [4.0], [5.0], [6.0]]);
+        (0..3).for_each(|_| gate.send(()).unwrap());
+        assert_eq!(many.join().unwrap().unwrap(), [[1.0], [2.0], [3.0], [4.0], [5.0], [6.0]]);
+        assert_eq!(passes.iter().take(2).collect::<Vec<_>>(), [vec![3, 4], vec![5, 6]]);
         let now = worker.statistics();
-        assert_eq!((now.texts, now.tokens, now.forwards, now.truncated), (7, 14, 4, 0));
+        assert_eq!((now.texts, now.tokens, now.forwards, now.truncated), (6, 12, 3, 0));
     }
 
     #[test]
     fn after_close_waiting_and_new_callers_are_told() {
         let (worker, passes, gate) = gated(4);
-        let under_way = in_background(&worker, &[1], Purpose::Document);
+        let under_way = in_background(&worker, &[1]);
         passes.recv().unwrap();
-        let waiting = in_background(&worker, &[2], Purpose::Document);
-        wait_for(&worker, |now| now.waiting_documents == 1);
+        let waiting = in_background(&worker, &[2]);
+        wait_for(&worker, |now| now.waiting == 1);
         worker.close();
         assert!(matches!(waiting.join().unwrap(), Err(EmbedError::Closed)));
-        assert!(matches!(worker.encode(vec![tokens(&[3])], Purpose::Query), Err(EmbedError::Closed)));
+        assert!(matches!(worker.encode(vec![tokens(&[3])]), Err(EmbedError::Closed)));
         gate.send(()).unwrap();
         assert_eq!(under_way.join().unwrap().unwrap(), [[1.0]]);
     }
 
     #[test]
     fn a_panic_or_an_error_fails_its_pass_and_the_worker_goes_on() {
-        let worker = Worker::start(Queue::new(4, 100), |texts| match texts[0][0] {
+        let worker = Worker::start("embed", Queue::new(4, 100), |texts| match texts[0][0] {
             0 => panic!("on purpose"),
             1 => Err("scripted".to_owned()),
             _ => Ok(vec![vec![1.0]]),
         });
         let worker = worker.unwrap();
-        let outcome = |id| worker.encode(vec![tokens(&[id])], Purpose::Query);
+        let outcome = |id| worker.encode(vec![tokens(&[id])]);
         assert!(matches!(outcome(0), Err(EmbedError::Failed(fault)) if fault.contains("panicked")));
         assert!(matches!(outcome(1), Err(EmbedError::Failed(fault)) if fault == "scripted"));
         assert_eq!(outcome(2).unwrap(), [[1.0]]);

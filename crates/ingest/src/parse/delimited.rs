@@ -2,6 +2,7 @@
 //! `name: value` lines, because a chunk that holds row 900 must say what its columns are.
 
 use super::decode::Decoded;
+use super::grid::SHEET_COLUMNS_MAX;
 use super::table::markdown_table;
 use super::{ParseError, ParsedDocument, with_warning};
 use std::fmt::Write;
@@ -18,6 +19,9 @@ const TEXT_BYTES_MAX: usize = 64 << 20;
 pub(super) fn parse(decoded: Decoded, delimiter: u8) -> Result<ParsedDocument, ParseError> {
     let (mut columns, mut chars, mut count) = (0, 0, 0);
     each_row(&decoded.text, delimiter, |row| {
+        if row.len() > SHEET_COLUMNS_MAX as usize {
+            return Err(ParseError::TooMany { what: "columns".to_owned(), count_max: SHEET_COLUMNS_MAX.into() });
+        }
         columns = columns.max(row.len());
         chars += row.iter().map(|cell| cell.chars().count()).sum::<usize>();
         count += 1;
@@ -130,6 +134,13 @@ mod tests {
         let csv = format!("{}\n1,,3,4,5,6,7,8,9,extra\n", header.join(","));
         assert!(text(&csv, b',').starts_with("- c0: 1\n- c2: 3\n"));
         assert!(text(&csv, b',').ends_with("- c8: 9\n- extra\n\n"));
+    }
+
+    #[test]
+    fn wider_than_any_sheet_is_refused() {
+        let parse = |columns: usize| parse(Decoded { text: vec!["1"; columns].join(","), warning: None }, b',');
+        assert!(parse(16_384).is_ok());
+        assert_eq!(parse(16_385), Err(ParseError::TooMany { what: "columns".into(), count_max: 16_384 }));
     }
 
     #[test]

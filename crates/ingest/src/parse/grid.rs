@@ -9,6 +9,9 @@ use super::table::{clean, push_row, push_rule};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+/// Widest and longest sheet that applications allow.
+pub(super) const SHEET_COLUMNS_MAX: u32 = 16_384;
+pub(super) const SHEET_ROWS_MAX: u32 = 1_048_576;
 /// Cells and bytes of text that are read from one document; the rest is cut with a warning.
 const CELLS_MAX: usize = 1_000_000;
 const TEXT_BYTES_MAX: usize = 32 * 1024 * 1024;

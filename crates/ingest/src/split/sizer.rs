@@ -6,8 +6,6 @@ use text_splitter::ChunkSizer;
 /// No chunk has more bytes than this for each token it may have: one word of a megabyte is one
 /// token to some tokenizers and still no chunk. It also bounds what one count costs.
 const BYTES_PER_TOKEN_MAX: usize = 64;
-/// Runs of white space from here on are one space when places to cut are looked for.
-const INDENT: &str = "        ";
 
 /// Counts tokens of pieces of one document.
 pub(super) struct TokenSizer<'e> {
@@ -25,53 +23,60 @@ impl<'e> TokenSizer<'e> {
         self.embedder.count_tokens(text)
     }
 
-    /// Bytes of the longest prefix that bisection finds to fit; at least one character. Tokens need
-    /// not grow with every character, so there may be a longer one.
-    pub(super) fn fitting_prefix(&self, text: &str) -> usize {
-        if self.fits(text) {
-            return text.len();
+    /// What the pieces of `region` are proposed by.
+    pub(super) fn estimates<'r>(&self, region: &'r str) -> Estimates<'r> {
+        Estimates { region, starts: self.embedder.token_starts(region), special: self.tokens(""), too_many: self.max_tokens + 1 }
+    }
+
+    /// Bytes and tokens of the longest prefix that bisection finds to fit; at least one character.
+    /// Tokens need not grow with every character, so there may be a longer one.
+    pub(super) fn fitting_prefix(&self, text: &str) -> (usize, usize) {
+        if let Some(tokens) = self.fits(text) {
+            return (text.len(), tokens);
         }
         let ends: Vec<usize> = text.char_indices().skip(1).map(|(end, _)| end).collect();
         let (mut fits, mut beyond) = (0, ends.len());
+        let mut found = None;
         while beyond - fits > 1 {
             let middle = fits.midpoint(beyond);
             let prefix = ends.get(middle).and_then(|end| text.get(..*end)).unwrap_or_default();
-            *(if self.fits(prefix) { &mut fits } else { &mut beyond }) = middle;
+            match self.fits(prefix) {
+                Some(tokens) => (fits, found) = (middle, Some((prefix.len(), tokens))),
+                None => beyond = middle,
+            }
         }
-        ends.get(fits).copied().unwrap_or(text.len())
+        found.unwrap_or_else(|| {
+            let first = ends.first().copied().unwrap_or(text.len());
+            (first, self.tokens(text.get(..first).unwrap_or_default()))
+        })
     }
 
-    /// By the true count.
-    fn fits(&self, text: &str) -> bool {
-        !self.is_long(text) && self.tokens(text) <= self.max_tokens
-    }
-
-    const fn is_long(&self, text: &str) -> bool {
-        text.len() > self.max_tokens.saturating_mul(BYTES_PER_TOKEN_MAX)
+    /// The true count of a text that fits.
+    fn fits(&self, text: &str) -> Option<usize> {
+        let is_long = text.len() > self.max_tokens.saturating_mul(BYTES_PER_TOKEN_MAX);
+        if is_long { None } else { Some(self.tokens(text)).filter(|tokens| *tokens <= self.max_tokens) }
     }
 }
 
-/// What a chunk is proposed by; [`TokenSizer::fitting_prefix`] has the last word. A piece is counted
-/// some ten times before its borders are found, and a tokenizer reads every space of an indent to
-/// find that it is no token: deeply nested text, which is hardly more than indents, took it minutes.
+/// What a chunk is proposed by; [`TokenSizer::fitting_prefix`] has the last word. A piece is sized
+/// some ten times before its borders are found: a region is tokenized once, and its pieces are
+/// looked up.
 ///
-/// It grows with every few bytes: the overlap of two chunks is measured by it too, and a word of a
-/// megabyte, being one token, would overlap itself all the way.
-impl ChunkSizer for TokenSizer<'_> {
+/// The estimate grows with every few bytes: the overlap of two chunks is measured by it too, and a
+/// word of a megabyte, being one token, would overlap itself all the way.
+pub(super) struct Estimates<'r> {
+    region: &'r str,
+    starts: Vec<usize>,
+    special: usize,
+    too_many: usize,
+}
+
+impl ChunkSizer for Estimates<'_> {
     fn size(&self, chunk: &str) -> usize {
-        if self.is_long(chunk) {
-            return self.max_tokens + 1;
-        }
-        let tokens = if chunk.contains(INDENT) { self.tokens(&without_indents(chunk)) } else { self.tokens(chunk) };
+        // Only parts of the region are asked for; a stranger has no place in it and is no chunk.
+        let Some(start) = chunk.as_ptr().addr().checked_sub(self.region.as_ptr().addr()) else { return self.too_many };
+        let before = |end: usize| self.starts.partition_point(|start| *start < end);
+        let tokens = self.special + before(start + chunk.len()) - before(start);
         tokens.max(chunk.len().div_ceil(BYTES_PER_TOKEN_MAX))
     }
-}
-
-fn without_indents(chunk: &str) -> String {
-    let mut out = String::with_capacity(chunk.len());
-    for piece in chunk.split(INDENT).filter(|piece| !piece.is_empty()) {
-        out.push_str(piece);
-        out.push(' ');
-    }
-    out
 }

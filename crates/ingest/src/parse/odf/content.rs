@@ -7,7 +7,7 @@ use super::lists::{ListStyles, OpenLists};
 use crate::parse::ParsedDocument;
 use crate::parse::blocks::Blocks;
 use crate::parse::docx::xml::{self, Step};
-use crate::parse::grid::{Budget, Grid, MARKDOWN_BYTES_MAX};
+use crate::parse::grid::{Budget, Grid, MARKDOWN_BYTES_MAX, SHEET_COLUMNS_MAX, SHEET_ROWS_MAX};
 use quick_xml::events::BytesStart;
 
 /// Elements whose content is not the document's text: deleted, said twice, or about it.
@@ -29,9 +29,6 @@ const FRAMES: &[&str] = &["header", "footer", "date-time", "page-number", "page"
 const SPACES_MAX: usize = 64;
 /// What may be open at once; paragraphs and notes inside are read as part of what is around them.
 const OPEN_MAX: usize = 64;
-/// Widest and longest sheet that applications allow; positions beyond are not counted up.
-const COLUMNS_MAX: u32 = 16_384;
-const ROWS_MAX: u32 = 1_048_576;
 
 /// What a file is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -318,8 +315,8 @@ impl Content {
     fn end_cell(&mut self) {
         let Some(Open::Cell(cell)) = self.open.pop_if(|open| matches!(open, Open::Cell(_))) else { return };
         let Some(Open::Table(table)) = self.open.last_mut() else { return };
-        let end = table.column.saturating_add(cell.repeated).min(COLUMNS_MAX);
-        let last_row = table.row.saturating_add(table.rows_repeated).min(ROWS_MAX);
+        let end = table.column.saturating_add(cell.repeated).min(SHEET_COLUMNS_MAX);
+        let last_row = table.row.saturating_add(table.rows_repeated).min(SHEET_ROWS_MAX);
         let text = cell.text();
         let is_worth_it = !text.is_empty() && table.column < end;
         for row in table.row..last_row {
@@ -333,7 +330,7 @@ impl Content {
 
     fn end_row(&mut self) {
         if let Some(Open::Table(table)) = self.open.last_mut() {
-            table.row = table.row.saturating_add(table.rows_repeated).min(ROWS_MAX);
+            table.row = table.row.saturating_add(table.rows_repeated).min(SHEET_ROWS_MAX);
         }
     }
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """10,000 collections cost what they should: memory and open files stay flat.
 
-    tests/extended/collections.py DATA
+    tests/extended/many_collections.py DATA
 
 Makes collections over HTTP with the hash embedder and puts a document into one in ten. Open files must stay few,
 and from half-way to the end memory must not grow by more than a fixed amount and a little a collection: in the
