@@ -382,6 +382,9 @@ pub struct JobRecord {
     pub collection: CollectionId,
     /// What it processes.
     pub document: DocumentId,
+    /// Whether that came out of another document.
+    #[serde(default)]
+    pub is_inside: bool,
     /// How it stands.
     #[serde(flatten)]
     pub state: JobState,

@@ -1,5 +1,7 @@
-//! The workers: threads that take jobs in the order they came. The queue in memory only names jobs;
+//! The workers: threads that take jobs ([`waiting`] says which is next). The queue in memory only names jobs;
 //! the durable ones are in the store, and what was unfinished at start is taken up again.
+
+mod waiting;
 
 use crate::parse::Parser;
 use crate::pipeline::{IngestError, Pipeline};
@@ -8,12 +10,13 @@ use corpus::{Embedder, JobId, TenantId};
 use index::records::JobRecord;
 use index::store::StoreError;
 use index::{Admitted, Catalog, CatalogError};
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
+use waiting::{Ticket, WaitingJobs};
 
 /// Times a job is begun before it is given up: only a crash of the whole server leaves one begun.
 const ATTEMPTS_MAX: u32 = 3;
@@ -54,28 +57,28 @@ struct Shared {
 
 #[derive(Default)]
 struct Board {
-    waiting: VecDeque<(TenantId, JobId)>,
+    waiting: WaitingJobs,
     /// Jobs were found that the queue had no room for: they are in the store only.
     has_left_some: bool,
     live: HashMap<JobId, Live>,
 }
 
 impl Board {
-    fn push(&mut self, tenant: &TenantId, job: &JobId) {
-        if self.live.contains_key(job) {
+    fn push(&mut self, ticket: Ticket) {
+        if self.live.contains_key(&ticket.job) {
             return;
         }
         let (progress, _) = watch::channel(JobProgress::at(Stage::Queued));
-        self.live.insert(job.clone(), Live { cancelled: Arc::default(), progress });
-        self.waiting.push_back((tenant.clone(), job.clone()));
+        self.live.insert(ticket.job.clone(), Live { cancelled: Arc::default(), progress });
+        self.waiting.push(ticket);
     }
 
     /// As far as there is room; the rest is remembered to be in the store.
-    fn push_within(&mut self, queued_max: usize, tenant: &TenantId, job: &JobId) {
+    fn push_within(&mut self, queued_max: usize, ticket: Ticket) {
         if self.waiting.len() < queued_max {
-            self.push(tenant, job);
+            self.push(ticket);
         } else {
-            self.has_left_some |= !self.live.contains_key(job);
+            self.has_left_some |= !self.live.contains_key(&ticket.job);
         }
     }
 }
@@ -110,7 +113,7 @@ impl Ingest {
         });
         let ingest = Self { shared, threads: Mutex::default() };
         for job in unfinished {
-            lock(&ingest.shared.board).push_within(ingest.shared.queued_max, &job.tenant, &job.id);
+            lock(&ingest.shared.board).push_within(ingest.shared.queued_max, Ticket::from(&job));
         }
         let mut threads = lock(&ingest.threads);
         for number in 0..params.workers.max(1) {
@@ -141,9 +144,9 @@ impl Ingest {
         self.shared.pipeline.texts_embedded.load(Ordering::Relaxed)
     }
 
-    /// Queues a durable job. One that is queued or running already is left as it is.
+    /// Queues the durable job of an upload. One that is queued or running already is left as it is.
     pub fn enqueue(&self, tenant: &TenantId, job: &JobId) {
-        lock(&self.shared.board).push(tenant, job);
+        lock(&self.shared.board).push(Ticket { tenant: tenant.clone(), is_inside: false, job: job.clone() });
         self.shared.work.notify_one();
     }
 
@@ -212,15 +215,15 @@ impl Drop for Ingest {
 
 impl Shared {
     fn run(&self) {
-        while let Some((tenant, id)) = self.next() {
-            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.work_on(&tenant, &id)));
-            match outcome.unwrap_or_else(|_| self.blame_panic(&tenant, &id)) {
+        while let Some(ticket) = self.next() {
+            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.work_on(&ticket.tenant, &ticket.job)));
+            match outcome.unwrap_or_else(|_| self.blame_panic(&ticket.tenant, &ticket.job)) {
                 Outcome::Ended => {
-                    lock(&self.board).live.remove(&id);
+                    lock(&self.board).live.remove(&ticket.job);
                 }
                 Outcome::Again => {
                     self.stopping.wait(PAUSE);
-                    lock(&self.board).waiting.push_back((tenant, id));
+                    lock(&self.board).waiting.push(ticket);
                 }
             }
         }
@@ -234,7 +237,7 @@ impl Shared {
         Outcome::Ended
     }
 
-    fn next(&self) -> Option<(TenantId, JobId)> {
+    fn next(&self) -> Option<Ticket> {
         let mut board = lock(&self.board);
         loop {
             if self.stopping.is_raised() {
@@ -247,7 +250,7 @@ impl Shared {
                 board = lock(&self.board);
                 continue;
             }
-            if let Some(next) = board.waiting.pop_front() {
+            if let Some(next) = board.waiting.pop() {
                 return Some(next);
             }
             board = self.work.wait(board).unwrap_or_else(PoisonError::into_inner);
@@ -259,7 +262,7 @@ impl Shared {
         match self.pipeline.catalog.unfinished_jobs() {
             Ok(jobs) => {
                 let mut board = lock(&self.board);
-                jobs.iter().for_each(|job| board.push_within(self.queued_max, &job.tenant, &job.id));
+                jobs.iter().for_each(|job| board.push_within(self.queued_max, Ticket::from(job)));
                 self.work.notify_all();
             }
             Err(error) => {
@@ -276,7 +279,7 @@ impl Shared {
         let mut board = lock(&self.board);
         // Known ones too: a job that has ended is dropped at once.
         for job in found.iter().filter_map(|one| one.job.as_ref()) {
-            board.push_within(self.queued_max, tenant, job);
+            board.push_within(self.queued_max, Ticket { tenant: tenant.clone(), is_inside: true, job: job.clone() });
         }
         self.work.notify_all();
     }

@@ -318,7 +318,7 @@ impl Catalog {
                 into.released.push(pending.original);
             }
         }
-        let job = new_job(collection, &record.id);
+        let job = new_job(collection, &record);
         into.batch.put(keys::blob_use(tenant, &original, id, &record.id), Vec::new());
         put(&mut into.batch, keys::job(tenant, &job.id), &job)?;
         into.batch.put(keys::unfinished(&job.id, tenant), Vec::new());
@@ -375,12 +375,13 @@ fn new_record(upload: &Upload) -> DocumentRecord {
     }
 }
 
-fn new_job(collection: &CollectionRecord, document: &DocumentId) -> JobRecord {
+fn new_job(collection: &CollectionRecord, document: &DocumentRecord) -> JobRecord {
     JobRecord {
         id: JobId::generate(),
         tenant: collection.tenant.clone(),
         collection: collection.id.clone(),
-        document: document.clone(),
+        document: document.id.clone(),
+        is_inside: document.parent.is_some(),
         state: JobState::Queued,
         attempts: 0,
         seq: None,

@@ -319,6 +319,7 @@ pub(super) fn job_for(at: &CollectionRecord, record: &DocumentRecord, pending: &
         tenant: at.tenant.clone(),
         collection: at.id.clone(),
         document: record.id.clone(),
+        is_inside: record.parent.is_some(),
         state: JobState::Queued,
         attempts: 0,
         seq: None,
