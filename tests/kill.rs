@@ -1,7 +1,8 @@
-//! kill -9 at random moments of mixed uploads, updates and deletes, and what must hold after each:
-//! the eight points of "nothing lost" (ARCHITECTURE.md).
+//! kill -9 at random moments of mixed uploads, updates, deletes, questions and backups, and what must
+//! hold after each: the eight points of "nothing lost" (ARCHITECTURE.md).
 //!
-//! `RAGSTONE_KILLS` sets the number of kills (default 5; CI runs 30), `RAGSTONE_SEED` the seed.
+//! `RAGSTONE_KILLS` sets the number of kills (default 5; CI runs 200), `RAGSTONE_SEED` the seed,
+//! `RAGSTONE` the program.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -16,14 +17,19 @@ mod support;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::path::Path;
+use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use support::{PATIENCE, Server, Setup};
+use support::{PATIENCE, Server, Setup, program};
 
 const CLIENTS: usize = 4;
 const NAMES: u64 = 24;
+/// A backup is restored after so many kills.
+const RESTORE_EVERY: u64 = 10;
+const OPERATOR: &str = "key-of-the-operator";
 const TENANTS: [(&str, &str); 2] = [("north", "key-of-the-north-tenant"), ("south", "key-of-the-south-tenant")];
 
 /// A small generator, so that a run can be repeated from its seed.
@@ -72,19 +78,22 @@ fn text(random: &mut Random, tenant: usize, name: &str) -> String {
 }
 
 fn start(data: &Path) -> [Server; 1] {
-    let keys: Vec<String> = TENANTS
-        .iter()
-        .map(|(tenant, key)| {
-            let hash: String = Sha256::digest(key).iter().map(|byte| format!("{byte:02x}")).collect();
-            format!("{{ sha256 = \"{hash}\", tenant = \"{tenant}\" }}")
-        })
-        .collect();
+    let line = |key: &str, rest: String| {
+        let hash: String = Sha256::digest(key).iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("{{ sha256 = \"{hash}\", {rest} }}")
+    };
+    let mut keys: Vec<String> = TENANTS.iter().map(|(tenant, key)| line(key, format!("tenant = \"{tenant}\""))).collect();
+    keys.push(line(OPERATOR, "tenant = \"operators\", operator = true".into()));
     let config = format!("[chunking]\nmax_tokens = 24\noverlap_tokens = 0\n[auth]\nkeys = [{}]\n", keys.join(", "));
     [Setup::hash().data(data).config(&config).start()]
 }
 
 fn send(server: &Server, tenant: usize, method: &str, path: &str, headers: &[(&str, &str)], body: Option<Value>) -> Option<(u16, Value)> {
-    let authorization = format!("Bearer {}", TENANTS[tenant].1);
+    send_as(server, TENANTS[tenant].1, method, path, headers, body)
+}
+
+fn send_as(server: &Server, key: &str, method: &str, path: &str, headers: &[(&str, &str)], body: Option<Value>) -> Option<(u16, Value)> {
+    let authorization = format!("Bearer {key}");
     let headers: Vec<(&str, &str)> = headers.iter().copied().chain([("authorization", authorization.as_str())]).collect();
     let content_type = body.is_some().then_some("application/json");
     let reply = server.request(method, path, &headers, content_type, body.map(|body| body.to_string().into_bytes())).ok()?;
@@ -118,6 +127,80 @@ fn disturb(server: &Server, seed: u64, client: usize, ledger: &Mutex<Ledger>, st
         known.acknowledged = new;
         known.attempted.clear();
     }
+}
+
+/// Asks until the server is gone. (7) holds meanwhile too.
+fn ask(server: &Server, seed: u64, stop: &AtomicBool) {
+    let mut random = Random(seed | 1);
+    while !stop.load(Ordering::Acquire) {
+        let tenant = random.below(2) as usize;
+        let words = format!("c{}-{} of north and south", random.below(CLIENTS as u64), random.below(NAMES));
+        let (path, body) = match random.below(2) {
+            0 => ("search", json!({ "query": words, "top_k": 20 })),
+            _ => ("query", json!({ "question": words })),
+        };
+        let answer = send(server, tenant, "POST", &format!("/v1/collections/default/{path}"), &[], Some(body));
+        let Some((status, body)) = answer else { return };
+        assert!(matches!(status, 200 | 404), "{status}: {body}");
+        let stranger = format!("{} of c", TENANTS[1 - tenant].0);
+        assert!(!body.to_string().contains(&stranger), "{} is told of {stranger}: {body}", TENANTS[tenant].0);
+    }
+}
+
+/// Makes one backup after another until the server is gone. `made`: those that were said to be there.
+fn back_up(server: &Server, made: &Mutex<BTreeSet<String>>, stop: &AtomicBool) {
+    let send = |method: &str, path: &str, body| send_as(server, OPERATOR, method, path, &[], body);
+    while !stop.load(Ordering::Acquire) {
+        let Some((status, begun)) = send("POST", "/v1/backups", Some(json!({}))) else { return };
+        assert_eq!(status, 202, "{begun}");
+        let id = begun["id"].as_str().unwrap();
+        loop {
+            let Some((_, view)) = send("GET", &format!("/v1/backups/{id}"), None) else { return };
+            match view["status"].as_str().unwrap() {
+                "running" => std::thread::sleep(Duration::from_millis(5)),
+                status => break assert_eq!(status, "succeeded", "{view}"),
+            }
+        }
+        let old = std::mem::replace(&mut *made.lock().unwrap(), BTreeSet::from([id.to_owned()]));
+        for id in old {
+            if send("DELETE", &format!("/v1/backups/{id}"), None).is_none() {
+                return;
+            }
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// Every backup that was said to be there is; those of no name are taken away.
+fn check_backups(server: &Server, made: &BTreeSet<String>) {
+    let (_, page) = send_as(server, OPERATOR, "GET", "/v1/backups", &[], None).unwrap();
+    let listed: BTreeSet<String> = page["data"].as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap().to_owned()).collect();
+    assert!(listed.is_superset(made), "{made:?} were made, {listed:?} are there");
+    for id in listed.difference(made) {
+        send_as(server, OPERATOR, "DELETE", &format!("/v1/backups/{id}"), &[], None).unwrap();
+    }
+}
+
+/// A finished backup can be restored, and what comes of it is sound.
+fn restore(data: &Path, id: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let restored = folder.path().join("data");
+    run(&[OsStr::new("restore"), data.join("backups").join(format!("{id}.backup")).as_ref(), OsStr::new("--data-dir"), restored.as_ref()]);
+    run(&[OsStr::new("verify"), OsStr::new("--data-dir"), restored.as_ref()]);
+}
+
+/// Sound but for originals that a kill left behind between their arrival and their acknowledgement.
+fn verify(data: &Path) {
+    let output = Command::new(program()).args(["verify", "--json", "--data-dir"]).arg(data).output().unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let findings = report["findings"].as_array().unwrap();
+    assert!(findings.iter().all(|finding| finding["code"] == "file_orphan"), "{report}");
+}
+
+fn run(arguments: &[&OsStr]) {
+    let output = Command::new(program()).args(arguments).output().unwrap();
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success(), "{arguments:?}: {said}");
 }
 
 /// Every document of a tenant, once all jobs have ended.
@@ -234,13 +317,15 @@ fn nothing_acknowledged_is_lost_when_the_process_is_killed() {
     let directory = tempfile::tempdir().unwrap();
     let mut random = Random(seed);
     let mut ledger = Ledger::new();
-    let mut checked = 0;
+    let (mut checked, mut restored) = (0, 0);
+    let mut backups = BTreeSet::new();
     for round in 0..kills {
         let [server] = start(directory.path());
         checked += check(&server, &mut ledger);
+        check_backups(&server, &backups);
         check_idempotence(&server, round as usize);
         let shared = Mutex::new(std::mem::take(&mut ledger));
-        let stop = AtomicBool::new(false);
+        let (made, stop) = (Mutex::new(std::mem::take(&mut backups)), AtomicBool::new(false));
         let life = Duration::from_millis(50 + random.below(1500));
         let round_seed = random.next();
         std::thread::scope(|scope| {
@@ -248,6 +333,8 @@ fn nothing_acknowledged_is_lost_when_the_process_is_killed() {
                 let (server, shared, stop) = (&server, &shared, &stop);
                 scope.spawn(move || disturb(server, round_seed, client, shared, stop));
             }
+            scope.spawn(|| ask(&server, round_seed, &stop));
+            scope.spawn(|| back_up(&server, &made, &stop));
             std::thread::sleep(life);
             let pid = rustix::process::Pid::from_raw(server.pid() as i32).unwrap();
             rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
@@ -255,10 +342,17 @@ fn nothing_acknowledged_is_lost_when_the_process_is_killed() {
         });
         drop(server.kill());
         ledger = shared.into_inner().unwrap();
+        backups = made.into_inner().unwrap();
+        if let Some(id) = backups.first().filter(|_| round % RESTORE_EVERY == 0) {
+            restore(directory.path(), id);
+            restored += 1;
+        }
     }
-    let [server] = start(directory.path());
+    let [mut server] = start(directory.path());
     checked += check(&server, &mut ledger);
+    server.terminate();
+    verify(directory.path());
     let present = ledger.values().filter(|known| known.acknowledged.is_some()).count();
-    eprintln!("{kills} kills, {present} documents at the end, {checked} chunks checked");
+    eprintln!("{kills} kills, {present} documents at the end, {checked} chunks checked, {restored} backups restored");
     assert!(present > 0 && checked > 0, "the test did not exercise anything");
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 fn ragstone(data: Option<&Path>, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ragstone"));
+    let mut command = Command::new(crate::support::program());
     command.args(arguments).env_remove("RAGSTONE_API_KEY").env_remove("RAGSTONE_SERVER");
     if let Some(data) = data {
         command.arg("--data-dir").arg(data);
@@ -143,7 +143,7 @@ fn the_commands_back_up_verify_and_repair() {
 fn an_interrupted_restore_is_not_served() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("restoring")).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ragstone"));
+    let mut command = Command::new(crate::support::program());
     let config = folder.path().join("c.toml");
     std::fs::write(&config, "[embedding]\nmodel = \"test-hash\"\n").unwrap();
     let output = command.args(["serve", "--listen", "127.0.0.1:0", "--config"]).arg(config).arg("--data-dir").arg(folder.path()).output();

@@ -47,7 +47,7 @@ fn open_streams_end_with_an_event_and_do_not_hold_up_the_end() {
 fn a_port_in_use_and_a_bad_configuration_are_said_at_once() {
     let server = Setup::hash().start();
     let run = |arguments: &[&str]| {
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_ragstone"));
+        let mut command = std::process::Command::new(crate::support::program());
         let output =
             command.args(arguments).env_remove("RAGSTONE_API_KEY").current_dir(tempfile::tempdir().unwrap().path()).output().unwrap();
         (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())

@@ -94,7 +94,7 @@ fn the_command_line_trusts_the_file_it_is_given_and_no_other() {
     certify(folder.path());
     let server = setup(folder.path(), "").start();
     let run = |arguments: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ragstone"));
+        let mut command = Command::new(crate::support::program());
         command.args(["ingest", "--json", "--server", &server.base]).args(arguments).env_remove("RAGSTONE_API_KEY");
         let output = command.current_dir(folder.path()).output().unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -120,7 +120,7 @@ fn a_certificate_that_cannot_be_used_is_said_at_once() {
     let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
     let text = format!("[embedding]\nmodel = \"test-hash\"\n[server.tls]\ncert_file = {cert:?}\nkey_file = {key:?}\n");
     std::fs::write(&config, text).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ragstone"));
+    let mut command = Command::new(crate::support::program());
     command.args(["serve", "--listen", "127.0.0.1:0", "--config"]).arg(&config).arg("--data-dir").arg(folder.path().join("data"));
     let output = command.env_remove("RAGSTONE_API_KEY").output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);

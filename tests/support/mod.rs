@@ -62,7 +62,7 @@ impl Setup {
         let data = self.data.clone().unwrap_or_else(|| directory.path().join("data"));
         let config = directory.path().join("ragstone.toml");
         std::fs::write(&config, format!("[embedding]\nmodel = \"{}\"\n{}", self.model, self.config)).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ragstone"));
+        let mut command = Command::new(program());
         command.args(["serve", "--listen", "127.0.0.1:0", "--config"]).arg(&config).arg("--data-dir").arg(&data);
         command.env("RAGSTONE_MODELS_DIR", concat!(env!("CARGO_MANIFEST_DIR"), "/models")).env("RAGSTONE_LOG_FORMAT", "json");
         command.env("RAGSTONE_LOG", "info,request=warn").env_remove("RAGSTONE_API_KEY");
@@ -73,6 +73,11 @@ impl Setup {
         std::thread::spawn(move || forward(log));
         Server { child: Some(child), base, key: None, directory: Some(directory), data }
     }
+}
+
+/// The program under test: another build than cargo's if `RAGSTONE` names one.
+pub fn program() -> PathBuf {
+    std::env::var_os("RAGSTONE").map_or_else(|| env!("CARGO_BIN_EXE_ragstone").into(), PathBuf::from)
 }
 
 /// Reads the log until it names the address; the server's own words are shown if it never does.
