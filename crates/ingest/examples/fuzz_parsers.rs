@@ -7,6 +7,10 @@
 //! make the same files.
 #![allow(clippy::print_stdout, reason = "printing is what it is for")]
 
+#[path = "../../../tests/support/mutate.rs"]
+mod mutate;
+
+use mutate::Chance;
 use ragstone_ingest::parse::{ChildParser, ParseError, ParseLimits, Parser, decode_answer, serve_child};
 use std::collections::BTreeMap;
 use std::io::{self, stdin, stdout};
@@ -16,8 +20,6 @@ use std::time::{Duration, Instant};
 
 /// Larger files are cut: many small tries find more than few large ones.
 const SEED_BYTES_MAX: usize = 256 << 10;
-/// Changes made to one file.
-const CHANGES_MAX: usize = 6;
 /// Time for one file: enough for any of these, and a hang costs little.
 const TIMEOUT_MS: u64 = 4_000;
 const CRASHES: &str = "fuzz-crashes";
@@ -119,7 +121,7 @@ fn fuzz(seeds: &[(String, Vec<u8>)], mut chance: Chance, deadline: Instant) -> i
     let mut outcomes = BTreeMap::<&str, u64>::new();
     let (mut tried, mut slowest) = (0, Duration::ZERO);
     while Instant::now() < deadline {
-        let (name, bytes) = chance.changed(seeds);
+        let (name, bytes) = changed(seeds, &mut chance);
         // the parent's side reads it too, as an answer
         let _ = decode_answer(&bytes);
         let began = Instant::now();
@@ -166,67 +168,10 @@ fn seeds(folder: &Path) -> io::Result<Vec<(String, Vec<u8>)>> {
     Ok(seeds)
 }
 
-/// Random numbers: SplitMix64 (Steele, Lea, Flood 2014).
-struct Chance(u64);
-
-impl Chance {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// Below `end`, or 0.
-    fn below(&mut self, end: usize) -> usize {
-        let end = u64::try_from(end).unwrap_or(u64::MAX).max(1);
-        usize::try_from(self.next() % end).unwrap_or_default()
-    }
-
-    fn one<'o, T>(&mut self, of: &'o [T]) -> Option<&'o T> {
-        of.get(self.below(of.len()))
-    }
-
-    /// A seed with some changes, now and then under another seed's name.
-    fn changed(&mut self, seeds: &[(String, Vec<u8>)]) -> (String, Vec<u8>) {
-        let (name, mut bytes) = self.one(seeds).cloned().unwrap_or_default();
-        let other = self.one(seeds).cloned().unwrap_or_default();
-        for _ in 0..=self.below(CHANGES_MAX) {
-            self.change(&mut bytes, &other.1);
-        }
-        (if self.below(16) == 0 { other.0 } else { name }, bytes)
-    }
-
-    fn change(&mut self, bytes: &mut Vec<u8>, other: &[u8]) {
-        let at = self.below(bytes.len() + 1);
-        let end = (at + self.below(64)).min(bytes.len());
-        match self.below(7) {
-            0 => bytes.truncate(at),
-            1 => drop(bytes.drain(at..end)),
-            2 => self.flip(bytes),
-            3 => drop(bytes.splice(at..at, self.one(DICTIONARY).copied().unwrap_or_default().iter().copied())),
-            4 => {
-                let from = self.below(other.len());
-                let part: Vec<u8> = other.iter().skip(from).take(self.below(4096)).copied().collect();
-                bytes.splice(at..end, part);
-            }
-            5 => {
-                let part: Vec<u8> = bytes.get(at..end).unwrap_or_default().repeat(self.below(200));
-                bytes.splice(at..at, part);
-            }
-            _ => {
-                let noise: Vec<u8> = (0..self.below(32)).map(|_| self.next().to_le_bytes()[0]).collect();
-                bytes.splice(at..end, noise);
-            }
-        }
-    }
-
-    fn flip(&mut self, bytes: &mut [u8]) {
-        for _ in 0..=self.below(8) {
-            let (at, bit) = (self.below(bytes.len()), self.below(8));
-            if let Some(byte) = bytes.get_mut(at) {
-                *byte ^= 1 << bit;
-            }
-        }
-    }
+/// A seed with some changes, now and then under another seed's name.
+fn changed(seeds: &[(String, Vec<u8>)], chance: &mut Chance) -> (String, Vec<u8>) {
+    let (name, mut bytes) = chance.one(seeds).cloned().unwrap_or_default();
+    let other = chance.one(seeds).cloned().unwrap_or_default();
+    chance.change_some(&mut bytes, &other.1, DICTIONARY);
+    (if chance.below(16) == 0 { other.0 } else { name }, bytes)
 }

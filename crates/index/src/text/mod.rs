@@ -144,7 +144,12 @@ impl TextIndex {
         Self::with(Index::create_in_dir(dir, schema())?, 0)
     }
 
+    /// Damaged files make tantivy panic too, even where it only looks for their checksums.
     fn open_existing(dir: &Path) -> Result<Self, Unusable> {
+        std::panic::catch_unwind(|| Self::open_checked(dir)).unwrap_or(Err(Unusable::Panicked))
+    }
+
+    fn open_checked(dir: &Path) -> Result<Self, Unusable> {
         let index = Index::open_in_dir(dir).map_err(TextError::from)?;
         let metas = index.load_metas().map_err(TextError::from)?;
         if metas.schema != schema() {
@@ -276,6 +281,11 @@ impl TextIndex {
         Ok(count)
     }
 
+    /// Rows that can be found.
+    pub fn rows(&self) -> u64 {
+        self.reader.searcher().num_docs()
+    }
+
     /// Figures for metrics.
     pub fn stats(&self) -> TextStats {
         let searcher = self.reader.searcher();
@@ -294,6 +304,8 @@ enum Unusable {
     Foreign,
     #[error("{0} files have a wrong checksum")]
     Damaged(usize),
+    #[error("reading it panicked")]
+    Panicked,
     #[error(transparent)]
     Unreadable(#[from] TextError),
 }
