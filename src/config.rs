@@ -292,8 +292,37 @@ impl Overrides {
 }
 
 #[cfg(test)]
+#[path = "../tests/support/mutate.rs"]
+mod mutate;
+
+#[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::{Duration, Instant};
+
+    /// `RAGSTONE_FUZZ_S` goes on for so many seconds.
+    #[test]
+    fn a_damaged_file_is_refused_or_says_what_it_means() {
+        const DICTIONARY: &[&[u8]] =
+            &[b"[[auth.keys]]\n", b"[", b"]\n", b"=", b"\"", b"'''", b"-1", b"9223372036854775808", b"nan", b"true", b"\xff", b"{}"];
+        let example = include_str!("../ragstone.example.toml");
+        let example = format!("{example}\n[[auth.keys]]\nsha256 = \"{}\"\ntenant = \"a\"\n", "0".repeat(64));
+        let deadline = std::env::var("RAGSTONE_FUZZ_S").ok().map(|seconds| Instant::now() + Duration::from_secs(seconds.parse().unwrap()));
+        let mut chance = super::mutate::Chance(1);
+        let (mut tried, mut taken) = (0_u64, 0_u64);
+        while deadline.map_or(tried < 1000, |deadline| Instant::now() < deadline) {
+            tried += 1;
+            let mut bytes = example.clone().into_bytes();
+            chance.change_some(&mut bytes, example.as_bytes(), DICTIONARY);
+            let Some(config) = std::str::from_utf8(&bytes).ok().and_then(|text| toml::from_str::<Config>(text).ok()) else { continue };
+            taken += 1;
+            config.validate();
+            let _ = Keys::new(&config.auth.keys, None);
+            assert_eq!(toml::from_str::<Config>(&toml::to_string(&config).unwrap()).unwrap(), config);
+        }
+        eprintln!("{tried} files, {taken} taken");
+        assert!(taken > tried / 20);
+    }
 
     #[test]
     fn the_example_file_is_the_defaults() {

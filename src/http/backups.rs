@@ -13,6 +13,7 @@ use axum::response::IntoResponse;
 use corpus::TraceId;
 use futures::stream::try_unfold;
 use index::backup::{BackupError, BackupOptions, BackupSummary};
+use index::store::atomic_file;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
@@ -128,7 +129,9 @@ impl Backups {
                 let _ = fs::remove_file(entry.path());
             }
         }
-        Self { folder, runs: Mutex::default() }
+        let backups = Self { folder, runs: Mutex::default() };
+        backups.note_what_has_none();
+        backups
     }
 
     fn begin(&self, name: Option<String>) -> Result<Run, ApiError> {
@@ -160,12 +163,31 @@ impl Backups {
         let Some(run) = self.lock().running.clone() else { return };
         let made = back_up(&self.path(&run.id)).map_err(|error| error.to_string()).and_then(|summary| {
             let note = Note { created_at: run.created_at, summary };
-            serde_json::to_vec_pretty(&note)
-                .map_err(io::Error::other)
-                .and_then(|note| fs::write(self.note(&run.id), note))
-                .map_err(|error| error.to_string())
+            self.write_note(&run.id, &note).map_err(|error| error.to_string())
         });
         self.end(made);
+    }
+
+    fn write_note(&self, id: &str, note: &Note) -> io::Result<()> {
+        let bytes = serde_json::to_vec_pretty(note).map_err(io::Error::other)?;
+        atomic_file::replace(&self.note(id), &self.folder.join(format!(".{id}.json.partial")), &bytes)
+    }
+
+    /// A kill between a backup and its note leaves the backup without: what is whole gets one.
+    fn note_what_has_none(&self) {
+        for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let Some(id) = name.strip_suffix(".backup").filter(|id| is_name(id) && !self.note(id).exists()) else { continue };
+            let noted = index::backup::check(&entry.path()).map_err(|error| error.to_string()).and_then(|summary| {
+                let made_at = entry.metadata().and_then(|metadata| metadata.modified());
+                let created_at = made_at.map_or_else(|_| OffsetDateTime::now_utc(), OffsetDateTime::from);
+                self.write_note(id, &Note { created_at, summary }).map_err(|error| error.to_string())
+            });
+            match noted {
+                Ok(()) => tracing::info!(backup = id, "a backup that had no note has one now"),
+                Err(reason) => tracing::warn!(file = name, reason, "not a backup that could be restored"),
+            }
+        }
     }
 
     fn end(&self, made: Result<(), String>) {

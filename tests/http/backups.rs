@@ -90,6 +90,9 @@ fn backups_are_listed_named_once_and_deleted() {
     };
     server.terminate();
     std::fs::write(directory.path().join("backups/.three.backup.partial"), "half").unwrap();
+    // As a kill before the note leaves it.
+    std::fs::remove_file(directory.path().join("backups/one.json")).unwrap();
+    std::fs::write(directory.path().join("backups/none.backup"), "no backup").unwrap();
     let server = Setup::hash().data(directory.path()).start();
     assert_eq!(ids(&server), [other.clone(), "one".into()], "they outlive the server");
     assert!(!directory.path().join("backups/.three.backup.partial").exists());

@@ -296,7 +296,7 @@ impl Shared {
         };
         match self.attempt(&job, &progress) {
             Ok(seq) => tracing::debug!(job = %id, document = %job.document, seq, "document committed"),
-            Err(IngestError::Cancelled | IngestError::Catalog(CatalogError::Superseded)) => {}
+            Err(IngestError::Cancelled | IngestError::Catalog(CatalogError::Superseded | CatalogError::NotFound { .. })) => {}
             Err(error) => return self.give_up(&job, &error),
         }
         Outcome::Ended

@@ -9,7 +9,10 @@ use std::path::Path;
 
 /// Writes `bytes` beside `path`, syncs, renames over `path`, syncs the folder. `temporary` must be
 /// on the same file system and used by nobody else.
-pub(crate) fn replace(path: &Path, temporary: &Path, bytes: &[u8]) -> io::Result<()> {
+///
+/// # Errors
+/// What the file system says; then `path` is as before.
+pub fn replace(path: &Path, temporary: &Path, bytes: &[u8]) -> io::Result<()> {
     let written = write_and_rename(path, temporary, bytes);
     if written.is_err() {
         // What is left of it is swept at the next start if this fails too.

@@ -10,7 +10,7 @@
 //! replaced, and a fault-injecting one in memory ([`MemoryStore`]) stands in for it in tests.
 //! Formats and crash rules are in `DESIGN.md`.
 
-pub(crate) mod atomic_file;
+pub mod atomic_file;
 #[cfg(test)]
 mod contract;
 #[cfg(test)]
