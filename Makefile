@@ -4,12 +4,15 @@
 
 CARGO  := $(if $(shell command -v mold),mold -run )cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
+TARGET_ABSOLUTE := $(abspath $(TARGET))
+KILLS  ?= 200
+FUZZ_S ?= 600
 # Material for the extended checks.
 DATA   ?= ../shared/data
 DOCKER ?= docker
 
 .DEFAULT_GOAL := help
-.PHONY: help run build model test check deny extended long image clean
+.PHONY: help run build model test check deny kills fuzz extended long image clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r target what; do printf '  make %-9s %s\n' "$$target" "$$what"; done
@@ -34,6 +37,9 @@ check: ## formatting, lints, documentation; warnings are errors
 deny: ## licences, duplicate versions and sources of the dependencies (needs cargo-deny)
 	cargo deny check licenses bans sources
 
+kills: model build ## kill -9 the release build at 200 random moments (KILLS=n for another number)
+	RAGSTONE="$(TARGET_ABSOLUTE)/release/ragstone" RAGSTONE_KILLS=$(KILLS) $(CARGO) test --test kill -- --nocapture
+
 ifneq ($(wildcard $(DATA)/.),)
 extended: model build ## end-to-end checks on real material, if ../shared/data is there
 	RAGSTONE="$(TARGET)/release/ragstone" tests/extended/run.sh "$(DATA)"
@@ -42,10 +48,19 @@ extended:
 	@echo "$(DATA) is not there: the extended checks are left out"
 endif
 
-long: model build ## the long runs: kills, faults at every call, soak, load, corruption, full disks; hours
-	RAGSTONE_KILLS=2000 $(CARGO) test --test kill
-	RAGSTONE="$(TARGET)/release/ragstone" CHECKS="syscalls corruption full_disk soak load" \
-	  STEP=1 STATES=500 ROUNDS=20 SOAK_S=1800 DURATION=600 tests/extended/run.sh "$(DATA)"
+long: model build ## the long runs: kills, faults at every call, power cuts, fuzzing, soak, load, corruption, full disks; a day
+	$(MAKE) kills KILLS=2000
+	$(CARGO) run --release -p ragstone-index --example power_cuts -- 500
+	$(MAKE) fuzz
+	RAGSTONE="$(TARGET)/release/ragstone" CHECKS="syscalls corruption full_disk tenants api_fuzz soak load" \
+	  STEP=1 STATES=500 ROUNDS=20 OPERATIONS=20000 EXAMPLES=1000 SOAK_S=1800 DURATION=600 tests/extended/run.sh "$(DATA)"
+
+fuzz: ## damaged input for FUZZ_S seconds each (600): every parser, stored values, views, backups, filters, the configuration
+	for target in values views backup filter; do \
+	  $(CARGO) run --release -p ragstone-index --example fuzz_stored -- $$target $(FUZZ_S) || exit 1; done
+	RAGSTONE_FUZZ_S=$(FUZZ_S) $(CARGO) test --bin ragstone -- config::tests::a_damaged_file --nocapture
+	$(CARGO) build --release -p ragstone-ingest --example fuzz_parsers
+	FUZZER="$(TARGET)/release/examples/fuzz_parsers" FUZZ_S=$(FUZZ_S) tests/extended/fuzz_parsers.sh "$(DATA)"
 
 image: ## build the container image
 	$(DOCKER) build --tag ragstone .

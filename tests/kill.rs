@@ -347,6 +347,9 @@ fn nothing_acknowledged_is_lost_when_the_process_is_killed() {
             restore(directory.path(), id);
             restored += 1;
         }
+        if (round + 1) % 100 == 0 {
+            eprintln!("{} kills, {checked} chunks checked, {restored} backups restored", round + 1);
+        }
     }
     let [mut server] = start(directory.path());
     checked += check(&server, &mut ledger);

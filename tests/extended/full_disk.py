@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from http.client import HTTPException
 from pathlib import Path
 
 from ragstone import PROGRAM, Refused, Report, Server, until
@@ -60,7 +61,7 @@ class Writers:
     def __init__(self, server):
         self.server, self.acknowledged, self.attempted = server, {}, {}
         self.refusals, self.surprises, self.stopped = 0, [], threading.Event()
-        self.threads = [threading.Thread(target=self.write, args=(number,)) for number in range(WRITERS)]
+        self.threads = [threading.Thread(target=self.write, args=(number,), daemon=True) for number in range(WRITERS)]
         for thread in self.threads:
             thread.start()
 
@@ -82,7 +83,7 @@ class Writers:
                 self.attempted[name] = []
             except Refused as refused:
                 self.refused(name, refused)
-            except OSError:
+            except (OSError, HTTPException):
                 # The server was killed.
                 self.stopped.wait(0.1)
 
@@ -120,14 +121,8 @@ def main(_):
 
 
 def run(report, disk):
-    server = Server.__new__(Server)
-    server.temporary = tempfile.TemporaryDirectory(prefix="ragstone-extended-", ignore_cleanup_errors=True)
-    server.folder = Path(server.temporary.name)
-    server.log_path = server.folder / "log"
     (disk.folder / "data").mkdir()
-    (server.folder / "data").symlink_to(disk.folder / "data")
-    server.start(CONFIG)
-    with server:
+    with Server(CONFIG, at=disk.folder / "data") as server:
         server.post("/v1/collections", {"name": "default"}) if not has_default(server) else None
         writers = Writers(server)
         chance = random.Random(SEED)
@@ -163,7 +158,7 @@ def uploads(server, number):
     try:
         server.post(DOCUMENTS, {"text": f"round {number}", "external_id": f"round-{number}", "name": "round"})
         return True
-    except (Refused, OSError):
+    except (Refused, OSError, HTTPException):
         return False
 
 

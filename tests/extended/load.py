@@ -3,7 +3,7 @@
 
     tests/extended/load.py DATA
 
-    DURATION  seconds of each stage      (default: 15; the long run sets 600)
+    DURATION  seconds at 0.8 of saturation, and of every other stage up to 30   (default: 15; the long run sets 600)
     MODEL     embedding model            (default: test-hash)
 
 The load comes from a process of its own at a constant rate (open loop: it does not wait for answers
@@ -26,6 +26,7 @@ from urllib.parse import urlsplit
 from ragstone import Report, Server, read_lines, until
 
 DURATION_S = float(os.environ.get("DURATION", 15))
+STAGE_S = min(DURATION_S, 30)
 MODEL = os.environ.get("MODEL", "test-hash")
 PATH = "/v1/collections/abstracts/query"
 DOCUMENTS = 3000
@@ -47,15 +48,15 @@ def main(data):
     with Server(f'[embedding]\nmodel = "{MODEL}"\n') as server:
         fill(server, read_lines(data / "retrieval/scifact-train/corpus.jsonl")[:DOCUMENTS])
         address = urlsplit(server.base).hostname, urlsplit(server.base).port
-        run(closed_loop, address, questions, CLOSED_CLIENTS, min(DURATION_S, 10))
-        full = run(closed_loop, address, questions, CLOSED_CLIENTS, DURATION_S)
+        run(closed_loop, address, questions, CLOSED_CLIENTS, min(STAGE_S, 10))
+        full = run(closed_loop, address, questions, CLOSED_CLIENTS, STAGE_S)
         report.expect(not full.errors, f"saturation: {full.rate:.0f} answers/s, p99 {full.p99:.1f} ms; {full.errors}")
         calm = run(open_loop, address, questions, 0.8 * full.rate, DURATION_S)
         report.expect(not calm.errors and not calm.shed, f"0.8 ×: {calm}")
         before = memory_kib(server)
         allowed = 2 * max(calm.p99, P99_FLOOR_MS)
         for factor in (2, 5):
-            high = run(open_loop, address, questions, factor * full.rate, DURATION_S)
+            high = run(open_loop, address, questions, factor * full.rate, STAGE_S)
             report.expect(not high.errors and high.shed and high.shed_without_time == 0, f"{factor} ×: {high}")
             report.expect(high.p99 <= allowed, f"{factor} ×: accepted p99 {high.p99:.1f} ms, at most {allowed:.1f} ms")
             report.expect(high.shed_p99 <= SHED_MS, f"{factor} ×: shed p99 {high.shed_p99:.1f} ms, at most {SHED_MS} ms")
@@ -82,14 +83,14 @@ def upload(server, documents):
 
 def slow(report, address, questions):
     """A normal client beside a thousand that send or read as slowly as they can."""
-    alone = run(closed_loop, address, questions, 1, DURATION_S)
+    alone = run(closed_loop, address, questions, 1, STAGE_S)
     ready, done = multiprocessing.Event(), multiprocessing.Event()
     crowd = multiprocessing.Process(target=crawl, args=(address, ready, done))
     crowd.start()
     try:
         if not ready.wait(60):
             raise RuntimeError("the slow clients could not connect")
-        beside = run(closed_loop, address, questions, 1, DURATION_S)
+        beside = run(closed_loop, address, questions, 1, STAGE_S)
     finally:
         done.set()
         crowd.join(30)
@@ -100,10 +101,10 @@ def slow(report, address, questions):
 
 def share(report, server, address, questions, documents):
     """A normal client while documents come in: they take what it leaves."""
-    alone = run(closed_loop, address, questions, 1, DURATION_S)
+    alone = run(closed_loop, address, questions, 1, STAGE_S)
     upload(server, documents)
     waiting = server.backlog()
-    beside = run(closed_loop, address, questions, 1, min(DURATION_S, 10))
+    beside = run(closed_loop, address, questions, 1, min(STAGE_S, 10))
     left = server.backlog()
     allowed = 2 * max(alone.p99, P99_FLOOR_MS)
     report.expect(not beside.errors and not beside.shed, f"while documents come in: {beside}")

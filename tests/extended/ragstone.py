@@ -41,16 +41,19 @@ class Refused(Exception):
 class Server:
     """`ragstone serve` on a free port. As a context manager it stops and removes its data.
 
-    `under` is a command that runs it (strace), `data` a folder that is copied and served.
+    `under` is a command that runs it (strace), `data` a folder that is copied and served, `at` where the
+    data lies if it is not to lie in a temporary folder.
     """
 
-    def __init__(self, config="", under=(), data=None):
+    def __init__(self, config="", under=(), data=None, at=None):
         self.under = list(under)
         self.temporary = tempfile.TemporaryDirectory(prefix="ragstone-extended-", ignore_cleanup_errors=True)
         self.folder = Path(self.temporary.name)
         self.log_path = self.folder / "log"
         if data is not None:
             shutil.copytree(data, self.folder / "data")
+        if at is not None:
+            (self.folder / "data").symlink_to(at)
         self.start(config)
 
     def start(self, config=None):
