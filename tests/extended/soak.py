@@ -12,6 +12,7 @@ ask; each waits a little, so that the server is busy and not overloaded.
 import json
 import os
 import random
+import stat
 import statistics
 import sys
 import threading
@@ -88,7 +89,7 @@ def sample(server):
     """Resident MiB of the server and its children, open descriptors, MiB on disk."""
     pids = [server.process.pid, *children(server.process.pid)]
     resident = sum(resident_kib(pid) for pid in pids) / 1024
-    disk = sum(path.stat().st_size for path in safe_files(server.folder / "data")) / 2**20
+    disk = sum(sizes_below(server.folder / "data")) / 2**20
     return resident, len(os.listdir(f"/proc/{server.process.pid}/fd")), disk
 
 
@@ -110,13 +111,15 @@ def resident_kib(pid):
     return next((int(line.split()[1]) for line in lines if line.startswith("VmRSS:")), 0)
 
 
-def safe_files(folder):
+def sizes_below(folder):
+    """Files come and go meanwhile."""
     for path in folder.rglob("*"):
         try:
-            if path.is_file():
-                yield path
+            found = path.lstat()
         except OSError:
             continue
+        if stat.S_ISREG(found.st_mode):
+            yield found.st_size
 
 
 def main(data):
@@ -126,8 +129,8 @@ def main(data):
     with Server() as server:
         server.post("/v1/collections", {"name": "soak"})
         work = Work(server, documents, questions)
-        clients = [threading.Thread(target=work.run, args=(write, number)) for number in range(WRITERS)]
-        clients += [threading.Thread(target=work.run, args=(read, WRITERS + number)) for number in range(READERS)]
+        clients = [threading.Thread(target=work.run, args=(write, number), daemon=True) for number in range(WRITERS)]
+        clients += [threading.Thread(target=work.run, args=(read, WRITERS + number), daemon=True) for number in range(READERS)]
         for client in clients:
             client.start()
         samples = watch(server, time.monotonic() + SOAK_S)

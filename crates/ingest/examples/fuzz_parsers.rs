@@ -13,7 +13,7 @@ mod mutate;
 use mutate::Chance;
 use ragstone_ingest::parse::{ChildParser, ParseError, ParseLimits, Parser, decode_answer, serve_child};
 use std::collections::BTreeMap;
-use std::io::{self, stdin, stdout};
+use std::io::{self, Read, Write, stdin, stdout};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -159,7 +159,10 @@ fn seeds(folder: &Path) -> io::Result<Vec<(String, Vec<u8>)>> {
                 folders.push(path);
             } else if let Some(name) = path.file_name().and_then(|name| name.to_str()) {
                 let mut bytes = std::fs::read(&path)?;
-                bytes.truncate(SEED_BYTES_MAX);
+                // The list of what is in an archive is at its end.
+                if !bytes.starts_with(b"PK") {
+                    bytes.truncate(SEED_BYTES_MAX);
+                }
                 seeds.push((name.to_owned(), bytes));
             }
         }
@@ -172,6 +175,33 @@ fn seeds(folder: &Path) -> io::Result<Vec<(String, Vec<u8>)>> {
 fn changed(seeds: &[(String, Vec<u8>)], chance: &mut Chance) -> (String, Vec<u8>) {
     let (name, mut bytes) = chance.one(seeds).cloned().unwrap_or_default();
     let other = chance.one(seeds).cloned().unwrap_or_default();
-    chance.change_some(&mut bytes, &other.1, DICTIONARY);
+    // What is packed is hardly ever reached by changing the archive.
+    let inside = if chance.below(4) == 0 { None } else { changed_inside(&bytes, chance) };
+    match inside {
+        Some(repacked) => bytes = repacked,
+        None => chance.change_some(&mut bytes, &other.1, DICTIONARY),
+    }
     (if chance.below(16) == 0 { other.0 } else { name }, bytes)
+}
+
+/// A ZIP archive with one of its files changed; `None` if it is no ZIP archive.
+fn changed_inside(bytes: &[u8], chance: &mut Chance) -> Option<Vec<u8>> {
+    let mut archive = zip::ZipArchive::new(io::Cursor::new(bytes)).ok()?;
+    let mut files = Vec::new();
+    for index in 0..archive.len() {
+        let mut file = archive.by_index(index).ok()?;
+        let mut content = Vec::new();
+        file.read_to_end(&mut content).ok()?;
+        files.push((file.name().ok()?.into_owned(), content));
+    }
+    let other = chance.one(&files)?.1.clone();
+    let at = chance.below(files.len());
+    chance.change_some(&mut files.get_mut(at)?.1, &other, DICTIONARY);
+    let mut writer = zip::ZipWriter::new(io::Cursor::new(Vec::new()));
+    let stored = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+    for (name, content) in files {
+        writer.start_file(name, stored).ok()?;
+        writer.write_all(&content).ok()?;
+    }
+    Some(writer.finish().ok()?.into_inner())
 }

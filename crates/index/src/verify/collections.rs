@@ -249,7 +249,8 @@ impl Verifier<'_> {
             }
             match place {
                 Some((tenant, collection)) if self.is_known(&tenant, &collection)? => {
-                    after = end_of(&keys::below(kind, &tenant, &collection));
+                    // Never backwards: a damaged key may name a collection and not lie with it.
+                    after = end_of(&keys::below(kind, &tenant, &collection)).max(key);
                 }
                 _ => {
                     self.repairable("stranger", &key, "the record belongs to no collection", Fix::Delete { key: key.clone() });
