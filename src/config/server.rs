@@ -25,7 +25,7 @@ pub(crate) struct ServerConfig {
     pub(crate) concurrent_requests_max: usize,
     /// Event streams open at a time; more are answered 503 with Retry-After.
     pub(crate) concurrent_streams_max: usize,
-    /// Searches and extractive answers computed at a time; 0: two for each processor.
+    /// Searches and extractive answers computed at a time; 0: one for each processor and one more.
     pub(crate) concurrent_queries_max: usize,
     /// Searches and extractive answers that may wait for their turn; absent: 64 for each that computes.
     /// More, and those whose turn does not come in a moment (200 ms; 4 ms in lasting overload), are

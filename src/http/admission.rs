@@ -20,9 +20,10 @@ use tokio::time::Instant;
 /// Of all places, how many uploads and other large bodies may take: one in so many.
 const UPLOADS_SHARE: usize = 2;
 
-/// Questions that compute at a time for each processor, and that wait for each of those, where the
-/// configuration leaves it open. Two let one compute while the other waits for memory or for the model.
-const QUERIES_PER_PROCESSOR: usize = 2;
+/// Questions that compute at a time beyond one a processor: one may wait for memory or for the model.
+/// More make every one of them slower and all together hardly faster.
+const QUERIES_EXTRA: usize = 1;
+/// Questions that wait, for each of those, where the configuration leaves it open.
 const QUEUED_PER_QUERY: usize = 64;
 
 /// Everything that is handed out before work is done.
@@ -44,7 +45,7 @@ pub(crate) struct Admission {
 impl Admission {
     pub(crate) fn new(config: &ServerConfig) -> Self {
         let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let queries = if config.concurrent_queries_max == 0 { processors * QUERIES_PER_PROCESSOR } else { config.concurrent_queries_max };
+        let queries = if config.concurrent_queries_max == 0 { processors + QUERIES_EXTRA } else { config.concurrent_queries_max };
         Self {
             requests: Arc::new(Semaphore::new(config.concurrent_requests_max)),
             uploads: Arc::new(Semaphore::new((config.concurrent_requests_max / UPLOADS_SHARE).max(1))),

@@ -32,7 +32,7 @@ PATH = "/v1/collections/abstracts/query"
 DOCUMENTS = 3000
 FILES = 64
 # Clients that find out how much the server takes: as many as its lane computes at a time.
-CLOSED_CLIENTS = 2 * (os.cpu_count() or 1)
+CLOSED_CLIENTS = (os.cpu_count() or 1) + 1
 # Connections of the open loop: more than the server ever works on, so that none waits for one.
 CONNECTIONS = 400
 SLOW_CLIENTS = 1000
