@@ -1,6 +1,6 @@
 //! What every handler sees, and the one way from async code to the blocking rooms below.
 
-use crate::auth::Keys;
+use crate::auth::{Caller, Keys};
 use crate::config::Config;
 use crate::error::ApiError;
 use crate::http::admission::Admission;
@@ -78,6 +78,15 @@ impl App {
         async move {
             // An error means that the server is gone altogether.
             let _ = stopping.wait_for(|is_stopping| *is_stopping).await;
+        }
+    }
+
+    /// Waits until an answer that streams must end before it is through: the server stops, or the caller's
+    /// key opens nothing any more. What to tell the client: a code and a sentence.
+    pub(crate) async fn cut_off(&self, caller: &Caller) -> (&'static str, &'static str) {
+        tokio::select! {
+            () = self.stopped() => ("shutting_down", "the server is shutting down"),
+            () = self.keys.closed_to(caller) => ("unauthorized", "the key was revoked or has expired"),
         }
     }
 

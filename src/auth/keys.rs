@@ -7,7 +7,9 @@ use corpus::{KeyId, Principals, TenantId};
 use index::{ApiKeyRecord, Scope};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 use time::OffsetDateTime;
+use tokio::sync::watch;
 
 /// Shortest key in bytes that the environment may name.
 const KEY_BYTES_MIN: usize = 16;
@@ -16,6 +18,8 @@ const KEY_BYTES_MIN: usize = 16;
 pub(crate) struct Keys {
     configured: Vec<Key>,
     stored: RwLock<BTreeMap<KeyId, (Key, ApiKeyRecord)>>,
+    /// Told of every key that goes.
+    removals: watch::Sender<()>,
 }
 
 struct Key {
@@ -44,7 +48,11 @@ impl Keys {
             }
             None => {}
         }
-        if errors.is_empty() { Ok(Self { configured: keys, stored: RwLock::default() }) } else { Err(errors) }
+        if errors.is_empty() {
+            Ok(Self { configured: keys, stored: RwLock::default(), removals: watch::Sender::default() })
+        } else {
+            Err(errors)
+        }
     }
 
     /// Whether everybody may come in: nobody configured a key. Keys of the store don't close the door,
@@ -67,6 +75,26 @@ impl Keys {
     /// From now on the key opens nothing.
     pub(crate) fn remove(&self, id: &KeyId) {
         self.write().remove(id);
+        self.removals.send_replace(());
+    }
+
+    /// Ends when the caller's key opens nothing any more: it was revoked, or it expired.
+    pub(crate) async fn closed_to(&self, caller: &Caller) {
+        let mut removals = self.removals.subscribe();
+        while let Some(left) = self.time_left(caller) {
+            tokio::select! {
+                () = tokio::time::sleep(left) => {}
+                _ = removals.changed() => {}
+            }
+        }
+    }
+
+    /// How long the caller's key still opens; `None` if it doesn't. Those of the configuration stay.
+    fn time_left(&self, caller: &Caller) -> Option<Duration> {
+        let Ok(id) = caller.key.parse::<KeyId>() else { return Some(Duration::MAX) };
+        let expires_at = self.read().get(&id)?.0.expires_at;
+        let left = expires_at.map(|end| Duration::try_from(end - OffsetDateTime::now_utc()));
+        left.map_or(Some(Duration::MAX), Result::ok).filter(|left| !left.is_zero())
     }
 
     /// The record of a stored key.

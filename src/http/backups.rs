@@ -2,8 +2,9 @@
 //! Beside each lies a note (JSON) that says what is in it; without one a file is not listed.
 
 use super::collections::rfc3339;
-use super::extract::Body;
+use super::extract::{Body, IdempotencyKey, request_hash};
 use crate::app::AppState;
+use crate::auth::Caller;
 use crate::error::ApiError;
 use axum::Json;
 use axum::body::Body as Bytes;
@@ -14,6 +15,7 @@ use corpus::TraceId;
 use futures::stream::try_unfold;
 use index::backup::{BackupError, BackupOptions, BackupSummary};
 use index::store::atomic_file;
+use index::{CatalogError, Once};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
@@ -49,6 +51,7 @@ struct Runs {
 struct Run {
     id: String,
     created_at: OffsetDateTime,
+    once: Option<Once>,
 }
 
 /// The note beside a backup.
@@ -56,7 +59,17 @@ struct Run {
 struct Note {
     #[serde(with = "time::serde::rfc3339")]
     created_at: OffsetDateTime,
+    /// The idempotency key that it was asked for with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    once: Option<Once>,
     summary: BackupSummary,
+}
+
+/// What a request for a backup leads to.
+enum Begun {
+    New(Run),
+    /// It was asked for before: the backup's id.
+    Before(String),
 }
 
 #[derive(Debug, Deserialize)]
@@ -65,12 +78,21 @@ pub(crate) struct CreateBody {
     name: Option<String>,
 }
 
-pub(crate) async fn create(State(app): State<AppState>, Body(body): Body<CreateBody>) -> Result<(StatusCode, Json<Value>), ApiError> {
-    let view = app.blocking(|app| {
-        let run = app.backups.begin(body.name)?;
-        Ok(view(&run, "running", None, None))
+pub(crate) async fn create(
+    State(app): State<AppState>,
+    caller: Caller,
+    IdempotencyKey(key): IdempotencyKey,
+    Body(body): Body<CreateBody>,
+) -> Result<(StatusCode, Json<Value>), ApiError> {
+    let once = caller.once(key, request_hash("/v1/backups", &body));
+    let begun = app.blocking(|app| match app.backups.begin(body.name, once)? {
+        Begun::New(run) => Ok((view(&run, "running", None, None), true)),
+        Begun::Before(id) => Ok((app.backups.view(&id)?, false)),
     });
-    let view = view.await?;
+    let (view, is_new) = begun.await?;
+    if !is_new {
+        return Ok((StatusCode::ACCEPTED, Json(view)));
+    }
     tokio::spawn(async move {
         let made = app.blocking(|app| {
             let options = BackupOptions { reserve_bytes: app.config.index.disk_reserve_bytes, should_stop: &|| app.is_stopping() };
@@ -134,7 +156,7 @@ impl Backups {
         backups
     }
 
-    fn begin(&self, name: Option<String>) -> Result<Run, ApiError> {
+    fn begin(&self, name: Option<String>, once: Option<Once>) -> Result<Begun, ApiError> {
         let id = name.unwrap_or_else(|| TraceId::generate().as_str().replacen(TraceId::PREFIX, "bak_", 1));
         if !is_name(&id) {
             let detail =
@@ -143,6 +165,9 @@ impl Backups {
         }
         fs::create_dir_all(&self.folder).map_err(ApiError::internal)?;
         let mut runs = self.lock();
+        if let Some(before) = self.begun_before(&runs, once.as_ref())? {
+            return Ok(Begun::Before(before));
+        }
         if runs.running.is_some() {
             return Err(ApiError::new(StatusCode::CONFLICT, "backup_running", "a backup is being made; one is made at a time"));
         }
@@ -154,15 +179,27 @@ impl Backups {
             return Err(ApiError::new(StatusCode::CONFLICT, "too_many_backups", detail));
         }
         runs.failed.retain(|(run, _)| run.id != id);
-        let run = Run { id, created_at: OffsetDateTime::now_utc() };
+        let run = Run { id, created_at: OffsetDateTime::now_utc(), once };
         runs.running = Some(run.clone());
-        Ok(run)
+        Ok(Begun::New(run))
+    }
+
+    /// The backup that was asked for under the same idempotency key.
+    fn begun_before(&self, runs: &Runs, once: Option<&Once>) -> Result<Option<String>, ApiError> {
+        let Some(once) = once else { return Ok(None) };
+        let live = runs.running.iter().chain(runs.failed.iter().map(|(run, _)| run)).map(|run| (run.id.clone(), run.once.clone()));
+        let noted = self.ids()?.into_iter().filter_map(|id| self.read_note(&id).ok()?.map(|note| (id, note.once)));
+        let mut same_key = live.chain(noted).filter_map(|(id, before)| Some((id, before.filter(|before| before.key == once.key)?)));
+        match same_key.next() {
+            Some((_, before)) if before.request != once.request => Err(CatalogError::IdempotencyConflict.into()),
+            before => Ok(before.map(|(id, _)| id)),
+        }
     }
 
     fn run(&self, back_up: impl FnOnce(&std::path::Path) -> Result<BackupSummary, BackupError>) {
         let Some(run) = self.lock().running.clone() else { return };
         let made = back_up(&self.path(&run.id)).map_err(|error| error.to_string()).and_then(|summary| {
-            let note = Note { created_at: run.created_at, summary };
+            let note = Note { created_at: run.created_at, once: run.once.clone(), summary };
             self.write_note(&run.id, &note).map_err(|error| error.to_string())
         });
         self.end(made);
@@ -181,7 +218,7 @@ impl Backups {
             let noted = index::backup::check(&entry.path()).map_err(|error| error.to_string()).and_then(|summary| {
                 let made_at = entry.metadata().and_then(|metadata| metadata.modified());
                 let created_at = made_at.map_or_else(|_| OffsetDateTime::now_utc(), OffsetDateTime::from);
-                self.write_note(id, &Note { created_at, summary }).map_err(|error| error.to_string())
+                self.write_note(id, &Note { created_at, once: None, summary }).map_err(|error| error.to_string())
             });
             match noted {
                 Ok(()) => tracing::info!(backup = id, "a backup that had no note has one now"),
@@ -217,6 +254,12 @@ impl Backups {
     }
 
     fn noted(&self, id: &str) -> Result<Option<Value>, ApiError> {
+        let Some(note) = self.read_note(id)? else { return Ok(None) };
+        let run = Run { id: id.to_owned(), created_at: note.created_at, once: note.once };
+        Ok(Some(view(&run, "succeeded", Some(&note.summary), None)))
+    }
+
+    fn read_note(&self, id: &str) -> Result<Option<Note>, ApiError> {
         if !is_name(id) {
             return Ok(None);
         }
@@ -224,9 +267,7 @@ impl Backups {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             bytes => bytes.map_err(ApiError::internal)?,
         };
-        let note: Note = serde_json::from_slice(&bytes).map_err(ApiError::internal)?;
-        let run = Run { id: id.to_owned(), created_at: note.created_at };
-        Ok(Some(view(&run, "succeeded", Some(&note.summary), None)))
+        serde_json::from_slice(&bytes).map(Some).map_err(ApiError::internal)
     }
 
     fn list(&self) -> Result<Vec<Value>, ApiError> {

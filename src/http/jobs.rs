@@ -51,38 +51,36 @@ pub(crate) async fn events(
     Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))))
 }
 
-/// Ends with the job, or when the client leaves.
+/// Ends with the job, when the client leaves, or when it is cut off.
 async fn follow(app: AppState, caller: Caller, id: JobId, sender: mpsc::Sender<Event>) {
+    tokio::select! {
+        () = tell(&app, &caller, id, &sender) => {}
+        (code, detail) = app.cut_off(&caller) => {
+            // Nobody listens any more: nothing to tell.
+            let _ = sender.send(event("error", json!({ "code": code, "detail": detail }))).await;
+        }
+        () = sender.closed() => {}
+    }
+}
+
+/// Every step of the job, and how it ended.
+async fn tell(app: &AppState, caller: &Caller, id: JobId, sender: &mpsc::Sender<Event>) {
     if let Some(mut watch) = app.ingest.watch(&id) {
         loop {
             let progress = watch.borrow_and_update().clone();
             if sender.send(event("progress", json!(progress))).await.is_err() {
                 return;
             }
-            tokio::select! {
-                changed = watch.changed() => if changed.is_err() { break },
-                () = app.stopped() => break,
-                () = sender.closed() => return,
+            if watch.changed().await.is_err() {
+                break;
             }
         }
     }
-    let last = finish(&app, caller, id).await;
-    // Nobody listens any more: nothing to tell.
-    let _ = sender.send(last).await;
-}
-
-/// The job as it ended, or why its end is not told here.
-async fn finish(app: &AppState, caller: Caller, id: JobId) -> Event {
-    if app.is_stopping() {
-        return event(
-            "error",
-            json!({ "code": "shutting_down", "detail": "the server is shutting down; the job goes on at its next start" }),
-        );
-    }
-    match finished(app, caller, id).await {
+    let last = match finished(app, caller.clone(), id).await {
         Ok(job) => event("done", job),
         Err(error) => event("error", json!({ "code": error.code, "detail": error.detail })),
-    }
+    };
+    let _ = sender.send(last).await;
 }
 
 async fn finished(app: &AppState, caller: Caller, id: JobId) -> Result<Value, ApiError> {

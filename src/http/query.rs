@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use corpus::TraceId;
 use futures::stream::BoxStream;
-use futures::{Stream, StreamExt};
+use futures::{FutureExt, Stream, StreamExt};
 use query::{Answer, AnswerEvent, InvalidQuery, QueryError, QueryRequest};
 use serde_json::{Value, json};
 use std::convert::Infallible;
@@ -35,7 +35,7 @@ pub(crate) async fn query(
         let caller = caller.clone();
         app.blocking(move |app| source(app, &caller, &collection)).await?
     };
-    let is_stream = request.stream;
+    let (is_stream, asker) = (request.stream, caller.clone());
     let engine = Arc::clone(&app.engine);
     // A task of its own, so that the turn lasts as long as the search does, even if the client leaves.
     let begun = tokio::spawn(
@@ -45,7 +45,7 @@ pub(crate) async fn query(
     if !is_stream {
         return Ok(Json(in_one_piece(events).await?).into_response());
     }
-    let stream = until_stopped(&app, events, ids).map(Ok::<_, Infallible>);
+    let stream = until_cut_off(app, asker, events, ids).map(Ok::<_, Infallible>);
     Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))).into_response())
 }
 
@@ -88,19 +88,31 @@ async fn in_one_piece(mut events: BoxStream<'static, AnswerEvent>) -> Result<Ans
     Err(ApiError::from(QueryError::Aborted))
 }
 
-/// The events, cut off with a last one when the server shuts down.
-fn until_stopped(app: &AppState, events: BoxStream<'static, AnswerEvent>, ids: RequestIds) -> impl Stream<Item = Event> + use<> {
+/// The events; where they are cut off, a last one says why.
+fn until_cut_off(
+    app: AppState,
+    caller: Caller,
+    events: BoxStream<'static, AnswerEvent>,
+    ids: RequestIds,
+) -> impl Stream<Item = Event> + use<> {
     let is_over = Arc::new(AtomicBool::new(false));
     let (ended, request_id) = (Arc::clone(&is_over), ids.request.clone());
     let told = events.map(move |event| {
         ended.fetch_or(matches!(event, AnswerEvent::Done(_) | AnswerEvent::Error(_)), Ordering::Relaxed);
         wire(event, &ids)
     });
-    let last = async move {
-        let data = json!({ "code": "shutting_down", "detail": "the server is shutting down", "request_id": request_id });
-        (!is_over.load(Ordering::Relaxed)).then(|| Event::default().event("error").data(data.to_string()))
+    let cut_off = async move { app.cut_off(&caller).await }.shared();
+    let last = {
+        let cut_off = cut_off.clone();
+        async move {
+            if is_over.load(Ordering::Relaxed) {
+                return None;
+            }
+            let (code, detail) = cut_off.now_or_never()?;
+            Some(Event::default().event("error").data(json!({ "code": code, "detail": detail, "request_id": request_id }).to_string()))
+        }
     };
-    told.take_until(app.stopped()).chain(futures::stream::once(last).filter_map(std::future::ready))
+    told.take_until(cut_off).chain(futures::stream::once(last).filter_map(std::future::ready))
 }
 
 fn whole(answer: &Answer, trace: &TraceId) -> Value {

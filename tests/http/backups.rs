@@ -83,6 +83,15 @@ fn backups_are_listed_named_once_and_deleted() {
         assert_eq!(server.post("/v1/backups", json!({ "name": name })).json()["code"], "bad_name", "{name}");
     }
     assert_eq!(server.post("/v1/backups", json!({ "path": "/tmp/x" })).status, 400);
+    let once = |body: Value| {
+        let body = Some(body.to_string().into_bytes());
+        server.request("POST", "/v1/backups", &[("idempotency-key", "k")], Some("application/json"), body).unwrap()
+    };
+    let first = once(json!({})).json()["id"].clone();
+    eventually(|| server.get(&format!("/v1/backups/{}", first.as_str().unwrap())).ok()["status"] == "succeeded");
+    assert_eq!(once(json!({})).json()["id"], first, "sent again under its key it is one backup");
+    assert_eq!(once(json!({ "name": "two" })).json()["code"], "idempotency_conflict");
+    assert_eq!(server.delete(&format!("/v1/backups/{}", first.as_str().unwrap())).status, 200);
     let other = make(&server, json!({}))["id"].as_str().unwrap().to_owned();
     assert!(other.starts_with("bak_"));
     let ids = |server: &Server| -> Vec<String> {

@@ -173,3 +173,20 @@ fn a_server_without_configured_keys_stays_open_and_knows_its_stored_keys() {
     server.delete(&format!("/v1/keys/{id}")).ok();
     assert_eq!(reader.get("/v1/collections").status, 401, "revoked is not anybody");
 }
+
+#[test]
+fn a_stream_ends_with_its_key() {
+    let server = setup().config("[ingest]\nworkers = 1\n").start().with_key(OPERATOR);
+    let text: String = (0..40_000).map(|n| format!("Sentence number {n} of the long report.\n\n")).collect();
+    let upload = |number: usize| server.post("/v1/collections/default/documents", json!({ "text": format!("{number} {text}") })).ok();
+    let jobs: Vec<_> = (0..3).map(|number| upload(number)["documents"][0]["job_id"].as_str().unwrap().to_owned()).collect();
+    let (id, key) = make(&server, json!({ "name": "listener", "scopes": ["query"] }));
+    let listener = std::thread::spawn({
+        let (view, job) = (server.view(Some(&key)), jobs[2].clone());
+        move || view.get(&format!("/v1/jobs/{job}/events")).text()
+    });
+    eventually(|| server.get("/metrics").text().contains("ragstone_streams_free 511"));
+    assert_eq!(server.delete(&format!("/v1/keys/{id}")).status, 200);
+    let heard = listener.join().unwrap();
+    assert!(heard.contains("event: progress") && heard.contains("\"unauthorized\"") && !heard.contains("event: done"), "{heard}");
+}

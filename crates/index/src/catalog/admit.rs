@@ -50,7 +50,7 @@ impl Upload {
 }
 
 /// A request that may be answered only once.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Once {
     /// The caller's idempotency key.
     pub key: String,
