@@ -11,7 +11,6 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -75,9 +74,8 @@ struct Place {
 /// Maurer, "Fail at Scale", ACM Queue 13(8), 2015.)
 pub(crate) struct Lane {
     turns: Arc<Semaphore>,
-    waiting: AtomicUsize,
     waiting_max: usize,
-    pressure: Mutex<Pressure>,
+    line: Mutex<Line>,
 }
 
 /// How long a queue may stand before it is taken for overload, and how long one may wait until then.
@@ -87,34 +85,40 @@ const OVERLOAD: Duration = Duration::from_millis(4);
 /// Overload is over when nobody had to be sent away for so long.
 const RELIEF: Duration = Duration::from_secs(1);
 
-/// What a [`Lane`] remembers of its queue.
-struct Pressure {
-    /// When a turn was free for the last time.
-    free: Instant,
+/// Who waits for a turn, and what is remembered of those who did.
+#[derive(Default)]
+struct Line {
+    waiting: usize,
+    /// Since when somebody has been waiting all the time.
+    standing_since: Option<Instant>,
     /// When somebody was sent away for the last time.
     shed: Option<Instant>,
 }
 
-impl Pressure {
+impl Line {
     fn patience(&self, now: Instant) -> Duration {
+        let is_standing = self.standing_since.is_some_and(|since| now - since >= BURST);
         let is_relieved = self.shed.is_none_or(|shed| now - shed > RELIEF);
-        if is_relieved && now - self.free < BURST { BURST } else { OVERLOAD }
+        if is_standing || !is_relieved { OVERLOAD } else { BURST }
     }
 }
 
 /// Counts one that waits, also if it goes away while it does.
-struct Waiting<'l>(&'l AtomicUsize);
+struct Waiting<'l>(&'l Lane);
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        let mut line = self.0.line();
+        line.waiting -= 1;
+        if line.waiting == 0 {
+            line.standing_since = None;
+        }
     }
 }
 
 impl Lane {
     fn new(turns: usize, waiting_max: usize) -> Self {
-        let pressure = Mutex::new(Pressure { free: Instant::now(), shed: None });
-        Self { turns: Arc::new(Semaphore::new(turns)), waiting: AtomicUsize::new(0), waiting_max, pressure }
+        Self { turns: Arc::new(Semaphore::new(turns)), waiting_max, line: Mutex::default() }
     }
 
     /// A turn, now or after those who came before.
@@ -123,33 +127,39 @@ impl Lane {
     /// 503, at once if too many wait already, else when it was waited for long enough.
     pub(crate) async fn enter(&self) -> Result<OwnedSemaphorePermit, ApiError> {
         if let Ok(turn) = Arc::clone(&self.turns).try_acquire_owned() {
-            self.pressure().free = Instant::now();
             return Ok(turn);
         }
-        let more = |waiting: usize| (waiting < self.waiting_max).then_some(waiting + 1);
-        if self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_err() {
-            return Err(self.shed());
-        }
-        let _waiting = Waiting(&self.waiting);
-        let patience = self.pressure().patience(Instant::now());
+        let (_waiting, patience) = self.line_up().ok_or_else(|| self.shed())?;
         match tokio::time::timeout(patience, Arc::clone(&self.turns).acquire_owned()).await {
             Ok(turn) => turn.map_err(ApiError::internal),
             Err(_) => Err(self.shed()),
         }
     }
 
-    fn shed(&self) -> ApiError {
-        self.pressure().shed = Some(Instant::now());
-        overloaded()
+    /// A place in the line and how long to stay in it; `None` if too many wait already.
+    fn line_up(&self) -> Option<(Waiting<'_>, Duration)> {
+        let now = Instant::now();
+        let mut line = self.line();
+        if line.waiting >= self.waiting_max {
+            return None;
+        }
+        line.waiting += 1;
+        line.standing_since.get_or_insert(now);
+        Some((Waiting(self), line.patience(now)))
     }
 
-    fn pressure(&self) -> MutexGuard<'_, Pressure> {
-        self.pressure.lock().unwrap_or_else(PoisonError::into_inner)
+    fn shed(&self) -> ApiError {
+        self.line().shed = Some(Instant::now());
+        overloaded()
     }
 
     /// Requests that wait for a turn.
     pub(crate) fn waiting(&self) -> usize {
-        self.waiting.load(Ordering::Relaxed)
+        self.line().waiting
+    }
+
+    fn line(&self) -> MutexGuard<'_, Line> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -256,7 +266,7 @@ mod tests {
         let lane = Lane::new(1, 8);
         let turn = lane.enter().await.unwrap();
         assert_eq!(wait_in_vain(&lane).await, BURST);
-        assert_eq!(wait_in_vain(&lane).await, OVERLOAD, "no turn was free for as long as a burst may last");
+        assert_eq!(wait_in_vain(&lane).await, OVERLOAD, "somebody was just sent away");
         drop(turn);
         drop(lane.enter().await.unwrap());
         let turn = lane.enter().await.unwrap();
@@ -265,6 +275,11 @@ mod tests {
         tokio::time::advance(RELIEF * 2).await;
         let _turn = lane.enter().await.unwrap();
         assert_eq!(wait_in_vain(&lane).await, BURST, "the overload is over");
+        tokio::time::advance(RELIEF * 2).await;
+        lane.line().standing_since = Some(Instant::now() - BURST);
+        assert_eq!(wait_in_vain(&lane).await, OVERLOAD, "there was always somebody in the line");
+        tokio::time::advance(RELIEF * 2).await;
+        assert_eq!(wait_in_vain(&lane).await, BURST, "and then nobody");
     }
 
     #[tokio::test(start_paused = true)]
