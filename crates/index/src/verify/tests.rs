@@ -269,6 +269,21 @@ fn counters_rows_and_the_log_are_put_right() {
 }
 
 #[test]
+fn a_tenants_usage_is_put_right() {
+    for spoiled in [r#"{"collections":9,"documents":0,"bytes":1}"#, "?"] {
+        let fixture = fixture();
+        let tenant = &fixture.at.tenant;
+        fixture.change(|batch, store| {
+            assert!(store.get(&keys::usage(tenant)).unwrap().is_some(), "there are counters to spoil");
+            batch.put(keys::usage(tenant), spoiled);
+        });
+        fixture.is_repaired(&["usage_wrong"]);
+        let catalog = open_catalog(fixture.data.path());
+        assert_eq!(catalog.usage(tenant).unwrap(), catalog.counted_usage(tenant).unwrap());
+    }
+}
+
+#[test]
 fn jobs_and_their_notes_are_put_right() {
     let fixture = fixture();
     let tenant = &fixture.at.tenant;
