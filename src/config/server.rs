@@ -27,8 +27,8 @@ pub(crate) struct ServerConfig {
     pub(crate) concurrent_streams_max: usize,
     /// Searches and extractive answers computed at a time; 0: one for each processor and one more.
     pub(crate) concurrent_queries_max: usize,
-    /// Searches and extractive answers that may wait for their turn; absent: 64 for each that computes.
-    /// More, and those whose turn does not come in a moment (200 ms; 4 ms in lasting overload), are
+    /// Searches and extractive answers that may wait for their turn; absent: three quarters of concurrent_requests_max.
+    /// More, and those whose turn does not come in a moment (1 s; 4 ms in lasting overload), are
     /// answered 503 with Retry-After.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) queued_queries_max: Option<usize>,
@@ -84,7 +84,7 @@ impl Default for ServerConfig {
             data_dir: PathBuf::from("data"),
             upload_bytes_max: 64 << 20,
             upload_files_max: 64,
-            concurrent_requests_max: 256,
+            concurrent_requests_max: 512,
             concurrent_streams_max: 512,
             concurrent_queries_max: 0,
             queued_queries_max: None,

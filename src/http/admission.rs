@@ -22,8 +22,11 @@ const UPLOADS_SHARE: usize = 2;
 /// Questions that compute at a time beyond one a processor: one may wait for memory or for the model.
 /// More make every one of them slower and all together hardly faster.
 const QUERIES_EXTRA: usize = 1;
-/// Questions that wait, for each of those, where the configuration leaves it open.
-const QUEUED_PER_QUERY: usize = 64;
+/// Of all places, how many waiting questions may take where the configuration leaves it open: the line is
+/// full before the house is, so that overload is known for what it is and others find a place.
+const fn queued_queries(places: usize) -> usize {
+    places / 4 * 3
+}
 
 /// Everything that is handed out before work is done.
 pub(crate) struct Admission {
@@ -50,7 +53,7 @@ impl Admission {
             uploads: Arc::new(Semaphore::new((config.concurrent_requests_max / UPLOADS_SHARE).max(1))),
             streams: Arc::new(Semaphore::new(config.concurrent_streams_max)),
             bodies: Arc::new(ByteBudget::new(config.upload_buffer_bytes_max)),
-            queries: Lane::new(queries, config.queued_queries_max.unwrap_or(queries * QUEUED_PER_QUERY)),
+            queries: Lane::new(queries, config.queued_queries_max.unwrap_or(queued_queries(config.concurrent_requests_max))),
             answers: Lane::new(config.concurrent_answers_max, 0),
         }
     }
@@ -69,7 +72,7 @@ struct Place {
 }
 
 /// Turns for work of one kind, with a queue before them that is there for moments: a burst may wait for
-/// [`BURST`], but where a queue has stood for that long, whoever comes waits for [`OVERLOAD`] at most.
+/// [`BURST`], but in overload whoever comes waits for [`OVERLOAD`] at most.
 /// (Nichols and Jacobson, "Controlling Queue Delay", ACM Queue 10(5), 2012; as applied to requests in
 /// Maurer, "Fail at Scale", ACM Queue 13(8), 2015.)
 pub(crate) struct Lane {
@@ -79,11 +82,16 @@ pub(crate) struct Lane {
 }
 
 /// How long a queue may stand before it is taken for overload, and how long one may wait until then.
-const BURST: Duration = Duration::from_millis(200);
+/// Where four fifths of the turns are taken anyway, what came while the machine stood still for a fifth of
+/// this takes this long to work off.
+const BURST: Duration = Duration::from_secs(1);
 /// How long one may wait in overload: less than anybody notices.
 const OVERLOAD: Duration = Duration::from_millis(4);
-/// Overload is over when nobody had to be sent away for so long.
+/// Overload is over when in so long ...
 const RELIEF: Duration = Duration::from_secs(1);
+/// ... fewer than one in so many had to be sent away: by chance alone some wait for [`OVERLOAD`] where all
+/// could be served.
+const SHED_SHARE: u64 = 16;
 
 /// Who waits for a turn, and what is remembered of those who did.
 #[derive(Default)]
@@ -91,15 +99,44 @@ struct Line {
     waiting: usize,
     /// Since when somebody has been waiting all the time.
     standing_since: Option<Instant>,
-    /// When somebody was sent away for the last time.
-    shed: Option<Instant>,
+    /// There in overload.
+    overload: Option<Overload>,
+}
+
+/// What is counted to see the end of it.
+struct Overload {
+    since: Instant,
+    came: u64,
+    shed: u64,
 }
 
 impl Line {
-    fn patience(&self, now: Instant) -> Duration {
-        let is_standing = self.standing_since.is_some_and(|since| now - since >= BURST);
-        let is_relieved = self.shed.is_none_or(|shed| now - shed > RELIEF);
-        if is_standing || !is_relieved { OVERLOAD } else { BURST }
+    /// Looks whether overload is over, and counts one that came.
+    fn arrive(&mut self, now: Instant) {
+        let Some(overload) = &mut self.overload else { return };
+        let passed = now - overload.since;
+        // Twice as long: nobody came at all in the second half.
+        if passed >= RELIEF * 2 || (passed >= RELIEF && overload.shed * SHED_SHARE < overload.came) {
+            self.overload = None;
+            self.standing_since = None;
+        } else {
+            if passed >= RELIEF {
+                *overload = Overload { since: now, came: 0, shed: 0 };
+            }
+            overload.came += 1;
+        }
+    }
+
+    fn patience(&mut self, now: Instant) -> Duration {
+        let since = *self.standing_since.get_or_insert(now);
+        if now - since >= BURST {
+            self.overload(now);
+        }
+        if self.overload.is_some() { OVERLOAD } else { BURST }
+    }
+
+    fn overload(&mut self, now: Instant) -> &mut Overload {
+        self.overload.get_or_insert(Overload { since: now, came: 1, shed: 0 })
     }
 }
 
@@ -126,6 +163,7 @@ impl Lane {
     /// # Errors
     /// 503, at once if too many wait already, else when it was waited for long enough.
     pub(crate) async fn enter(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+        self.line().arrive(Instant::now());
         if let Ok(turn) = Arc::clone(&self.turns).try_acquire_owned() {
             return Ok(turn);
         }
@@ -138,18 +176,17 @@ impl Lane {
 
     /// A place in the line and how long to stay in it; `None` if too many wait already.
     fn line_up(&self) -> Option<(Waiting<'_>, Duration)> {
-        let now = Instant::now();
         let mut line = self.line();
         if line.waiting >= self.waiting_max {
             return None;
         }
         line.waiting += 1;
-        line.standing_since.get_or_insert(now);
-        Some((Waiting(self), line.patience(now)))
+        let patience = line.patience(Instant::now());
+        Some((Waiting(self), patience))
     }
 
     fn shed(&self) -> ApiError {
-        self.line().shed = Some(Instant::now());
+        self.line().overload(Instant::now()).shed += 1;
         overloaded()
     }
 
@@ -271,15 +308,31 @@ mod tests {
         drop(lane.enter().await.unwrap());
         let turn = lane.enter().await.unwrap();
         assert_eq!(wait_in_vain(&lane).await, OVERLOAD, "one free turn is no relief");
+        tokio::time::advance(RELIEF).await;
+        assert_eq!(wait_in_vain(&lane).await, OVERLOAD, "nor is the end of a time in which half were sent away");
         drop(turn);
         tokio::time::advance(RELIEF * 2).await;
         let _turn = lane.enter().await.unwrap();
-        assert_eq!(wait_in_vain(&lane).await, BURST, "the overload is over");
+        assert_eq!(wait_in_vain(&lane).await, BURST, "nobody came for a while");
         tokio::time::advance(RELIEF * 2).await;
         lane.line().standing_since = Some(Instant::now() - BURST);
+        lane.line().overload = None;
         assert_eq!(wait_in_vain(&lane).await, OVERLOAD, "there was always somebody in the line");
-        tokio::time::advance(RELIEF * 2).await;
-        assert_eq!(wait_in_vain(&lane).await, BURST, "and then nobody");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_few_that_are_sent_away_by_chance_are_no_overload() {
+        let lane = Lane::new(1, 8);
+        let turn = lane.enter().await.unwrap();
+        assert_eq!(wait_in_vain(&lane).await, BURST);
+        assert_eq!(wait_in_vain(&lane).await, OVERLOAD);
+        drop(turn);
+        for _ in 0..2 * SHED_SHARE {
+            drop(lane.enter().await.unwrap());
+        }
+        tokio::time::advance(RELIEF).await;
+        let _turn = lane.enter().await.unwrap();
+        assert_eq!(wait_in_vain(&lane).await, BURST);
     }
 
     #[tokio::test(start_paused = true)]

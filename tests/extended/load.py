@@ -34,7 +34,7 @@ FILES = 64
 # Clients that find out how much the server takes: as many as its lane computes at a time.
 CLOSED_CLIENTS = (os.cpu_count() or 1) + 1
 # Connections of the open loop: more than the server ever works on, so that none waits for one.
-CONNECTIONS = 400
+CONNECTIONS = 600
 SLOW_CLIENTS = 1000
 # p99 of a fast server is a few scheduler ticks: below this, twice as much is noise.
 P99_FLOOR_MS = 5.0
