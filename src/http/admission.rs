@@ -81,8 +81,8 @@ pub(crate) struct Lane {
     line: Mutex<Line>,
 }
 
-/// How long a queue may stand before it is taken for overload, and how long one may wait until then.
-/// Where four fifths of the turns are taken anyway, what came while the machine stood still for a fifth of
+/// How long a queue may stand (nobody gets a turn within [`OVERLOAD`]) before it is taken for overload, and
+/// how long one may wait until then. Where four fifths of the turns are taken anyway, what came while the machine stood still for a fifth of
 /// this takes this long to work off.
 const BURST: Duration = Duration::from_secs(1);
 /// How long one may wait in overload: less than anybody notices.
@@ -97,7 +97,7 @@ const SHED_SHARE: u64 = 16;
 #[derive(Default)]
 struct Line {
     waiting: usize,
-    /// Since when somebody has been waiting all the time.
+    /// Since when nobody got a turn within [`OVERLOAD`].
     standing_since: Option<Instant>,
     /// There in overload.
     overload: Option<Overload>,
@@ -167,21 +167,25 @@ impl Lane {
         if let Ok(turn) = Arc::clone(&self.turns).try_acquire_owned() {
             return Ok(turn);
         }
-        let (_waiting, patience) = self.line_up().ok_or_else(|| self.shed())?;
-        match tokio::time::timeout(patience, Arc::clone(&self.turns).acquire_owned()).await {
-            Ok(turn) => turn.map_err(ApiError::internal),
-            Err(_) => Err(self.shed()),
+        let began = Instant::now();
+        let (_waiting, patience) = self.line_up(began).ok_or_else(|| self.shed())?;
+        let Ok(turn) = tokio::time::timeout(patience, Arc::clone(&self.turns).acquire_owned()).await else {
+            return Err(self.shed());
+        };
+        if began.elapsed() < OVERLOAD {
+            self.line().standing_since = None;
         }
+        turn.map_err(ApiError::internal)
     }
 
     /// A place in the line and how long to stay in it; `None` if too many wait already.
-    fn line_up(&self) -> Option<(Waiting<'_>, Duration)> {
+    fn line_up(&self, now: Instant) -> Option<(Waiting<'_>, Duration)> {
         let mut line = self.line();
         if line.waiting >= self.waiting_max {
             return None;
         }
         line.waiting += 1;
-        let patience = line.patience(Instant::now());
+        let patience = line.patience(now);
         Some((Waiting(self), patience))
     }
 
