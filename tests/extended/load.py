@@ -3,7 +3,7 @@
 
     tests/extended/load.py DATA
 
-    DURATION  seconds at 0.8 of saturation, and of every other stage up to 30   (default: 15; the long run sets 600)
+    DURATION  seconds at 0.8 of saturation, a minute at a time, and of every other stage up to 30   (default: 15; the long run sets 600)
     MODEL     embedding model            (default: test-hash)
 
 The load comes from a process of its own at a constant rate (open loop: it does not wait for answers
@@ -36,6 +36,8 @@ CLOSED_CLIENTS = (os.cpu_count() or 1) + 1
 # Connections of the open loop: more than the server ever works on, so that none waits for one.
 CONNECTIONS = 600
 SLOW_CLIENTS = 1000
+# Seconds for each measurement of saturation.
+SATURATE_S = 10
 # p99 of a fast server is a few scheduler ticks: below this, twice as much is noise.
 P99_FLOOR_MS = 5.0
 SHED_MS = 20.0
@@ -51,11 +53,7 @@ def main(data):
         run(closed_loop, address, questions, CLOSED_CLIENTS, min(STAGE_S, 10))
         closed = run(closed_loop, address, questions, CLOSED_CLIENTS, STAGE_S)
         report.expect(not closed.errors, f"{CLOSED_CLIENTS} clients that wait: {closed}")
-        # What it answers beside a generator that asks for more than that: the generator takes its share of the processors.
-        full = run(open_loop, address, questions, 2 * closed.rate, STAGE_S)
-        report.expect(not full.errors, f"saturation: {full}")
-        calm = run(open_loop, address, questions, 0.8 * full.rate, DURATION_S)
-        report.expect(not calm.errors and not calm.shed, f"0.8 ×: {calm}")
+        full, calm = almost_full(report, address, questions, 2 * closed.rate)
         before = memory_kib(server)
         allowed = 2 * max(calm.p99, P99_FLOOR_MS)
         for factor in (2, 5):
@@ -82,6 +80,31 @@ def upload(server, documents):
     files = [(f"{document['_id']}.txt", f"{document['title']}\n\n{document['text']}".encode()) for document in documents]
     for first in range(0, len(files), FILES):
         server.upload("abstracts", files[first : first + FILES])
+
+
+def almost_full(report, address, questions, rate):
+    """0.8 of saturation for DURATION. A shared machine is a quarter faster or slower from one minute to the
+    next, so saturation (what is answered beside a generator that asks for more) is measured before and after
+    each: a minute that turns out to have been above 0.9 of what the machine then gave is made again."""
+    calm, full, left = [], saturate(report, address, questions, rate), 3 * math.ceil(DURATION_S / 60)
+    while len(calm) < math.ceil(DURATION_S / 60):
+        asked = 0.8 * full.rate
+        outcome = run(open_loop, address, questions, asked, min(DURATION_S, 60), 0.0)
+        full = saturate(report, address, questions, rate)
+        left -= 1
+        if asked > 0.9 * full.rate and left:
+            print(f"  again   {asked:.0f} a second were {asked / full.rate:.2f} of saturation: {outcome}", flush=True)
+            continue
+        calm.append(outcome)
+        report.expect(not outcome.errors and not outcome.shed, f"0.8 ×, minute {len(calm)}: {outcome}")
+    return full, sorted(calm, key=lambda outcome: outcome.p99)[len(calm) // 2]
+
+
+def saturate(report, address, questions, rate):
+    full = run(open_loop, address, questions, rate, SATURATE_S)
+    report.expect(not full.errors, f"saturation: {full}")
+    time.sleep(2)
+    return full
 
 
 def slow(report, address, questions):
@@ -220,8 +243,8 @@ async def closed_loop(address, questions, clients, seconds):
     return Outcome(answers, seconds, 0.0)
 
 
-async def open_loop(address, questions, rate, seconds):
-    """`rate` questions a second, evenly, whatever becomes of those before. The first part warms up."""
+async def open_loop(address, questions, rate, seconds, warm_up=WARM_UP):
+    """`rate` questions a second, evenly, whatever becomes of those before. The first part warms up and is not counted."""
     requests, answers, late = requests_of(questions), [], []
     free = [Client(address) for _ in range(CONNECTIONS)]
     running = set()
@@ -233,7 +256,7 @@ async def open_loop(address, questions, rate, seconds):
             answers.append(answer)
 
     began, number, count = time.monotonic(), 0, int(rate * seconds)
-    counted_from = began + WARM_UP * seconds
+    counted_from = began + warm_up * seconds
     while number < count:
         due = began + number / rate
         now = time.monotonic()
@@ -243,7 +266,7 @@ async def open_loop(address, questions, rate, seconds):
         if not free:
             await asyncio.sleep(0)
             continue
-        counts = number > WARM_UP * count
+        counts = number >= warm_up * count
         if counts:
             late.append((now - due) * 1e3)
         # The client that was used last: its connection is open.
