@@ -22,11 +22,9 @@ const UPLOADS_SHARE: usize = 2;
 /// Questions that compute at a time beyond one a processor: one may wait for memory or for the model.
 /// More make every one of them slower and all together hardly faster.
 const QUERIES_EXTRA: usize = 1;
-/// Of all places, how many waiting questions may take where the configuration leaves it open: the line is
-/// full before the house is, so that overload is known for what it is and others find a place.
-const fn queued_queries(places: usize) -> usize {
-    places / 4 * 3
-}
+/// Of all places, how many waiting questions leave to others where the configuration leaves it open, one in so
+/// many: the line is full before the house is, so that overload is known for what it is.
+const QUERIES_LEAVE: usize = 4;
 
 /// Everything that is handed out before work is done.
 pub(crate) struct Admission {
@@ -48,12 +46,13 @@ impl Admission {
     pub(crate) fn new(config: &ServerConfig) -> Self {
         let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let queries = if config.concurrent_queries_max == 0 { processors + QUERIES_EXTRA } else { config.concurrent_queries_max };
+        let places = config.concurrent_requests_max;
         Self {
-            requests: Arc::new(Semaphore::new(config.concurrent_requests_max)),
-            uploads: Arc::new(Semaphore::new((config.concurrent_requests_max / UPLOADS_SHARE).max(1))),
+            requests: Arc::new(Semaphore::new(places)),
+            uploads: Arc::new(Semaphore::new((places / UPLOADS_SHARE).max(1))),
             streams: Arc::new(Semaphore::new(config.concurrent_streams_max)),
             bodies: Arc::new(ByteBudget::new(config.upload_buffer_bytes_max)),
-            queries: Lane::new(queries, config.queued_queries_max.unwrap_or(queued_queries(config.concurrent_requests_max))),
+            queries: Lane::new(queries, config.queued_queries_max.unwrap_or(places - places / QUERIES_LEAVE)),
             answers: Lane::new(config.concurrent_answers_max, 0),
         }
     }
@@ -82,8 +81,8 @@ pub(crate) struct Lane {
 }
 
 /// How long a queue may stand (nobody gets a turn within [`OVERLOAD`]) before it is taken for overload, and
-/// how long one may wait until then. Where four fifths of the turns are taken anyway, what came while the machine stood still for a fifth of
-/// this takes this long to work off.
+/// how long one may wait until then. Where four fifths of the turns are taken anyway, what came while the
+/// machine stood still for a fifth of this takes this long to work off.
 const BURST: Duration = Duration::from_secs(1);
 /// How long one may wait in overload: less than anybody notices.
 const OVERLOAD: Duration = Duration::from_millis(4);
@@ -322,6 +321,33 @@ mod tests {
         lane.line().standing_since = Some(Instant::now() - BURST);
         lane.line().overload = None;
         assert_eq!(wait_in_vain(&lane).await, OVERLOAD, "there was always somebody in the line");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_queue_in_which_somebody_gets_a_turn_at_once_does_not_stand() {
+        let lane = Arc::new(Lane::new(1, 8));
+        for (waited, patience) in [(OVERLOAD / 2, BURST), (OVERLOAD, OVERLOAD)] {
+            *lane.line() = Line::default();
+            let turn = lane.enter().await.unwrap();
+            let second = tokio::spawn({
+                let lane = Arc::clone(&lane);
+                async move { lane.enter().await.unwrap() }
+            });
+            tokio::task::yield_now().await;
+            // Behind it, so that the line is never empty.
+            let third = tokio::spawn({
+                let lane = Arc::clone(&lane);
+                async move { wait_in_vain(&lane).await }
+            });
+            tokio::task::yield_now().await;
+            lane.line().standing_since = Some(Instant::now() - BURST + OVERLOAD);
+            tokio::time::advance(waited).await;
+            drop(turn);
+            let _turn = second.await.unwrap();
+            tokio::time::advance(OVERLOAD).await;
+            assert_eq!(wait_in_vain(&lane).await, patience, "after a turn that came in {waited:?}");
+            third.abort();
+        }
     }
 
     #[tokio::test(start_paused = true)]

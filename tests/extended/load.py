@@ -85,14 +85,14 @@ def upload(server, documents):
 def almost_full(report, address, questions, rate):
     """0.8 of saturation for DURATION. A shared machine is a quarter faster or slower from one minute to the
     next, so saturation (what is answered beside a generator that asks for more) is measured before and after
-    each: a minute that turns out to have been above 0.9 of what the machine then gave is made again."""
+    each: a minute that shed is made again if it turns out to have been above 0.9 of what the machine then gave."""
     calm, full, left = [], saturate(report, address, questions, rate), 3 * math.ceil(DURATION_S / 60)
     while len(calm) < math.ceil(DURATION_S / 60):
         asked = 0.8 * full.rate
         outcome = run(open_loop, address, questions, asked, min(DURATION_S, 60), 0.0)
         full = saturate(report, address, questions, rate)
         left -= 1
-        if asked > 0.9 * full.rate and left:
+        if outcome.shed and not outcome.errors and asked > 0.9 * full.rate and left:
             print(f"  again   {asked:.0f} a second were {asked / full.rate:.2f} of saturation: {outcome}", flush=True)
             continue
         calm.append(outcome)
