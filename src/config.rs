@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub(crate) use server::{ServerConfig, TlsConfig};
 
@@ -24,6 +25,7 @@ pub(crate) struct Config {
     pub(crate) chunking: ChunkingConfig,
     pub(crate) ingest: IngestConfig,
     pub(crate) index: IndexConfig,
+    pub(crate) retention: RetentionConfig,
     pub(crate) query: QueryConfig,
     pub(crate) llm: LlmConfig,
     pub(crate) log: LogConfig,
@@ -167,6 +169,31 @@ impl Default for LlmConfig {
     }
 }
 
+/// How long what is over can still be looked at.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RetentionConfig {
+    /// Seconds that a job is kept after its end. A job takes about 1 KiB of disk.
+    pub(crate) jobs_s: u64,
+    /// Seconds that a deletion can be verified.
+    pub(crate) receipts_s: u64,
+    /// Seconds from one removal of what is over to the next.
+    pub(crate) interval_s: u64,
+}
+
+impl Default for RetentionConfig {
+    fn default() -> Self {
+        let index::Retention { jobs, receipts } = index::Retention::default();
+        Self { jobs_s: jobs.as_secs(), receipts_s: receipts.as_secs(), interval_s: 3600 }
+    }
+}
+
+impl RetentionConfig {
+    pub(crate) fn kept(&self) -> index::Retention {
+        index::Retention { jobs: Duration::from_secs(self.jobs_s), receipts: Duration::from_secs(self.receipts_s) }
+    }
+}
+
 /// Logs, on standard error.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -245,6 +272,7 @@ impl Config {
         check((8..=2000).contains(&self.index.ef_construction), "index.ef_construction", "must be 8 to 2000");
         check((1..=10_000).contains(&self.index.ef_search), "index.ef_search", "must be 1 to 10000");
         check(self.index.collections_open_max > 0, "index.collections_open_max", positive);
+        check(self.retention.interval_s > 0, "retention.interval_s", positive);
         check(self.query.max_context_tokens >= 64, "query.max_context_tokens", "must be at least 64");
         check(self.llm.base_url.is_some() == self.llm.model.is_some(), "llm", "base_url and model go together");
         check(["text", "json"].contains(&self.log.format.as_str()), "log.format", "must be text or json");

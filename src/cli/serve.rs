@@ -111,16 +111,14 @@ async fn keep_up(metrics: metrics_exporter_prometheus::PrometheusHandle) {
     }
 }
 
-/// From one pass of housekeeping to the next.
-const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(3600);
-
-/// Removes what is only kept for a while, at the start and every hour.
+/// Removes what is only kept for a while, at the start and after every interval.
 async fn keep_house(app: AppState) {
-    let mut time = tokio::time::interval(HOUSEKEEPING_EVERY);
+    let kept = app.config.retention.kept();
+    let mut time = tokio::time::interval(Duration::from_secs(app.config.retention.interval_s));
     time.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         time.tick().await;
-        match app.blocking(|app| Ok(app.catalog.keep_house(time::OffsetDateTime::now_utc())?)).await {
+        match app.blocking(move |app| Ok(app.catalog.keep_house(time::OffsetDateTime::now_utc(), kept)?)).await {
             Ok(removed) => tracing::debug!(?removed, "housekeeping done"),
             Err(error) => tracing::warn!(code = error.code, cause = error.cause, "housekeeping stopped half-way; the next pass goes on"),
         }

@@ -4,7 +4,8 @@
     tests/extended/soak.py DATA
 
 Four writers upload, replace and delete documents from a set of bounded size, four readers search and
-ask; each waits a little, so that the server is busy and not overloaded.
+ask; each waits a little, so that the server is busy and not overloaded. Jobs and receipts are kept for
+a minute, so that the folder shows whether what is over goes and its space is used again.
 
     SOAK_S  seconds (default 300; the long run takes 1800). The store's cache fills for two minutes
 """
@@ -29,6 +30,7 @@ GROWTH_MAX = 1.10
 DESCRIPTORS_MAX = 8
 COLLECTION = "/v1/collections/soak"
 SAMPLE_S = 2
+RETENTION = "[retention]\njobs_s = 60\nreceipts_s = 60\ninterval_s = 20\n"
 
 
 class Work:
@@ -126,7 +128,7 @@ def main(data):
     report = Report()
     documents = read_lines(data / "retrieval/scifact-train/corpus.jsonl")
     questions = read_lines(data / "retrieval/scifact-train/queries.jsonl")
-    with Server() as server:
+    with Server(RETENTION) as server:
         server.post("/v1/collections", {"name": "soak"})
         work = Work(server, documents, questions)
         clients = [threading.Thread(target=work.run, args=(write, number), daemon=True) for number in range(WRITERS)]

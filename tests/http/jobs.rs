@@ -1,4 +1,4 @@
-use crate::support::Setup;
+use crate::support::{Setup, eventually};
 use serde_json::json;
 
 #[test]
@@ -19,6 +19,18 @@ fn a_job_tells_its_way_and_its_end() {
     let document = server.get(&format!("/v1/collections/default/documents/{}", done["document_id"].as_str().unwrap())).ok();
     assert_eq!(document["status"], "ready");
     assert_eq!(server.get("/v1/jobs/job_nonsense").status, 404);
+}
+
+#[test]
+fn an_ended_job_is_forgotten_when_the_operator_says() {
+    let server = Setup::hash().config("[retention]\njobs_s = 1\ninterval_s = 1\n").start();
+    let queued = server.post("/v1/collections/default/documents?wait=true", json!({ "text": "the lamp burns oil" })).ok();
+    let document = &queued["documents"][0];
+    let job = format!("/v1/jobs/{}", document["job_id"].as_str().unwrap());
+    assert_eq!(server.get(&job).status, 200);
+    eventually(|| server.get(&job).status == 404);
+    let path = format!("/v1/collections/default/documents/{}", document["id"].as_str().unwrap());
+    assert_eq!(server.get(&path).status, 200, "what it made stays");
 }
 
 #[test]

@@ -62,7 +62,7 @@ pub mod verify;
 
 pub use catalog::{
     Admitted, Catalog, CatalogError, CatalogParams, ChildFile, DEPTH_MAX, DESCENDANTS_MAX, DeletionCheck, DeletionVerification,
-    DocumentStatus, Housekeeping, JOB_KEPT, NewCollection, Once, Page, Processed, RECEIPT_KEPT, Upload,
+    DocumentStatus, Housekeeping, NewCollection, Once, Page, Processed, Retention, Upload,
 };
 pub use catalog::{ApiKeyRecord, KEYS_PER_TENANT_MAX, Quota, Quotas, Scope, TenantUsage};
 pub use collection::{Collection, CollectionError, DocumentView, FoundChunk};

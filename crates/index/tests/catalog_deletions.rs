@@ -7,7 +7,7 @@ mod support;
 use corpus::{Principals, TenantId};
 use index::records::DeletionReceipt;
 use index::store::{Batch, MemoryDisk};
-use index::{Catalog, CatalogError, Once, Upload};
+use index::{Catalog, CatalogError, Once, Retention, Upload};
 use ragstone_index as index;
 use support::*;
 use time::{Duration, OffsetDateTime};
@@ -151,7 +151,7 @@ fn what_is_kept_for_a_while_goes_when_it_is_over() {
     catalog.delete_document(&collection, "goes").unwrap();
     let kept = |kind| below(&catalog, kind).len();
     let now = OffsetDateTime::now_utc();
-    let pass = |after: Duration| catalog.keep_house(now + after).unwrap();
+    let pass = |after: Duration| catalog.keep_house(now + after, Retention::default()).unwrap();
     assert_eq!(pass(Duration::minutes(50)), index::Housekeeping::default(), "nothing is over yet");
     let day = pass(Duration::hours(25));
     assert_eq!((day.answers, day.jobs, day.receipts, day.files), (1, 0, 0, 0));
@@ -168,6 +168,24 @@ fn what_is_kept_for_a_while_goes_when_it_is_over() {
 }
 
 #[test]
+fn an_operator_can_keep_jobs_and_receipts_for_less() {
+    let (disk, folder) = (MemoryDisk::default(), tempfile::tempdir().unwrap());
+    let catalog = open(&disk, folder.path());
+    let collection = collection(&catalog, "c");
+    put(&catalog, &collection, "goes", "one\n");
+    catalog.delete_document(&collection, "goes").unwrap();
+    let minutes = |minutes: u64| std::time::Duration::from_secs(minutes * 60);
+    let later = OffsetDateTime::now_utc() + Duration::minutes(10);
+    let removed = |jobs, receipts| {
+        let removed = catalog.keep_house(later, Retention { jobs: minutes(jobs), receipts: minutes(receipts) }).unwrap();
+        (removed.jobs, removed.receipts)
+    };
+    assert_eq!(removed(11, 11), (0, 0));
+    assert_eq!(removed(9, 11), (1, 0));
+    assert_eq!(removed(11, 9), (0, 1));
+}
+
+#[test]
 fn files_that_nothing_names_go_after_an_hour() {
     let (disk, folder) = (MemoryDisk::default(), tempfile::tempdir().unwrap());
     let catalog = open(&disk, folder.path());
@@ -177,8 +195,8 @@ fn files_that_nothing_names_go_after_an_hour() {
     let tenant = TenantId::default();
     let orphans: Vec<_> = (0..70).map(|number| blobs.put(&tenant, format!("orphan {number}").as_bytes()).unwrap()).collect();
     let now = OffsetDateTime::now_utc();
-    assert_eq!(catalog.keep_house(now).unwrap().files, 0, "they may belong to an upload that goes on");
-    assert_eq!(catalog.keep_house(now + Duration::hours(2)).unwrap().files, 70);
+    assert_eq!(catalog.keep_house(now, Retention::default()).unwrap().files, 0, "they may belong to an upload that goes on");
+    assert_eq!(catalog.keep_house(now + Duration::hours(2), Retention::default()).unwrap().files, 70);
     assert!(orphans.iter().all(|blob| !blobs.exists(&tenant, blob)));
     assert_eq!(chunks(&catalog, &collection, "d").len(), 1);
 }

@@ -14,16 +14,28 @@ use time::{Duration, OffsetDateTime};
 
 /// How long an idempotency key is remembered.
 pub(super) const IDEMPOTENCY_KEPT: Duration = Duration::hours(24);
-/// How long a job can be looked at after its end; then it is not found.
-pub const JOB_KEPT: Duration = Duration::days(7);
-/// How long a deletion can be verified; then its receipt is not found.
-pub const RECEIPT_KEPT: Duration = Duration::days(30);
 /// Files younger than this may belong to an upload that is not committed yet.
 const ORPHAN_AGE: Duration = Duration::hours(1);
 /// Records read at a time, and removed in one turn at most.
 const PAGE: usize = 256;
 /// Files removed in one turn at most.
 const FILES_PER_TURN: usize = 32;
+
+/// For how long what is over is kept. By default a week for jobs, 30 days for receipts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// How long a job can be looked at after its end; then it is not found.
+    pub jobs: std::time::Duration,
+    /// How long a deletion can be verified; then its receipt is not found.
+    pub receipts: std::time::Duration,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        let days = |days: u64| std::time::Duration::from_secs(days * 24 * 3600);
+        Self { jobs: days(7), receipts: days(30) }
+    }
+}
 
 /// What one pass removed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -43,11 +55,11 @@ impl Catalog {
     ///
     /// # Errors
     /// The first error; what was removed before it stays removed.
-    pub fn keep_house(&self, now: OffsetDateTime) -> Result<Housekeeping, CatalogError> {
+    pub fn keep_house(&self, now: OffsetDateTime, kept: Retention) -> Result<Housekeeping, CatalogError> {
         Ok(Housekeeping {
             answers: self.expire(b'I', |answer: &IdempotencyRecord| now - answer.created_at > IDEMPOTENCY_KEPT)?,
-            jobs: self.expire(b'J', |job: &JobRecord| job.state.has_ended() && now - job.updated_at > JOB_KEPT)?,
-            receipts: self.expire(b'R', |receipt: &DeletionReceipt| now - receipt.deleted_at > RECEIPT_KEPT)?,
+            jobs: self.expire(b'J', |job: &JobRecord| job.state.has_ended() && now - job.updated_at > kept.jobs)?,
+            receipts: self.expire(b'R', |receipt: &DeletionReceipt| now - receipt.deleted_at > kept.receipts)?,
             files: self.remove_orphans((now - ORPHAN_AGE).into())?,
         })
     }

@@ -28,7 +28,7 @@ pub use collections::NewCollection;
 pub use commit::Processed;
 pub use deletions::{DeletionCheck, DeletionVerification};
 pub use family::{DEPTH_MAX, DESCENDANTS_MAX};
-pub use housekeeping::{Housekeeping, JOB_KEPT, RECEIPT_KEPT};
+pub use housekeeping::{Housekeeping, Retention};
 pub use read::{DocumentStatus, Page};
 pub use usage::{Quota, Quotas, TenantUsage};
 
