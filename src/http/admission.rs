@@ -70,8 +70,8 @@ struct Place {
     _upload: Option<OwnedSemaphorePermit>,
 }
 
-/// Turns for work of one kind, with a queue before them that is there for moments: a burst may wait for
-/// [`BURST`], but in overload whoever comes waits for [`OVERLOAD`] at most.
+/// Turns for work of one kind, with a queue before them that is there for moments: in a burst one may wait for
+/// [`PATIENCE`], but in overload whoever comes waits for [`OVERLOAD`] at most.
 /// (Nichols and Jacobson, "Controlling Queue Delay", ACM Queue 10(5), 2012; as applied to requests in
 /// Maurer, "Fail at Scale", ACM Queue 13(8), 2015.)
 pub(crate) struct Lane {
@@ -80,10 +80,12 @@ pub(crate) struct Lane {
     line: Mutex<Line>,
 }
 
-/// How long a queue may stand (nobody gets a turn within [`OVERLOAD`]) before it is taken for overload, and
-/// how long one may wait until then. Where four fifths of the turns are taken anyway, what came while the
-/// machine stood still for a fifth of this takes this long to work off.
-const BURST: Duration = Duration::from_secs(1);
+/// How long a queue may stand (nobody gets a turn within [`OVERLOAD`]) before it is taken for overload. Where four
+/// fifths of the turns are taken anyway, what came while the machine stood still for a fifth of this takes this
+/// long to work off. A queue that is full, or in which somebody waits in vain, is overload at once.
+const BURST: Duration = Duration::from_secs(5);
+/// How long one may wait until then.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// How long one may wait in overload: less than anybody notices.
 const OVERLOAD: Duration = Duration::from_millis(4);
 /// Overload is over when in so long ...
@@ -131,7 +133,7 @@ impl Line {
         if now - since >= BURST {
             self.overload(now);
         }
-        if self.overload.is_some() { OVERLOAD } else { BURST }
+        if self.overload.is_some() { OVERLOAD } else { PATIENCE }
     }
 
     fn overload(&mut self, now: Instant) -> &mut Overload {
@@ -288,6 +290,7 @@ mod tests {
             (shed.status, shed.code, shed.retry_after),
             (StatusCode::SERVICE_UNAVAILABLE, "overloaded", Some(Duration::from_secs(1)))
         );
+        assert!(lane.line().overload.is_some(), "a queue that is full is overload at once");
         drop(turn);
         assert!(waiting.await.unwrap());
         assert_eq!(lane.waiting(), 0);
@@ -305,7 +308,7 @@ mod tests {
     async fn a_burst_may_wait_and_a_standing_queue_may_not() {
         let lane = Lane::new(1, 8);
         let turn = lane.enter().await.unwrap();
-        assert_eq!(wait_in_vain(&lane).await, BURST);
+        assert_eq!(wait_in_vain(&lane).await, PATIENCE);
         assert_eq!(wait_in_vain(&lane).await, OVERLOAD, "somebody was just sent away");
         drop(turn);
         drop(lane.enter().await.unwrap());
@@ -316,7 +319,7 @@ mod tests {
         drop(turn);
         tokio::time::advance(RELIEF * 2).await;
         let _turn = lane.enter().await.unwrap();
-        assert_eq!(wait_in_vain(&lane).await, BURST, "nobody came for a while");
+        assert_eq!(wait_in_vain(&lane).await, PATIENCE, "nobody came for a while");
         tokio::time::advance(RELIEF * 2).await;
         lane.line().standing_since = Some(Instant::now() - BURST);
         lane.line().overload = None;
@@ -326,7 +329,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_queue_in_which_somebody_gets_a_turn_at_once_does_not_stand() {
         let lane = Arc::new(Lane::new(1, 8));
-        for (waited, patience) in [(OVERLOAD / 2, BURST), (OVERLOAD, OVERLOAD)] {
+        for (waited, patience) in [(OVERLOAD / 2, PATIENCE), (OVERLOAD, OVERLOAD)] {
             *lane.line() = Line::default();
             let turn = lane.enter().await.unwrap();
             let second = tokio::spawn({
@@ -354,7 +357,7 @@ mod tests {
     async fn a_few_that_are_sent_away_by_chance_are_no_overload() {
         let lane = Lane::new(1, 8);
         let turn = lane.enter().await.unwrap();
-        assert_eq!(wait_in_vain(&lane).await, BURST);
+        assert_eq!(wait_in_vain(&lane).await, PATIENCE);
         assert_eq!(wait_in_vain(&lane).await, OVERLOAD);
         drop(turn);
         for _ in 0..2 * SHED_SHARE {
@@ -362,7 +365,7 @@ mod tests {
         }
         tokio::time::advance(RELIEF).await;
         let _turn = lane.enter().await.unwrap();
-        assert_eq!(wait_in_vain(&lane).await, BURST);
+        assert_eq!(wait_in_vain(&lane).await, PATIENCE);
     }
 
     #[tokio::test(start_paused = true)]
