@@ -189,12 +189,13 @@ fn restore(data: &Path, id: &str) {
     run(&[OsStr::new("verify"), OsStr::new("--data-dir"), restored.as_ref()]);
 }
 
-/// Sound but for originals that a kill left behind between their arrival and their acknowledgement.
+/// Sound but for originals that a kill left behind between their arrival and their acknowledgement, and for a text
+/// index that the stop met a change behind: it applies that when it is opened.
 fn verify(data: &Path) {
     let output = Command::new(program()).args(["verify", "--json", "--data-dir"]).arg(data).output().unwrap();
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     let findings = report["findings"].as_array().unwrap();
-    assert!(findings.iter().all(|finding| finding["code"] == "file_orphan"), "{report}");
+    assert!(findings.iter().all(|finding| ["file_orphan", "view_behind"].contains(&finding["code"].as_str().unwrap())), "{report}");
 }
 
 fn run(arguments: &[&OsStr]) {

@@ -4,6 +4,7 @@ The program is the one that the environment variable RAGSTONE names; data goes t
 removed at the end. Standard library only.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -84,7 +85,9 @@ class Server:
         """kill -9, of what `under` runs too; the data stays."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split() if self.under else []
         for child in children:
-            os.kill(int(child), signal.SIGKILL)
+            # It may have ended meanwhile.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(child), signal.SIGKILL)
         self.process.kill()
         self.process.wait(60)
         until(lambda: not any(is_alive(child) for child in children), 60, "the end of a killed server")
