@@ -43,11 +43,13 @@ class Server:
     """`ragstone serve` on a free port. As a context manager it stops and removes its data.
 
     `under` is a command that runs it (strace), `data` a folder that is copied and served, `at` where the
-    data lies if it is not to lie in a temporary folder.
+    data lies if it is not to lie in a temporary folder. One that has not said where it listens after
+    `patience` seconds is killed.
     """
 
-    def __init__(self, config="", under=(), data=None, at=None):
+    def __init__(self, config="", under=(), data=None, at=None, patience=PATIENCE_S):
         self.under = list(under)
+        self.patience = patience
         self.temporary = tempfile.TemporaryDirectory(prefix="ragstone-extended-", ignore_cleanup_errors=True)
         self.folder = Path(self.temporary.name)
         self.log_path = self.folder / "log"
@@ -67,12 +69,16 @@ class Server:
         self.began = time.monotonic()
         self.process = subprocess.Popen(self.under + command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment)
         log = open(self.log_path, "a", encoding="utf-8")
+        watch = threading.Timer(self.patience, self.kill)
+        watch.start()
         for line in self.process.stderr:
             log.write(line)
             if found := re.search(r"listens on (http://[^\s\"]+)", line):
+                watch.cancel()
                 self.base = found[1]
                 threading.Thread(target=drain, args=(self.process.stderr, log), daemon=True).start()
                 return
+        watch.cancel()
         log.close()
         raise RuntimeError(f"the server ended before it listened:\n{self.log_path.read_text(encoding='utf-8')}")
 

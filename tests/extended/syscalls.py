@@ -17,7 +17,6 @@ Needs strace and the right to trace.
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -110,9 +109,10 @@ def inject(data, call, fault, calls):
 def one_run(data, under):
     """What was wrong, and whether the fault was met at all."""
     try:
-        server = Server(CONFIG, under, data)
+        server = Server(CONFIG, under, data, patience=PATIENCE_S)
     except RuntimeError:
-        # The fault fell into the start: nothing was acknowledged, and the folder is lost with the object.
+        # The fault fell into the start, or into the line that says where it listens: nothing was
+        # acknowledged, and the folder is lost with the object.
         return start_again(data, under)
     with server:
         sent = send_all(server)
@@ -130,19 +130,19 @@ def one_run(data, under):
 
 def start_again(data, under):
     """A start that is cut off must leave a folder that starts."""
-    folder = Path(subprocess.check_output(["mktemp", "-d"], text=True).strip())
-    try:
-        shutil.copytree(data, folder / "data")
-        program = os.environ["RAGSTONE"]
-        (folder / "ragstone.toml").write_text(CONFIG)
-        command = [*under, program, "serve", "--listen", "127.0.0.1:0", "--config", folder / "ragstone.toml", "--data-dir", folder / "data"]
-        subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False)
-        with Server(CONFIG, data=folder / "data") as server:
-            return check(server, {"acknowledged": {}, "deleted": False, "all": False}), True
-    except (RuntimeError, subprocess.TimeoutExpired) as error:
-        return [f"after a start that was cut off: {str(error).strip().splitlines()[-1]}"], True
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="ragstone-cut-") as folder:
+        cut = Path(folder) / "data"
+        shutil.copytree(data, cut)
+        try:
+            # Another thread may meet it this time.
+            Server(CONFIG, under, at=cut, patience=PATIENCE_S).kill()
+        except RuntimeError:
+            pass
+        try:
+            with Server(CONFIG, at=cut) as server:
+                return check(server, {"acknowledged": {}, "deleted": False, "all": False}), True
+        except RuntimeError as error:
+            return [f"after a start that was cut off: {str(error).strip().splitlines()[-1]}"], True
 
 
 def send_all(server):
