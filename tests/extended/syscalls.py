@@ -134,7 +134,7 @@ def start_again(data, under):
         cut = Path(folder) / "data"
         shutil.copytree(data, cut)
         try:
-            # Another thread may meet it this time.
+            # It may be met later this time.
             Server(CONFIG, under, at=cut, patience=PATIENCE_S).kill()
         except RuntimeError:
             pass

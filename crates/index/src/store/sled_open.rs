@@ -23,6 +23,10 @@ const SEGMENT_BYTES: usize = 8 * 1024 * 1024;
 /// How long sled's background threads may keep its file locked after the last handle is gone.
 const RELEASE_WAIT: Duration = Duration::from_secs(5);
 
+/// How long children of a killed process may keep its lock: a child that is just being started holds a copy of the
+/// descriptor until it runs.
+const LOCK_WAIT: Duration = Duration::from_secs(1);
+
 /// What the ladder ends in.
 pub(crate) struct Opened {
     pub(crate) tree: SledTree,
@@ -37,7 +41,7 @@ pub(crate) struct Opened {
 pub(crate) struct Lock(File);
 
 impl Drop for Lock {
-    /// Closing isn't enough: a child process that is just being started holds a copy of the descriptor until it runs.
+    /// Closing isn't enough, see [`LOCK_WAIT`].
     fn drop(&mut self) {
         let _ = flock(&self.0, FlockOperation::Unlock);
     }
@@ -77,10 +81,14 @@ fn may_be_the_snapshot(reason: &OpenError) -> bool {
 fn take_lock(dir: &Path) -> Result<Lock, StoreError> {
     let refused = |error: io::Error| StoreError::Open { dir: dir.to_owned(), reason: error.into() };
     let file = File::options().create(true).truncate(false).write(true).open(dir.join("store.lock")).map_err(refused)?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Lock(file)),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(StoreError::Locked { dir: dir.to_owned() }),
-        Err(error) => Err(refused(error.into())),
+    let give_up = Instant::now() + LOCK_WAIT;
+    loop {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(Lock(file)),
+            Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < give_up => std::thread::sleep(Duration::from_millis(5)),
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(StoreError::Locked { dir: dir.to_owned() }),
+            Err(error) => return Err(refused(error.into())),
+        }
     }
 }
 

@@ -87,6 +87,19 @@ fn a_second_opening_is_refused() {
 }
 
 #[test]
+fn the_lock_that_a_killed_process_left_to_a_child_is_waited_for() {
+    let dir = filled(1);
+    let copy = fs::File::options().write(true).open(dir.path().join("store.lock")).unwrap();
+    rustix::fs::flock(&copy, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let child = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(200));
+        drop(copy);
+    });
+    assert!(open(dir.path()).is_ok());
+    child.join().unwrap();
+}
+
+#[test]
 fn data_that_is_gone_is_not_replaced_by_an_empty_store() {
     let dir = filled(3);
     let data = data_folder(dir.path());
