@@ -117,7 +117,8 @@ def one_run(data, under):
     with server:
         sent = send_all(server)
         # Before it is killed for the end.
-        was_met = any("(INJECTED)" in line or "killed by SIGKILL" in line for line in trace_of(server))
+        mark = "killed by SIGKILL" if any("signal=KILL" in option for option in under) else "(INJECTED)"
+        was_met = any(mark in line for line in trace_of(server))
         if server.process.poll() is None:
             server.kill()
         server.under = []
