@@ -1,4 +1,4 @@
-//! Times and recall of the vector engines: `measure_vectors DIR ROWS [graph]`, where DIR holds
+//! Times and recall of the vector engines: `measure_vectors DIR ROWS [exact|auto|hnsw_rs]`, where DIR holds
 //! base.f16.npy, queries.f32.npy and gt.npy.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::indexing_slicing)]
 
@@ -38,9 +38,13 @@ fn main() {
         .map(|q| q.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
         .take(300)
         .collect();
-    let has_graph = args.len() > 3;
-    let engine = if has_graph { Engine::HnswRs } else { Engine::Exact };
-    let index = open(D, &VectorParams { engine, ..VectorParams::default() }).unwrap();
+    let engine = match args.get(3).map(String::as_str) {
+        Some("auto") => Engine::Auto,
+        Some("hnsw_rs") => Engine::HnswRs,
+        _ => Engine::Exact,
+    };
+    let has_graph = engine != Engine::Exact;
+    let index = open(D, &VectorParams { engine, ..VectorParams::default() }, None, &RoaringBitmap::new()).unwrap();
     let start = Instant::now();
     index.insert(rows).unwrap();
     println!("{count} rows inserted in {:?}", start.elapsed());

@@ -189,8 +189,7 @@ impl Catalog {
         // What is being applied just now would write into the folder again.
         self.applier.wait();
         let directory = self.view_directory(key);
-        let Some(directory) = directory.parent() else { return };
-        match std::fs::remove_dir_all(directory) {
+        match std::fs::remove_dir_all(&directory) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 tracing::warn!(directory = %directory.display(), %error, "the view files of a deleted collection are left behind");
             }
@@ -199,7 +198,7 @@ impl Catalog {
     }
 
     pub(super) fn view_directory(&self, (tenant, collection): &CollectionKey) -> PathBuf {
-        self.params.views.join(tenant.as_str()).join(collection.as_str()).join("text")
+        self.params.views.join(tenant.as_str()).join(collection.as_str())
     }
 
     /// How many collections are open.

@@ -13,7 +13,7 @@ mod postings;
 mod replay;
 
 pub use attributes::DocumentView;
-pub(crate) use replay::vector as stored_vector;
+pub(crate) use replay::{vector as stored_vector, vector_home};
 
 use crate::chunks::{ChunkError, Wanted};
 use crate::records::{Change, CollectionRecord, DocumentRecord, Unserved};
@@ -339,6 +339,7 @@ impl Collection {
         self.store.durable(commit)?;
         let added: Vec<Row> = round.iter().flat_map(|pending| pending.change.added.iter()).collect();
         let removed: RoaringBitmap = round.iter().flat_map(|pending| pending.change.removed.iter()).collect();
+        self.vectors.reaches(seq);
         let mut changes = replay::insert_rows(self.store.as_ref(), &self.record, &added, self.vectors.as_ref())?;
         changes.extend(removed.iter().map(|row| TextChange::Remove { row }));
         self.text.apply(changes, seq)?;

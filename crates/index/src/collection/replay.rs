@@ -7,10 +7,14 @@ use crate::keys;
 use crate::records::{Change, ChunkRecord, CollectionRecord, CollectionState, DocumentRecord};
 use crate::store::Store;
 use crate::text::{TextChange, TextError, TextIndex};
-use crate::vector::{VectorIndex, VectorParams};
+use crate::vector::{Home, VectorIndex, VectorParams};
 use corpus::{Embedding, Row};
+use roaring::RoaringBitmap;
 use std::path::Path;
 
+/// Folders of the views.
+const TEXT: &str = "text";
+const VECTORS: &str = "vectors";
 /// Records read from the store at a time.
 const PAGE: usize = 1024;
 
@@ -29,9 +33,8 @@ pub(super) fn open(
 ) -> Result<Opened, CollectionError> {
     let state = read_state(store, record)?;
     let attributes = read_attributes(store, record)?;
-    let vectors = crate::vector::open(record.model.dimension, params)?;
-    load_vectors(store, record, &attributes, vectors.as_ref())?;
-    let text = open_text(store, record, &attributes, directory, state.seq)?;
+    let vectors = open_vectors(store, record, &attributes, directory, state.seq, params)?;
+    let text = open_text(store, record, &attributes, &directory.join(TEXT), state.seq)?;
     Ok(Opened { attributes, vectors, text, seq: state.seq })
 }
 
@@ -49,25 +52,48 @@ fn read_attributes(store: &dyn Store, record: &CollectionRecord) -> Result<Attri
     Ok(attributes)
 }
 
-fn load_vectors(
+fn open_vectors(
     store: &dyn Store,
     record: &CollectionRecord,
     attributes: &AttributeView,
+    directory: &Path,
+    seq: u64,
+    params: &VectorParams,
+) -> Result<Box<dyn VectorIndex>, CollectionError> {
+    let live = attributes.live();
+    let vectors = crate::vector::open(record.model.dimension, params, Some(vector_home(record, directory, seq)), &live)?;
+    load_vectors(store, record, &(&*live - vectors.rows()), vectors.as_ref())?;
+    Ok(vectors)
+}
+
+/// Where the vector index of a collection leaves its files, below the folder of the collection's views.
+pub(crate) fn vector_home(record: &CollectionRecord, directory: &Path, seq: u64) -> Home {
+    let CollectionRecord { tenant, id, model, .. } = record;
+    Home { directory: directory.join(VECTORS), collection: format!("{tenant}/{id} {} {}", model.name, model.revision), seq }
+}
+
+/// Inserts these rows from the store.
+fn load_vectors(
+    store: &dyn Store,
+    record: &CollectionRecord,
+    rows: &RoaringBitmap,
     vectors: &dyn VectorIndex,
 ) -> Result<(), CollectionError> {
     let mut page = Vec::with_capacity(PAGE);
-    each(store, &keys::vectors(&record.tenant, &record.id), |key, value| {
-        let Some(row) = keys::row_of(&key) else { return Ok(()) };
-        if !attributes.is_live(row) {
-            return Ok(()); // staged for a document that is not committed yet
+    let mut rest = rows.iter();
+    loop {
+        let some: Vec<Row> = rest.by_ref().take(PAGE).collect();
+        if some.is_empty() {
+            return Ok(());
         }
-        page.push((row, decode(row, &value, record)?));
-        if page.len() == PAGE {
-            vectors.insert(std::mem::take(&mut page))?;
+        let keys: Vec<_> = some.iter().map(|row| keys::vector(&record.tenant, &record.id, *row)).collect();
+        for (row, value) in some.iter().zip(store.multi_get(&keys)?) {
+            if let Some(value) = value {
+                page.push((*row, decode(*row, &value, record)?));
+            }
         }
-        Ok(())
-    })?;
-    Ok(vectors.insert(page)?)
+        vectors.insert(std::mem::take(&mut page))?;
+    }
 }
 
 fn open_text(

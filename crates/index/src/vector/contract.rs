@@ -45,11 +45,13 @@ fn params(engine: Engine) -> VectorParams {
 /// Every engine, and the graph also made to serve however little is wanted.
 fn engines(dimension: usize) -> Vec<(&'static str, Box<dyn VectorIndex>)> {
     let forced = HnswIndex::with_hop_cost(dimension, params(Engine::HnswRs), 0).unwrap();
+    let walked = SegmentedIndex::with_walk_cost(dimension, params(Engine::Auto), 0).unwrap();
     vec![
-        ("exact", open(dimension, &params(Engine::Exact)).unwrap()),
-        ("auto", open(dimension, &params(Engine::Auto)).unwrap()),
-        ("hnsw_rs", open(dimension, &params(Engine::HnswRs)).unwrap()),
+        ("exact", open(dimension, &params(Engine::Exact), None, &RoaringBitmap::new()).unwrap()),
+        ("auto", open(dimension, &params(Engine::Auto), None, &RoaringBitmap::new()).unwrap()),
+        ("hnsw_rs", open(dimension, &params(Engine::HnswRs), None, &RoaringBitmap::new()).unwrap()),
         ("hnsw_rs, forced", Box::new(forced)),
+        ("auto, walked", Box::new(walked)),
     ]
 }
 
@@ -152,10 +154,13 @@ fn what_does_not_fit_is_refused_whole() {
     let with = |change: fn(&mut VectorParams)| {
         let mut params = params(Engine::HnswRs);
         change(&mut params);
-        open(3, &params).is_err()
+        open(3, &params, None, &RoaringBitmap::new()).is_err()
     };
     assert!(with(|params| params.m = 257) && with(|params| params.m = 1) && with(|params| params.ef_search = 0));
-    assert!(open(0, &params(Engine::Exact)).is_err() && open(4097, &params(Engine::HnswRs)).is_err());
+    assert!(
+        open(0, &params(Engine::Exact), None, &RoaringBitmap::new()).is_err()
+            && open(4097, &params(Engine::HnswRs), None, &RoaringBitmap::new()).is_err()
+    );
 }
 
 #[test]

@@ -190,6 +190,10 @@ impl VectorIndex for ExactIndex {
         Ok(top.into_sorted())
     }
 
+    fn rows(&self) -> RoaringBitmap {
+        self.matrix.read().live().clone()
+    }
+
     fn stats(&self) -> VectorStats {
         let matrix = self.matrix.read();
         VectorStats {

@@ -7,19 +7,24 @@
 //! Invariants: a row is findable from the moment `insert` returns and gone from the moment
 //! `remove` returns; a row that is not allowed is never returned; equal input gives equal output.
 
+mod codes;
 #[cfg(test)]
 mod contract;
 mod exact;
 mod graph;
+mod hnsw;
 mod kernel;
-mod reach;
+mod memory;
+mod segmented;
 
 pub use exact::ExactIndex;
-pub use graph::HnswIndex;
+pub use hnsw::HnswIndex;
+pub use segmented::{SavedSegment, SegmentedIndex, inspect};
 
 use crate::scored::Scored;
 use corpus::{Embedding, EmbeddingError, Row};
 use roaring::RoaringBitmap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Why the vector index refused.
@@ -28,6 +33,9 @@ pub enum VectorError {
     /// A vector that can't be one of this collection: its dimension, or not finite, or zero.
     #[error(transparent)]
     Embedding(#[from] EmbeddingError),
+    /// The folder for the index's files.
+    #[error("the folder of the vector index: {0}")]
+    Home(#[from] std::io::Error),
     /// A parameter outside what the engine can take.
     #[error("{name} is {given}; it must be between {min} and {max}")]
     Parameter {
@@ -98,6 +106,12 @@ pub trait VectorIndex: Send + Sync {
     /// [`VectorError::Embedding`] if the query has another dimension, is not finite or is zero.
     fn search(&self, query: &[f32], ask: &VectorQuery<'_>) -> Result<Vec<Scored>, VectorError>;
 
+    /// The rows that can be found.
+    fn rows(&self) -> RoaringBitmap;
+
+    /// Tells that rows inserted from now on may belong to changes up to `seq`.
+    fn reaches(&self, _seq: u64) {}
+
     /// Figures for metrics.
     fn stats(&self) -> VectorStats;
 
@@ -158,13 +172,38 @@ fn check(name: &'static str, given: usize, min: usize, max: usize) -> Result<(),
     if (min..=max).contains(&given) { Ok(()) } else { Err(VectorError::Parameter { name, given, min, max }) }
 }
 
-/// An empty index for vectors of `dimension` components.
+/// The instructions that scores are computed with on this machine, for reports.
+#[must_use]
+pub fn kernel_name() -> &'static str {
+    kernel::name()
+}
+
+/// Where an index leaves files to find them again, and what makes them its own.
+#[derive(Debug, Clone)]
+pub struct Home {
+    /// A folder of its own; made if it is missing. Everything in it can be thrown away.
+    pub directory: PathBuf,
+    /// Names the collection and the model: files of another one are not taken.
+    pub collection: String,
+    /// Number of the last change in the store: files that know of a later one are not taken.
+    pub seq: u64,
+}
+
+/// An index for vectors of `dimension` components, with what it finds in its `home` of the rows that are `live`; the
+/// rest is to be inserted.
 ///
 /// # Errors
-/// [`VectorError::Parameter`].
-pub fn open(dimension: usize, params: &VectorParams) -> Result<Box<dyn VectorIndex>, VectorError> {
-    Ok(match params.engine {
-        Engine::Exact => Box::new(ExactIndex::new(dimension)?),
-        Engine::Auto | Engine::HnswRs => Box::new(HnswIndex::new(dimension, params.clone())?),
+/// [`VectorError::Parameter`]; [`VectorError::Home`] if the folder can't be made or read.
+pub fn open(
+    dimension: usize,
+    params: &VectorParams,
+    home: Option<Home>,
+    live: &RoaringBitmap,
+) -> Result<Box<dyn VectorIndex>, VectorError> {
+    Ok(match (params.engine, home) {
+        (Engine::Exact, _) => Box::new(ExactIndex::new(dimension)?),
+        (Engine::HnswRs, _) => Box::new(HnswIndex::new(dimension, params.clone())?),
+        (Engine::Auto, None) => Box::new(SegmentedIndex::new(dimension, params.clone())?),
+        (Engine::Auto, Some(home)) => Box::new(SegmentedIndex::open(dimension, params.clone(), home, live)?),
     })
 }

@@ -107,7 +107,7 @@ impl Verifier<'_> {
         let log = self.check_log(record)?;
         let state = self.check_state(record, &tally, next_row, &log)?;
         self.check_text_view(record, &tally, state.seq);
-        Ok(())
+        self.check_vector_view(record, &tally, state.seq)
     }
 
     fn check_staged(&mut self, record: &CollectionRecord, tally: &mut Tally) -> Result<(), VerifyError> {

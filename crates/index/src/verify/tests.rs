@@ -5,6 +5,7 @@ use super::*;
 use crate::keys;
 use crate::records::{Chunking, CollectionRecord, DocumentRecord, DocumentState};
 use crate::store::{Batch, Store};
+use crate::vector::VectorParams;
 use crate::{Catalog, CatalogParams, NewCollection, Processed, Upload};
 use corpus::{ChunkDraft, Embedding, EmbeddingModel, JobId, Metadata, Principals, Span};
 use std::sync::Arc;
@@ -12,8 +13,12 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 pub(crate) fn open_catalog(data: &Path) -> Catalog {
+    open_catalog_with(data, VectorParams::default())
+}
+
+fn open_catalog_with(data: &Path, vector: VectorParams) -> Catalog {
     let store = SledStore::open(store_folder(data), &SledOptions { cache_bytes: 1 << 20, reserve_bytes: 0 }).unwrap();
-    let params = CatalogParams { views: view_folder(data), vector: Default::default(), collections_open_max: 4 };
+    let params = CatalogParams { views: view_folder(data), vector, collections_open_max: 4 };
     Catalog::new(Arc::new(store), Blobs::open(blob_folder(data)).unwrap(), params)
 }
 
@@ -313,6 +318,40 @@ fn views_are_thrown_away_when_in_doubt() {
     fixture.is_repaired(&["view_damaged", "view_orphan"]);
     let report = verify(fixture.data.path()).unwrap();
     assert!(report.is_sound());
+}
+
+#[test]
+fn vector_segments_are_compared_with_the_store() {
+    let fixture = fixture();
+    let folder = view_folder(fixture.data.path()).join("default").join(fixture.at.id.as_str()).join("vectors");
+    // A graph over the handful of rows there are.
+    let build = || {
+        let catalog = open_catalog_with(fixture.data.path(), VectorParams { exact_below: 1, ..VectorParams::default() });
+        let collection = catalog.open_collection(&fixture.at).unwrap();
+        let deadline = std::time::Instant::now() + Duration::from_secs(30);
+        while collection.stats().0.rows_in_graph == 0 {
+            assert!(std::time::Instant::now() < deadline, "no graph");
+            std::thread::yield_now();
+        }
+        std::fs::read_dir(&folder).unwrap().next().unwrap().unwrap().path()
+    };
+    let segment = build();
+    assert!(verify(fixture.data.path()).unwrap().is_sound());
+    let mut bytes = std::fs::read(&segment).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    fixture.is_repaired(&["view_damaged"]);
+    assert!(!segment.exists());
+
+    build();
+    let row = fixture.plain.served.as_ref().unwrap().rows.iter().next().unwrap();
+    let key = keys::vector(&fixture.at.tenant, &fixture.at.id, row);
+    fixture.change(|batch, _| batch.put(key, [0.6_f32, 0.8].map(f32::to_le_bytes).concat()));
+    fixture.is_repaired(&["view_differs"]);
+
+    let segment = build();
+    std::fs::write(segment.with_file_name("notes.txt"), "not a segment").unwrap();
+    fixture.is_repaired(&["view_damaged"]);
 }
 
 #[test]

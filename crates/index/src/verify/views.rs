@@ -2,11 +2,17 @@
 
 use super::collections::Tally;
 use super::{Fix, Verifier, VerifyError};
+use crate::collection::vector_home;
+use crate::keys;
 use crate::records::CollectionRecord;
 use crate::text::TextIndex;
-use corpus::{CollectionId, TenantId};
+use crate::vector::{self, SavedSegment};
+use corpus::{CollectionId, Row, TenantId};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
+
+/// Vectors compared at a time.
+const PAGE: usize = 1024;
 
 impl Verifier<'_> {
     pub(super) fn check_text_view(&mut self, at: &CollectionRecord, tally: &Tally, seq: u64) {
@@ -34,6 +40,44 @@ impl Verifier<'_> {
             }
             Ok(_) => {}
         }
+    }
+
+    /// Segments of the vector index: whole, and with the vectors that the store has.
+    pub(super) fn check_vector_view(&mut self, at: &CollectionRecord, tally: &Tally, seq: u64) -> Result<(), VerifyError> {
+        let views = self.views.join(at.tenant.as_str()).join(at.id.as_str());
+        for (path, found) in vector::inspect(&vector_home(at, &views, seq), at.model.dimension)? {
+            let fix = Fix::RemovePath { path: path.clone() };
+            match found {
+                Err(reason) => self.repairable("view_damaged", path.as_path(), reason, fix),
+                Ok(segment) if segment.seq > seq => {
+                    let detail = format!("the vector segment is at change {}, the store at {seq}", segment.seq);
+                    self.repairable("view_ahead", path.as_path(), detail, fix);
+                }
+                Ok(segment) => {
+                    if let Some(row) = self.first_difference(at, tally, &segment)? {
+                        let detail = format!("the vector of row {row} is another one than in the store");
+                        self.repairable("view_differs", path.as_path(), detail, fix);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The first live row whose vector is not the stored one. One that is missing in the store is reported elsewhere.
+    fn first_difference(&self, at: &CollectionRecord, tally: &Tally, segment: &SavedSegment) -> Result<Option<Row>, VerifyError> {
+        let live: Vec<(Row, &[f32])> = segment.vectors().filter(|(row, _)| tally.rows.contains(*row)).collect();
+        for page in live.chunks(PAGE) {
+            let keys: Vec<_> = page.iter().map(|(row, _)| keys::vector(&at.tenant, &at.id, *row)).collect();
+            for ((row, vector), stored) in page.iter().zip(self.store.multi_get(&keys)?) {
+                let is_same =
+                    |stored: Vec<u8>| stored.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).eq(vector.iter().copied());
+                if stored.is_some_and(|stored| !is_same(stored)) {
+                    return Ok(Some(*row));
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// Folders of collections that are not there.

@@ -1,13 +1,13 @@
-//! `ragstone bench`: the recall and latency table of a collection, and its plot as SVG.
+//! The recall and latency table of a collection.
 
-use super::target::{Target, TargetArgs};
-use super::{Global, runtime};
+use super::super::target::{Target, TargetArgs};
+use super::super::{Global, runtime};
+use super::plot::plot;
 use crate::client::Client;
 use anyhow::{Context, bail};
 use clap::Args;
-use plotters::prelude::*;
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use std::time::Duration;
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 #[derive(Debug, Args)]
-pub(crate) struct BenchArgs {
+pub(crate) struct CollectionArgs {
     /// Collection to measure
     #[arg(long, default_value = "default", value_name = "NAME")]
     collection: String,
@@ -38,7 +38,7 @@ pub(crate) struct BenchArgs {
     target: TargetArgs,
 }
 
-pub(crate) fn run(args: &BenchArgs, global: &Global) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &CollectionArgs, global: &Global) -> anyhow::Result<ExitCode> {
     let report = runtime()?.block_on(async {
         let target = Target::reach(&args.target, global).await?;
         let report = measure(&target.client, args).await;
@@ -46,12 +46,12 @@ pub(crate) fn run(args: &BenchArgs, global: &Global) -> anyhow::Result<ExitCode>
         report
     })?;
     if let Some(file) = &args.plot {
-        plot(&report, file).with_context(|| format!("can't write the plot {}", file.display()))?;
+        plot(&dots(&report), file)?;
     }
     print(&report, args.json)
 }
 
-async fn measure(client: &Client, args: &BenchArgs) -> anyhow::Result<Value> {
+async fn measure(client: &Client, args: &CollectionArgs) -> anyhow::Result<Value> {
     let body = json!({ "collection": args.collection, "k": args.k, "sample": args.sample, "ef": args.ef, "modes": ["vector", "lexical"] });
     let begun = client.post("/v1/benchmarks", &body).await?;
     let id = begun.get("id").and_then(Value::as_str).context("the server's answer has no benchmark id")?.to_owned();
@@ -94,24 +94,8 @@ fn print(report: &Value, as_json: bool) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Recall over searches per second, one dot per breadth.
-fn plot(report: &Value, file: &Path) -> anyhow::Result<()> {
+/// Recall and searches a second of each breadth.
+fn dots(report: &Value) -> Vec<(f64, f64)> {
     let vector = points(report).filter(|point| point.get("mode").and_then(Value::as_str) == Some("vector"));
-    let mut dots: Vec<(f64, f64)> = vector.filter_map(|point| Some((number(point, "recall")?, number(point, "qps")?))).collect();
-    dots.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
-    let least = dots.first().map_or(0.9, |dot| dot.0);
-    let most = dots.iter().map(|dot| dot.1).fold(1.0, f64::max);
-    let area = SVGBackend::new(file, (720, 480)).into_drawing_area();
-    area.fill(&WHITE)?;
-    let mut chart = ChartBuilder::on(&area)
-        .caption("recall and throughput", ("sans-serif", 20))
-        .margin(12)
-        .x_label_area_size(40)
-        .y_label_area_size(70)
-        .build_cartesian_2d((least - 0.01).max(0.0)..1.005, 0.0..most * 1.1)?;
-    chart.configure_mesh().x_desc("recall against exact search").y_desc("searches a second, one thread").draw()?;
-    chart.draw_series(LineSeries::new(dots.iter().copied(), &BLUE))?;
-    chart.draw_series(dots.iter().map(|dot| Circle::new(*dot, 4, BLUE.filled())))?;
-    area.present()?;
-    Ok(())
+    vector.filter_map(|point| Some((number(point, "recall")?, number(point, "qps")?))).collect()
 }

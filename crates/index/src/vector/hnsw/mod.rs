@@ -12,11 +12,13 @@
 //!
 //! Lock order: `serving`, then `matrix`. `progress` is never held together with another.
 
+mod reach;
+
 use super::exact::SharedMatrix;
-use super::reach::Graph;
 use super::{EF_MAX, Engine, VectorError, VectorIndex, VectorParams, VectorQuery, VectorStats};
 use crate::scored::{Scored, TopK};
 use corpus::{Embedding, Row};
+use reach::Graph;
 use roaring::RoaringBitmap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -137,6 +139,10 @@ impl VectorIndex for HnswIndex {
 
     fn search(&self, query: &[f32], ask: &VectorQuery<'_>) -> Result<Vec<Scored>, VectorError> {
         self.shared.search(query, ask)
+    }
+
+    fn rows(&self) -> RoaringBitmap {
+        self.shared.matrix.read().live().clone()
     }
 
     fn stats(&self) -> VectorStats {

@@ -5,7 +5,7 @@
 //! is looked up by its own vector. Points that fail are *orphans*; whoever serves the graph scans
 //! them. The crate's dump is never written or read.
 
-use super::{VectorParams, kernel::dot};
+use super::super::{VectorParams, kernel::dot};
 use anndists::dist::distances::Distance;
 use corpus::Row;
 use hnsw_rs::hnsw::{Hnsw, Neighbour, Point, PointId};

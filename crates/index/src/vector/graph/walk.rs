@@ -1,0 +1,100 @@
+//! Best-first search through a graph (Malkov and Yashunin, "Efficient and robust approximate nearest neighbor
+//! search using HNSW graphs", TPAMI 42(4), 2020, algorithm 2): always on from the best place not yet left,
+//! until the best `width` places seen have all been left.
+
+use super::super::codes::{Codes, QueryCodes, Scores};
+use super::links::Links;
+
+/// A place and how near it is.
+#[derive(Debug, Clone, Copy)]
+pub(in super::super) struct Candidate {
+    /// Inner product by codes; larger is nearer.
+    pub(in super::super) score: f32,
+    /// With [`LEFT`] once its links have been followed.
+    place: u32,
+}
+
+/// Marks a place whose links have been followed; so there are at most 2³¹ places.
+const LEFT: u32 = 1 << 31;
+
+impl Candidate {
+    pub(super) fn new(place: u32, score: f32) -> Self {
+        Self { score, place }
+    }
+
+    pub(in super::super) fn place(self) -> u32 {
+        self.place & !LEFT
+    }
+}
+
+/// What a search works with; kept from search to search to save allocations.
+#[derive(Debug, Default)]
+pub(in super::super) struct Walk {
+    /// A bit for each place that was scored: for 100,000 places it fits into the nearest cache.
+    seen: Vec<u64>,
+    /// The best places seen, best first.
+    pool: Vec<Candidate>,
+    /// Places about to be scored.
+    next: Vec<u32>,
+    pub(super) scores: Scores,
+}
+
+impl Walk {
+    /// The best `width` places that can be reached from `starts`, best first, by coarse score.
+    pub(super) fn search(&mut self, codes: &Codes, links: &Links, query: &QueryCodes, starts: &[u32], width: usize) -> &[Candidate] {
+        self.seen.clear();
+        self.seen.resize(links.places().div_ceil(64), 0);
+        self.pool.clear();
+        self.next.clear();
+        starts.iter().for_each(|start| self.look_at(*start, codes));
+        self.score(codes, query, width);
+        let mut at = 0;
+        while let Some(candidate) = self.pool.get_mut(at) {
+            if candidate.place & LEFT != 0 {
+                at += 1;
+                continue;
+            }
+            let place = candidate.place;
+            candidate.place |= LEFT;
+            self.next.clear();
+            links.of(place).iter().for_each(|link| self.look_at(*link, codes));
+            // Most often where it goes on.
+            if let Some(following) = self.pool.get(at + 1) {
+                links.prefetch(following.place());
+            }
+            at = self.score(codes, query, width).min(at + 1);
+        }
+        &self.pool
+    }
+
+    /// Takes a place to be scored, the first time.
+    #[inline]
+    fn look_at(&mut self, place: u32, codes: &Codes) {
+        let Some(word) = self.seen.get_mut(place as usize / 64) else { return };
+        let bit = 1 << (place % 64);
+        if *word & bit == 0 {
+            *word |= bit;
+            codes.prefetch_coarse(place);
+            self.next.push(place);
+        }
+    }
+
+    /// Scores what is to be scored, and keeps the best `width`. Returns the best rank that changed.
+    #[inline]
+    fn score(&mut self, codes: &Codes, query: &QueryCodes, width: usize) -> usize {
+        codes.coarse(query, &self.next, &mut self.scores);
+        let mut first = usize::MAX;
+        for (place, score) in self.next.iter().zip(self.scores.values()) {
+            if self.pool.len() >= width {
+                if self.pool.last().is_some_and(|worst| *score <= worst.score) {
+                    continue;
+                }
+                self.pool.pop();
+            }
+            let rank = self.pool.partition_point(|better| better.score >= *score);
+            self.pool.insert(rank, Candidate::new(*place, *score));
+            first = first.min(rank);
+        }
+        first
+    }
+}

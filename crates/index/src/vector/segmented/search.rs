@@ -1,0 +1,112 @@
+//! How a search goes through the segments: a scan or a walk for each, by estimated cost, then the exact
+//! scores of the best of all.
+
+use super::super::codes::Codes;
+use super::super::{EF_MAX, VectorQuery};
+use super::best::Best;
+use super::segment::{Query, Scratch, Segment};
+use super::snapshot::{Served, Snapshot};
+use crate::scored::{Scored, TopK};
+use corpus::Embedding;
+use roaring::RoaringBitmap;
+use std::borrow::Cow;
+use std::cell::RefCell;
+
+/// Scored exactly, at least: codes may mistake the order of near ones.
+const RESCORED_MIN: usize = 30;
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+/// A search, made ready.
+pub(super) struct Search<'s> {
+    snapshot: &'s Snapshot,
+    query: Query,
+    /// Live, allowed rows.
+    wanted: Cow<'s, RoaringBitmap>,
+    /// Whether those are all live ones.
+    is_all: bool,
+    /// Rows to return: not more than are wanted.
+    k: usize,
+    ef: usize,
+    /// See [`super::WALK_COST`].
+    walk_cost: u64,
+}
+
+impl<'s> Search<'s> {
+    /// `None` where nothing can be found. `ef` is the default width.
+    pub(super) fn new(snapshot: &'s Snapshot, query: Embedding, ask: &VectorQuery<'s>, ef: usize, walk_cost: u64) -> Option<Self> {
+        let live = &*snapshot.live;
+        let count = ask.allowed.intersection_len(live);
+        let k = ask.k.min(usize::try_from(count).unwrap_or(usize::MAX));
+        if k == 0 {
+            return None;
+        }
+        let is_all = count == live.len();
+        let wanted = if is_all { Cow::Borrowed(live) } else { Cow::Owned(ask.allowed & live) };
+        let ef = ask.ef.unwrap_or(ef).clamp(1, EF_MAX).max(k);
+        let query = Query { codes: Codes::query(&query), vector: query };
+        Some(Self { snapshot, query, wanted, is_all, k, ef, walk_cost })
+    }
+
+    /// The best, near enough.
+    pub(super) fn run(&self) -> Vec<Scored> {
+        let most = self.k.saturating_mul(2).max(RESCORED_MIN);
+        let hits = SCRATCH.with_borrow_mut(|scratch| {
+            let mut best = Best::new(most);
+            for (at, served) in self.snapshot.segments.iter().enumerate() {
+                let found = self.look_through(served, most, scratch);
+                found.into_iter().for_each(|(score, place)| best.offer(score, (at, place)));
+            }
+            self.rescore(best.into_found().into_iter().map(|(_, place)| place).collect())
+        });
+        // A walk may not have met enough wanted rows.
+        if hits.len() < self.k { self.run_exactly() } else { hits }
+    }
+
+    /// The best, for certain.
+    pub(super) fn run_exactly(&self) -> Vec<Scored> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let mut possible = Vec::new();
+            for (at, served) in self.snapshot.segments.iter().enumerate() {
+                let found = served.segment.scan_exactly(&self.query, self.k, self.filter(served), scratch);
+                possible.extend(found.into_iter().map(|place| (at, place)));
+            }
+            self.rescore(possible)
+        })
+    }
+
+    fn look_through(&self, served: &Served, most: usize, scratch: &mut Scratch) -> Vec<(f32, u32)> {
+        let segment = &*served.segment;
+        let filter = self.filter(served);
+        match self.width(segment) {
+            Some(width) => segment.walk(&self.query, width, most, |row| filter.is_none_or(|wanted| wanted.contains(row)), scratch),
+            None => segment.scan(&self.query, most, filter, scratch),
+        }
+    }
+
+    /// What to look for in a segment; nothing where that is every row.
+    fn filter(&self, served: &Served) -> Option<&RoaringBitmap> {
+        (!self.is_all || !served.dead.is_empty()).then_some(&*self.wanted)
+    }
+
+    /// The pool of a walk that holds `ef` wanted rows if they lie among the others at random; `None` if a scan is
+    /// cheaper.
+    fn width(&self, segment: &Segment) -> Option<usize> {
+        segment.graph()?;
+        let rows = segment.len() as u64;
+        let wanted = segment.rows.estimate(&self.wanted).clamp(1, rows);
+        let width = (self.ef as u64).saturating_mul(rows).div_ceil(wanted);
+        if width.saturating_mul(self.walk_cost) > wanted { None } else { usize::try_from(width.min(rows)).ok() }
+    }
+
+    /// The best by exact score.
+    fn rescore(&self, places: Vec<(usize, u32)>) -> Vec<Scored> {
+        let found = || places.iter().filter_map(|(at, place)| Some((&*self.snapshot.segments.get(*at)?.segment, *place)));
+        found().for_each(|(segment, place)| segment.prefetch(place));
+        let mut top = TopK::new(self.k);
+        found().for_each(|(segment, place)| top.push(segment.rows.at(place), segment.score(&self.query, place)));
+        top.into_sorted()
+    }
+}

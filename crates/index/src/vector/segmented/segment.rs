@@ -1,0 +1,204 @@
+//! Vectors that don't change any more: their rows, codes and originals, with a graph or without.
+
+use super::super::codes::{Codes, QueryCodes, Scores};
+use super::super::graph::{Graph, Walk};
+use super::super::kernel;
+use super::best::Best;
+use super::mapped::Mapped;
+use super::rows::Rows;
+use corpus::{Embedding, Row};
+use roaring::RoaringBitmap;
+
+/// Rows scored in one go of a scan.
+const SCAN_ROWS: usize = 256;
+/// Of what a scan looks at again: so many times as many by coarse as by fine score.
+const COARSE_SHARE: usize = 4;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Segment {
+    pub(super) rows: Rows,
+    dimension: usize,
+    codes: Codes,
+    originals: Originals,
+    graph: Option<Graph>,
+}
+
+/// The vectors themselves, one behind the other.
+#[derive(Debug)]
+pub(super) enum Originals {
+    Ram(Vec<f32>),
+    /// In the segment's file.
+    Mapped(Mapped),
+}
+
+impl Originals {
+    fn all(&self) -> &[f32] {
+        match self {
+            Self::Ram(vectors) => vectors,
+            Self::Mapped(vectors) => vectors,
+        }
+    }
+
+    fn ram_bytes(&self) -> usize {
+        match self {
+            Self::Ram(vectors) => vectors.capacity() * size_of::<f32>(),
+            Self::Mapped(_) => 0,
+        }
+    }
+}
+
+/// A query in every form it is needed in.
+#[derive(Debug)]
+pub(super) struct Query {
+    /// Unit length.
+    pub(super) vector: Embedding,
+    pub(super) codes: QueryCodes,
+}
+
+/// What searches work with, kept from one to the next.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    walk: Walk,
+    scores: Scores,
+    places: Vec<u32>,
+}
+
+impl Segment {
+    /// Of rows that ascend.
+    pub(super) fn new<'v, I>(dimension: usize, vectors: I) -> Self
+    where
+        I: IntoIterator<Item = (Row, &'v [f32]), IntoIter: ExactSizeIterator>,
+    {
+        let vectors = vectors.into_iter();
+        let count = vectors.len();
+        let (mut rows, mut codes) = (Vec::with_capacity(count), Codes::with_capacity(dimension, count));
+        let mut originals = Vec::with_capacity(count * dimension);
+        for (row, vector) in vectors {
+            rows.push(row);
+            codes.push(vector);
+            originals.extend_from_slice(vector);
+        }
+        Self::of(Rows::new(rows), dimension, codes, Originals::Ram(originals), None)
+    }
+
+    /// Of parts that fit together.
+    pub(super) fn of(rows: Rows, dimension: usize, codes: Codes, originals: Originals, graph: Option<Graph>) -> Self {
+        Self { rows, dimension, codes, originals, graph }
+    }
+
+    pub(super) fn originals(&self) -> &[f32] {
+        self.originals.all()
+    }
+
+    pub(super) fn dimension(&self) -> usize {
+        self.dimension
+    }
+
+    pub(super) fn codes(&self) -> &Codes {
+        &self.codes
+    }
+
+    pub(super) fn with_graph(self, graph: Graph) -> Self {
+        Self { graph: Some(graph), ..self }
+    }
+
+    pub(super) fn graph(&self) -> Option<&Graph> {
+        self.graph.as_ref()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// The vector at a place.
+    pub(super) fn vector(&self, place: u32) -> &[f32] {
+        let start = place as usize * self.dimension;
+        self.originals.all().get(start..start + self.dimension).unwrap_or_default()
+    }
+
+    pub(super) fn vectors(&self) -> impl Iterator<Item = (Row, &[f32])> {
+        self.rows.all().iter().copied().zip(self.originals.all().chunks_exact(self.dimension))
+    }
+
+    /// Bytes in RAM.
+    pub(super) fn bytes(&self) -> usize {
+        self.rows.bytes() + self.codes.bytes() + self.originals.ram_bytes() + self.graph.as_ref().map_or(0, Graph::bytes)
+    }
+
+    /// Walks the graph with a pool of `width` places; the best `most` wanted ones by fine score. Nothing
+    /// without a graph.
+    pub(super) fn walk(
+        &self,
+        query: &Query,
+        width: usize,
+        most: usize,
+        wanted: impl Fn(Row) -> bool,
+        scratch: &mut Scratch,
+    ) -> Vec<(f32, u32)> {
+        let Some(graph) = &self.graph else { return Vec::new() };
+        scratch.places.clear();
+        let found = graph.search(&self.codes, &query.codes, width, &mut scratch.walk);
+        scratch.places.extend(found.iter().map(|candidate| candidate.place()).filter(|place| wanted(self.rows.at(*place))));
+        self.best_by_fine(query, most, scratch)
+    }
+
+    /// Scans the wanted rows; the best `most` of them by fine score, near enough: those that are among the
+    /// best by coarse score.
+    pub(super) fn scan(&self, query: &Query, most: usize, wanted: Option<&RoaringBitmap>, scratch: &mut Scratch) -> Vec<(f32, u32)> {
+        let mut best = Best::new(most * COARSE_SHARE);
+        self.each_share(wanted, scratch, |places, scores| {
+            self.codes.coarse(&query.codes, places, scores);
+            scores.values().iter().zip(places).for_each(|(score, place)| best.offer(*score, *place));
+        });
+        scratch.places.clear();
+        scratch.places.extend(best.into_found().into_iter().map(|(_, place)| place));
+        self.best_by_fine(query, most, scratch)
+    }
+
+    /// The wanted places that can be among the best `k`, given what codes may be off by.
+    pub(super) fn scan_exactly(&self, query: &Query, k: usize, wanted: Option<&RoaringBitmap>, scratch: &mut Scratch) -> Vec<u32> {
+        let mut possible: Vec<(f32, u32)> = Vec::new();
+        let mut least = Best::new(k);
+        self.each_share(wanted, scratch, |places, scores| {
+            self.codes.fine(&query.codes, places, scores);
+            for (score, place) in scores.values().iter().zip(places) {
+                let error = self.codes.fine_error(&query.codes, *place);
+                possible.push((score + error, *place));
+                least.offer(score - error, *place);
+            }
+        });
+        let least = least.into_found();
+        // With fewer than k rows every one of them is among the best.
+        let bar = if least.len() < k { f32::NEG_INFINITY } else { least.iter().fold(f32::INFINITY, |bar, (score, _)| bar.min(*score)) };
+        possible.into_iter().filter(|(most, _)| *most >= bar).map(|(_, place)| place).collect()
+    }
+
+    fn each_share(&self, wanted: Option<&RoaringBitmap>, scratch: &mut Scratch, mut visit: impl FnMut(&[u32], &mut Scores)) {
+        scratch.places.clear();
+        match wanted {
+            Some(wanted) => scratch.places.extend(self.rows.places_of(wanted)),
+            None => scratch.places.extend(0..u32::try_from(self.len()).unwrap_or(u32::MAX)),
+        }
+        for places in scratch.places.chunks(SCAN_ROWS) {
+            visit(places, &mut scratch.scores);
+        }
+    }
+
+    fn best_by_fine(&self, query: &Query, most: usize, scratch: &mut Scratch) -> Vec<(f32, u32)> {
+        self.codes.fine(&query.codes, &scratch.places, &mut scratch.scores);
+        let mut best = Best::new(most);
+        scratch.scores.values().iter().zip(&scratch.places).for_each(|(score, place)| best.offer(*score, *place));
+        best.into_found()
+    }
+
+    /// The score of the vector at a place: cosine similarity.
+    pub(super) fn score(&self, query: &Query, place: u32) -> f32 {
+        kernel::dot(&query.vector, self.vector(place))
+    }
+
+    /// Asks for the vector at a place, to be read soon.
+    pub(super) fn prefetch(&self, place: u32) {
+        kernel::prefetch(self.vector(place));
+    }
+}

@@ -1,0 +1,119 @@
+use super::super::Engine;
+use super::*;
+use std::path::Path;
+
+const DIMENSION: usize = 8;
+const WAIT: Duration = Duration::from_secs(60);
+
+fn params() -> VectorParams {
+    VectorParams { engine: Engine::Auto, exact_below: 100, m: 8, ef_construction: 40, ef_search: 64 }
+}
+
+fn vector(row: Row) -> Embedding {
+    // Fractions of multiples of the golden ratio, cubed: far apart from each other.
+    let component = |at| ((f64::from(row) * 8.0 + f64::from(at) + 1.0).powi(3) * 0.618_033_988_75).fract() as f32 - 0.5;
+    Embedding::normalised((0..DIMENSION as i32).map(component).collect(), DIMENSION).unwrap()
+}
+
+fn vectors(rows: std::ops::Range<Row>) -> Vec<(Row, Embedding)> {
+    rows.map(|row| (row, vector(row))).collect()
+}
+
+fn home(directory: &Path, seq: u64) -> Home {
+    Home { directory: directory.to_owned(), collection: "t/c".into(), seq }
+}
+
+fn files(directory: &Path) -> usize {
+    std::fs::read_dir(directory).map_or(0, Iterator::count)
+}
+
+#[track_caller]
+fn assert_finds(index: &SegmentedIndex, rows: &RoaringBitmap) {
+    assert_eq!(index.rows(), *rows);
+    for row in 0..1000 {
+        let ask = VectorQuery { k: 1, ef: None, exact: false, allowed: rows };
+        let hits = index.search(&vector(row), &ask).unwrap();
+        assert_eq!(hits[0].row == row && hits[0].score > 0.999, rows.contains(row), "row {row}: {hits:?}");
+    }
+}
+
+#[test]
+fn what_was_built_is_found_again_without_what_was_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let all: RoaringBitmap = (0..500).collect();
+    let index = SegmentedIndex::open(DIMENSION, params(), home(folder.path(), 0), &RoaringBitmap::new()).unwrap();
+    index.reaches(5);
+    index.insert(vectors(0..400)).unwrap();
+    assert!(index.wait_built(WAIT));
+    assert_eq!(files(folder.path()), 1);
+    index.insert(vectors(400..500)).unwrap();
+    assert_finds(&index, &all);
+    drop(index);
+
+    let live: RoaringBitmap = (50..500).collect();
+    let index = SegmentedIndex::open(DIMENSION, params(), home(folder.path(), 5), &live).unwrap();
+    assert_eq!(index.rows(), (50..400).collect(), "the rest was never in a graph");
+    assert_eq!(index.stats().rows_in_graph, 400);
+    index.insert(vectors(400..500)).unwrap();
+    assert_finds(&index, &live);
+    // More than a fifth is gone: written anew, and the old file with it.
+    index.remove(&(50..150).collect());
+    assert!(index.wait_built(WAIT));
+    assert_finds(&index, &(150..500).collect());
+    assert_eq!((files(folder.path()), index.stats().rows_in_graph), (1, 350));
+    drop(index);
+
+    // The store went back to before that segment was built.
+    let index = SegmentedIndex::open(DIMENSION, params(), home(folder.path(), 4), &live).unwrap();
+    assert!(index.rows().is_empty() && files(folder.path()) == 0);
+}
+
+#[test]
+fn files_that_are_of_no_use_are_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let live: RoaringBitmap = (0..300).collect();
+    let build = || {
+        let index = SegmentedIndex::open(DIMENSION, params(), home(folder.path(), 9), &live).unwrap();
+        index.insert(vectors(0..300)).unwrap();
+        assert!(index.wait_built(WAIT));
+        index
+    };
+    drop(build());
+    let path = std::fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
+    let saved = std::fs::read(&path).unwrap();
+    // A copy under another number, as a crash between renaming and removing leaves it; a cut off write; damage.
+    std::fs::write(folder.path().join("00000000000000ff.segment"), &saved).unwrap();
+    std::fs::write(folder.path().join("0000000000000100.tmp"), &saved[..100]).unwrap();
+    std::fs::write(folder.path().join("0000000000000101.segment"), &saved[1..]).unwrap();
+    let index = build();
+    assert_finds(&index, &live);
+    assert_eq!(files(folder.path()), 1);
+    assert!(!path.exists(), "the younger one is kept");
+}
+
+#[test]
+fn growth_merges_graphs_into_few() {
+    let index = SegmentedIndex::new(DIMENSION, params()).unwrap();
+    for step in 0..40 {
+        index.insert(vectors(step * 25..(step + 1) * 25)).unwrap();
+    }
+    assert!(index.wait_built(WAIT));
+    assert_finds(&index, &(0..1000).collect());
+    let segments = index.state.snapshot().segments.len();
+    assert!(segments <= 5, "{segments} segments");
+    assert_eq!(index.stats().rows_in_graph, 1000);
+}
+
+#[test]
+fn the_same_rows_make_the_same_graph_on_any_number_of_threads() {
+    use super::super::graph::{BuildParams, Graph};
+    use std::sync::atomic::AtomicBool;
+    let all = vectors(0..3000);
+    let segment = Segment::new(DIMENSION, all.iter().map(|(row, vector)| (*row, &**vector)));
+    let build = |threads| {
+        let params = BuildParams { m: 8, ef_construction: 40, threads, seed: 3 };
+        Graph::build(segment.codes(), &params, &AtomicBool::new(false)).unwrap()
+    };
+    let (one, four) = (build(1), build(4));
+    assert_eq!(one.parts(), four.parts());
+}

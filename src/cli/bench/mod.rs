@@ -1,0 +1,32 @@
+//! `ragstone bench`: recall and latency, of a collection or of the index alone.
+
+mod collection;
+mod index;
+mod plot;
+mod vectors;
+
+use super::Global;
+use clap::{Args, Subcommand};
+use std::process::ExitCode;
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct BenchArgs {
+    #[command(subcommand)]
+    what: Option<BenchCommand>,
+    #[command(flatten)]
+    collection: collection::CollectionArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum BenchCommand {
+    /// Measure the vector index on files of vectors (.npy, .fvecs), without a server
+    Index(index::IndexArgs),
+}
+
+pub(crate) fn run(args: &BenchArgs, global: &Global) -> anyhow::Result<ExitCode> {
+    match &args.what {
+        Some(BenchCommand::Index(args)) => index::run(args),
+        None => collection::run(&args.collection, global),
+    }
+}
