@@ -84,7 +84,8 @@ fn start(data: &Path) -> [Server; 1] {
     };
     let mut keys: Vec<String> = TENANTS.iter().map(|(tenant, key)| line(key, format!("tenant = \"{tenant}\""))).collect();
     keys.push(line(OPERATOR, "tenant = \"operators\", operator = true".into()));
-    let config = format!("[chunking]\nmax_tokens = 24\noverlap_tokens = 0\n[auth]\nkeys = [{}]\n", keys.join(", "));
+    let config =
+        format!("[chunking]\nmax_tokens = 24\noverlap_tokens = 0\n[index]\nexact_below = 40\n[auth]\nkeys = [{}]\n", keys.join(", "));
     [Setup::hash().data(data).config(&config).start()]
 }
 

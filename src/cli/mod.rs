@@ -71,7 +71,7 @@ enum Command {
     /// Ask a question and get a cited answer
     Query(query::QueryArgs),
     /// Measure recall and latency of a collection
-    Bench(bench::BenchArgs),
+    Bench(Box<bench::BenchArgs>),
     /// Measure retrieval quality on judged collections
     #[command(subcommand)]
     Eval(eval::EvalCommand),

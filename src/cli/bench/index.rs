@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 /// A build that takes longer has failed.
-const BUILD_WAIT: Duration = Duration::from_secs(4 * 3600);
+pub(super) const BUILD_WAIT: Duration = Duration::from_secs(4 * 3600);
 
 #[derive(Debug, Args)]
 pub(crate) struct IndexArgs {
@@ -169,7 +169,7 @@ fn measure(args: &IndexArgs, base: &Table<f32>, queries: &Table<f32>, directory:
     })
 }
 
-fn unit(vector: &[f32]) -> anyhow::Result<Embedding> {
+pub(super) fn unit(vector: &[f32]) -> anyhow::Result<Embedding> {
     Ok(Embedding::normalised(vector.to_vec(), vector.len())?)
 }
 
@@ -254,7 +254,7 @@ fn median(times: &[f64]) -> f64 {
 }
 
 /// Of the true nearest, the share that was found.
-fn recall(found: &[Vec<u32>], truth: &[Vec<u32>]) -> f64 {
+pub(super) fn recall(found: &[Vec<u32>], truth: &[Vec<u32>]) -> f64 {
     let hits: usize = found.iter().zip(truth).map(|(found, truth)| truth.iter().filter(|row| found.contains(row)).count()).sum();
     hits as f64 / truth.iter().take(found.len()).map(Vec::len).sum::<usize>().max(1) as f64
 }

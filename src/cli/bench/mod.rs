@@ -1,5 +1,6 @@
 //! `ragstone bench`: recall and latency, of a collection or of the index alone.
 
+mod churn;
 mod collection;
 mod index;
 mod plot;
@@ -22,11 +23,14 @@ pub(crate) struct BenchArgs {
 enum BenchCommand {
     /// Measure the vector index on files of vectors (.npy, .fvecs), without a server
     Index(index::IndexArgs),
+    /// Measure what deletes and inserts do to the vector index, and to searches beside them
+    Churn(churn::ChurnArgs),
 }
 
 pub(crate) fn run(args: &BenchArgs, global: &Global) -> anyhow::Result<ExitCode> {
     match &args.what {
         Some(BenchCommand::Index(args)) => index::run(args),
+        Some(BenchCommand::Churn(args)) => churn::run(args),
         None => collection::run(&args.collection, global),
     }
 }

@@ -32,6 +32,8 @@ pub(super) struct Graph {
     entry_codes: Codes,
     /// How many places no link led to.
     orphans: usize,
+    /// How many still can't be reached.
+    unreachable: usize,
 }
 
 /// What is stored of a graph besides its links and entries.
@@ -40,6 +42,7 @@ pub(super) struct Shape {
     degree: usize,
     pub(super) entries: usize,
     orphans: usize,
+    unreachable: usize,
 }
 
 impl Shape {
@@ -56,25 +59,27 @@ impl Graph {
         let mut entries: Vec<u32> = order.into_iter().take(SAMPLE).collect();
         let orphans = unreachable(&links, &entries);
         entries.extend(&orphans);
-        Some(Self::with_entries(codes, links, entries, orphans.len()))
+        let unreachable = unreachable(&links, &entries).len();
+        Some(Self::with_entries(codes, links, entries, (orphans.len(), unreachable)))
     }
 
-    fn with_entries(codes: &Codes, links: Links, entries: Vec<u32>, orphans: usize) -> Self {
+    fn with_entries(codes: &Codes, links: Links, entries: Vec<u32>, (orphans, unreachable): (usize, usize)) -> Self {
         let mut entry_codes = Codes::with_capacity(codes.dimension(), entries.len());
         entries.iter().for_each(|place| entry_codes.push_from(codes, *place));
-        Self { links, entries, entry_codes, orphans }
+        Self { links, entries, entry_codes, orphans, unreachable }
     }
 
     /// Of the parts that [`Self::parts`] gave; `None` if they don't fit together or to the codes.
     pub(super) fn of(codes: &Codes, shape: Shape, slots: Vec<Block>, entries: Vec<u32>) -> Option<Self> {
         let links = Links::of_slots(codes.len(), shape.degree, slots)?;
         let is_whole = entries.iter().all(|place| (*place as usize) < codes.len());
-        is_whole.then(|| Self::with_entries(codes, links, entries, shape.orphans))
+        is_whole.then(|| Self::with_entries(codes, links, entries, (shape.orphans, shape.unreachable)))
     }
 
     /// Links, entries, and what else is needed to read them.
     pub(super) fn parts(&self) -> (Shape, &[Block], &[u32]) {
-        let shape = Shape { degree: self.links.degree(), entries: self.entries.len(), orphans: self.orphans };
+        let shape =
+            Shape { degree: self.links.degree(), entries: self.entries.len(), orphans: self.orphans, unreachable: self.unreachable };
         (shape, self.links.slots(), &self.entries)
     }
 
@@ -101,6 +106,11 @@ impl Graph {
     /// Places that no link led to when it was built.
     pub(super) fn orphans(&self) -> usize {
         self.orphans
+    }
+
+    /// Places that no search can come to: counted when it was built, and 0 unless that went wrong.
+    pub(super) fn unreachable(&self) -> usize {
+        self.unreachable
     }
 
     /// Bytes allocated.

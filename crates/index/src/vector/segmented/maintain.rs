@@ -38,8 +38,15 @@ struct Progress {
     /// Somebody waits for every row to be in a graph.
     is_awaited: bool,
     is_building: bool,
-    /// Building panicked: scans serve from now on.
+    /// Building panicked or its outcome was unfit: scans serve from now on.
     has_failed: bool,
+}
+
+/// What became of a segment that was due.
+enum Built {
+    Sound,
+    /// Its rows don't find themselves: it is not served.
+    Unfit,
 }
 
 impl Maintainer {
@@ -124,8 +131,8 @@ impl Shared {
                 self.progress().is_building = true;
                 let outcome = catch_unwind(AssertUnwindSafe(|| self.rewrite(&parts)));
                 self.progress().is_building = false;
-                if outcome.is_err() {
-                    tracing::error!("a vector graph could not be built; scans serve");
+                if !matches!(outcome, Ok(Built::Sound)) {
+                    tracing::error!("no sound vector graph could be built; scans serve");
                     self.progress().has_failed = true;
                     self.changed.notify_all();
                     return;
@@ -150,8 +157,8 @@ impl Shared {
         (!self.stopped()).then_some(progress.is_awaited)
     }
 
-    /// Makes one segment of these, with a graph and saved if it is large.
-    fn rewrite(&self, parts: &[Served]) {
+    /// Makes one segment of these, with a graph and saved if it is large. Also sound when stopped.
+    fn rewrite(&self, parts: &[Served]) -> Built {
         // Before the vectors are read, so that no row belongs to a later change.
         let seq = self.state.seq.load(Ordering::Relaxed);
         let merged = merge(self.state.dimension, parts);
@@ -159,14 +166,16 @@ impl Shared {
             0 => None,
             rows if rows <= self.state.params.exact_below => Some(Served::new(merged)),
             _ => match self.link(merged) {
+                Some(linked) if !linked.finds_itself(self.state.params.ef_construction) => return Built::Unfit,
                 Some(linked) => Some(self.save(linked, seq)),
-                None => return,
+                None => return Built::Sound,
             },
         };
         self.state.change(|snapshot| snapshot.replace(self.state.dimension, parts, new));
         if let Some(folder) = &self.state.folder {
             parts.iter().filter_map(|old| old.file.as_deref()).for_each(|file| folder.remove(file));
         }
+        Built::Sound
     }
 
     /// `None` when stopped.

@@ -152,7 +152,7 @@ impl VectorIndex for SegmentedIndex {
             engine: if graphs().next().is_some() { "graph" } else { "exact" },
             rows: snapshot.live.len(),
             rows_in_graph: graphs().map(in_graph).sum(),
-            unreachable: 0,
+            unreachable: graphs().map(|(_, graph)| graph.unreachable() as u64).sum(),
             repaired: graphs().map(|(_, graph)| graph.orphans() as u64).sum(),
             building: self.maintainer.is_building(),
             bytes: snapshot.segments.iter().map(|served| served.segment.bytes()).sum(),

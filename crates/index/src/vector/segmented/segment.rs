@@ -14,6 +14,9 @@ const SCAN_ROWS: usize = 256;
 /// Of what a scan looks at again: so many times as many by coarse as by fine score.
 const COARSE_SHARE: usize = 4;
 
+/// Places that are looked for in a new graph.
+const PROBES: usize = 256;
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Segment {
@@ -172,6 +175,24 @@ impl Segment {
         // With fewer than k rows every one of them is among the best.
         let bar = if least.len() < k { f32::NEG_INFINITY } else { least.iter().fold(f32::INFINITY, |bar, (score, _)| bar.min(*score)) };
         possible.into_iter().filter(|(most, _)| *most >= bar).map(|(_, place)| place).collect()
+    }
+
+    /// Whether enough rows find themselves: of [`PROBES`] places that are looked for by their own vectors, with a
+    /// pool of `width` places, nine in ten are found, or something as near.
+    pub(super) fn finds_itself(&self, width: usize) -> bool {
+        let mut scratch = Scratch::default();
+        let step = (self.len() / PROBES).max(1);
+        let places = || (0..u32::try_from(self.len()).unwrap_or(u32::MAX)).step_by(step);
+        let found = places().filter(|place| self.finds(*place, width, &mut scratch)).count();
+        found * 10 >= places().count() * 9
+    }
+
+    fn finds(&self, place: u32, width: usize, scratch: &mut Scratch) -> bool {
+        let query = self.codes.as_query(place);
+        let Some(graph) = &self.graph else { return true };
+        let best = graph.search(&self.codes, &query, width, &mut scratch.walk).first().copied();
+        self.codes.coarse(&query, &[place], &mut scratch.scores);
+        best.is_some_and(|best| scratch.scores.values().iter().all(|own| best.score >= *own))
     }
 
     fn each_share(&self, wanted: Option<&RoaringBitmap>, scratch: &mut Scratch, mut visit: impl FnMut(&[u32], &mut Scores)) {
