@@ -61,6 +61,15 @@ impl TopK {
         }
     }
 
+    pub(crate) fn k(&self) -> usize {
+        self.k
+    }
+
+    /// The least score that may still be kept.
+    pub(crate) fn bar(&self) -> f32 {
+        if self.heap.len() < self.k { f32::NEG_INFINITY } else { self.heap.peek().map_or(f32::INFINITY, |worst| worst.score) }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.heap.len()
     }
@@ -86,6 +95,17 @@ mod tests {
             order.iter().for_each(|row| top.push(*row, 0.5));
             assert_eq!(rows(top), [1, 5]);
         }
+    }
+
+    #[test]
+    fn the_bar_is_the_worst_of_those_kept_once_there_are_enough() {
+        let mut top = TopK::new(2);
+        top.push(1, 0.25);
+        assert_eq!(top.bar(), f32::NEG_INFINITY);
+        top.push(2, 0.5);
+        assert_eq!(top.bar(), 0.25);
+        top.push(3, 0.75);
+        assert_eq!((top.bar(), TopK::new(0).bar()), (0.5, f32::INFINITY));
     }
 
     #[test]

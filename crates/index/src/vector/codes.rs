@@ -14,6 +14,8 @@ const HALF: usize = BLOCK_DIMENSIONS / 2;
 const ZERO: u8 = 128;
 /// What a code is on average beyond its upper four bits, relative to zero: 16 h + 7.5 - 128.
 const COARSE_ZERO: f32 = 120.5;
+/// More than the sums of a score can be off by in f32.
+const ROUNDING: f32 = 1e-5;
 
 /// Coded vectors of one dimension, by place: 0, 1, 2, ...
 #[derive(Debug, Clone)]
@@ -24,6 +26,8 @@ pub(super) struct Codes {
     high: Vec<Block>,
     low: Vec<Block>,
     scales: Vec<f32>,
+    /// How far each vector is from what its upper plane says.
+    residuals: Vec<f32>,
 }
 
 /// A vector that others are compared with.
@@ -32,6 +36,9 @@ pub(super) struct QueryCodes {
     blocks: Vec<QueryBlock>,
     sum: i32,
     scale: f32,
+    /// Length of what the codes say, and how far the vector is from that.
+    norm: f32,
+    residual: f32,
 }
 
 /// Scores of the places last asked for, in their order; kept from query to query to save allocations.
@@ -51,7 +58,7 @@ impl Scores {
 impl Codes {
     pub(super) fn new(dimension: usize) -> Self {
         let blocks = dimension.div_ceil(BLOCK_DIMENSIONS);
-        Self { dimension, blocks, high: Vec::new(), low: Vec::new(), scales: Vec::new() }
+        Self { dimension, blocks, high: Vec::new(), low: Vec::new(), scales: Vec::new(), residuals: Vec::new() }
     }
 
     /// With room for so many.
@@ -62,19 +69,21 @@ impl Codes {
             prefer_huge_pages(&plane);
             plane
         };
-        Self { dimension, blocks, high: plane(), low: plane(), scales: Vec::with_capacity(count) }
+        Self { dimension, blocks, high: plane(), low: plane(), scales: Vec::with_capacity(count), residuals: Vec::with_capacity(count) }
     }
 
     /// Of the parts that [`Self::parts`] gave; `None` if they don't fit together.
-    pub(super) fn of(dimension: usize, high: Vec<Block>, low: Vec<Block>, scales: Vec<f32>) -> Option<Self> {
+    pub(super) fn of(dimension: usize, planes: [Vec<Block>; 2], terms: [Vec<f32>; 2]) -> Option<Self> {
+        let ([high, low], [scales, residuals]) = (planes, terms);
         let blocks = dimension.div_ceil(BLOCK_DIMENSIONS);
-        let is_whole = high.len() == scales.len() * blocks && low.len() == high.len() && scales.iter().all(|scale| scale.is_finite());
-        is_whole.then_some(Self { dimension, blocks, high, low, scales })
+        let is_whole = high.len() == scales.len() * blocks && low.len() == high.len() && residuals.len() == scales.len();
+        let is_sound = scales.iter().chain(&residuals).all(|term| term.is_finite());
+        (is_whole && is_sound).then_some(Self { dimension, blocks, high, low, scales, residuals })
     }
 
-    /// Upper plane, lower plane, scales.
-    pub(super) fn parts(&self) -> (&[Block], &[Block], &[f32]) {
-        (&self.high, &self.low, &self.scales)
+    /// Upper and lower plane; scales and residuals.
+    pub(super) fn parts(&self) -> ([&[Block]; 2], [&[f32]; 2]) {
+        ([&self.high, &self.low], [&self.scales, &self.residuals])
     }
 
     /// Blocks of `count` vectors in each plane.
@@ -92,16 +101,21 @@ impl Codes {
 
     /// Bytes allocated.
     pub(super) fn bytes(&self) -> usize {
-        (self.high.capacity() + self.low.capacity()) * size_of::<Block>() + self.scales.capacity() * size_of::<f32>()
+        let (blocks, terms) = (self.high.capacity() + self.low.capacity(), self.scales.capacity() + self.residuals.capacity());
+        blocks * size_of::<Block>() + terms * size_of::<f32>()
     }
 
     /// Adds a vector at the next place.
     pub(super) fn push(&mut self, vector: &[f32]) {
         let scale = scale(vector);
-        self.scales.push(scale);
+        let mut off = 0.0;
         for part in vector.chunks(BLOCK_DIMENSIONS) {
             let mut codes = [ZERO; BLOCK_DIMENSIONS];
-            codes.iter_mut().zip(part).for_each(|(code, x)| *code = ZERO.wrapping_add_signed(quantise(*x, scale)));
+            for (code, x) in codes.iter_mut().zip(part) {
+                *code = ZERO.wrapping_add_signed(quantise(*x, scale));
+                let coarse = f32::from(*code & 0xf0) - COARSE_ZERO;
+                off += (x - scale * coarse).powi(2);
+            }
             let (first, second) = codes.split_at(HALF);
             let (mut high, mut low) = ([0; HALF], [0; HALF]);
             for (((high, low), first), second) in high.iter_mut().zip(&mut low).zip(first).zip(second) {
@@ -111,6 +125,8 @@ impl Codes {
             self.high.push(Block(high));
             self.low.push(Block(low));
         }
+        self.scales.push(scale);
+        self.residuals.push(off.sqrt());
     }
 
     /// Adds the vector at `place` of other codes of the same dimension.
@@ -119,6 +135,7 @@ impl Codes {
         self.high.extend_from_slice(other.high.get(row.clone()).unwrap_or_default());
         self.low.extend_from_slice(other.low.get(row).unwrap_or_default());
         self.scales.extend(other.scales.get(place));
+        self.residuals.extend(other.residuals.get(place));
     }
 
     fn row(&self, place: u32) -> std::ops::Range<usize> {
@@ -129,10 +146,12 @@ impl Codes {
     /// Codes of a query.
     pub(super) fn query(vector: &[f32]) -> QueryCodes {
         let scale = scale(vector);
-        QueryCodes::new(scale, vector.len(), |at| vector.get(at).map_or(0, |x| quantise(*x, scale)))
+        let codes = QueryCodes::new(scale, vector.len(), |at| vector.get(at).map_or(0, |x| quantise(*x, scale)));
+        let off: f32 = vector.iter().map(|x| (x - scale * f32::from(quantise(*x, scale))).powi(2)).sum();
+        QueryCodes { residual: off.sqrt(), ..codes }
     }
 
-    /// The vector at `place` as a query, as exactly as it is known here.
+    /// The vector at `place` as a query: what its codes say.
     pub(super) fn as_query(&self, place: u32) -> QueryCodes {
         let row = self.row(place);
         let (high, low) = (self.high.get(row.clone()).unwrap_or_default(), self.low.get(row).unwrap_or_default());
@@ -170,19 +189,33 @@ impl Codes {
             .extend(dots.zip(places).map(|(dot, place)| dot * query.scale * self.scales.get(*place as usize).copied().unwrap_or_default()));
     }
 
+    /// Most by which the coarse score of a unit vector v at `place` is off the exact one for a query q of unit length.
+    /// With v' and q' for what the codes say, ⟨q, v⟩ - ⟨q', v'⟩ = ⟨q - q', v⟩ + ⟨q', v - v'⟩ (and Cauchy–Schwarz).
+    #[inline]
+    pub(super) fn coarse_error(&self, query: &QueryCodes, place: u32) -> f32 {
+        let residual = self.residuals.get(place as usize).copied().unwrap_or_default();
+        query.residual + query.norm * residual + ROUNDING
+    }
+
     /// Most by which the fine score of a unit vector at `place` is off the exact one: each component of either
     /// vector is off by half a scale at most, so each vector by that times √dimension (Cauchy–Schwarz).
     pub(super) fn fine_error(&self, query: &QueryCodes, place: u32) -> f32 {
         let of_row = self.scales.get(place as usize).copied().unwrap_or_default();
         let half = 0.5 * (self.dimension as f32).sqrt();
-        // Rounding in f32 is far below the last term.
-        half * (of_row + query.scale) + half * half * of_row * query.scale + 1e-5
+        half * (of_row + query.scale) + half * half * of_row * query.scale + ROUNDING
     }
 
-    /// Asks for the upper plane of a row, to be read soon.
+    /// Asks for what a coarse score needs, to be read soon.
     #[inline]
     pub(super) fn prefetch_coarse(&self, place: u32) {
         kernel::prefetch(self.high.get(self.row(place)).unwrap_or_default());
+        kernel::prefetch(self.scales.get(place as usize..).and_then(<[f32]>::first_chunk::<1>).map_or(&[], <[f32; 1]>::as_slice));
+    }
+
+    /// Asks for what a fine score needs besides.
+    #[inline]
+    pub(super) fn prefetch_fine(&self, place: u32) {
+        kernel::prefetch(self.low.get(self.row(place)).unwrap_or_default());
     }
 }
 
@@ -194,8 +227,9 @@ impl QueryCodes {
     }
 
     fn of(blocks: Vec<QueryBlock>, scale: f32) -> Self {
-        let sum = blocks.iter().flat_map(|block| block.low.iter().chain(&block.high)).map(|code| i32::from(*code)).sum();
-        Self { blocks, sum, scale }
+        let codes = || blocks.iter().flat_map(|block| block.low.iter().chain(&block.high)).map(|code| i32::from(*code));
+        let (sum, squares) = (codes().sum(), codes().map(|code| code * code).sum::<i32>());
+        Self { sum, norm: scale * (squares as f32).sqrt(), residual: 0.0, blocks, scale }
     }
 }
 
@@ -206,7 +240,9 @@ fn scale(vector: &[f32]) -> f32 {
 /// -127 to 127; 0 where all components are.
 #[expect(clippy::cast_possible_truncation, reason = "a quotient of a component and the largest, times 127")]
 fn quantise(x: f32, scale: f32) -> i8 {
-    if scale > 0.0 { (x / scale).round() as i8 } else { 0 }
+    // Half away from zero, as `round` does, which is a call into a library here.
+    let code = x / scale;
+    if scale > 0.0 { (code + 0.5_f32.copysign(code)) as i8 } else { 0 }
 }
 
 #[cfg(test)]
@@ -242,6 +278,7 @@ mod tests {
                     let exact = kernel::dot(vector, &vectors[*place as usize]);
                     assert!((fine - exact).abs() <= codes.fine_error(&query, *place), "dimension {dimension}: {fine} for {exact}");
                     assert!((fine - exact).abs() < 0.02, "dimension {dimension}: {fine} for {exact}");
+                    assert!((coarse - exact).abs() <= codes.coarse_error(&query, *place), "dimension {dimension}: {coarse} for {exact}");
                     assert!((coarse - exact).abs() < 0.2, "dimension {dimension}: {coarse} for {exact}");
                 }
             }

@@ -1,6 +1,7 @@
 //! Best-first search through a graph (Malkov and Yashunin, "Efficient and robust approximate nearest neighbor
-//! search using HNSW graphs", TPAMI 42(4), 2020, algorithm 2): always on from the best place not yet left,
-//! until the best `width` places seen have all been left.
+//! search using HNSW graphs", TPAMI 42(4), 2020, algorithm 2): always on from the best places not yet left,
+//! until the best `width` places seen have all been left. A few are left at a time, as disks are searched
+//! (Subramanya et al., "DiskANN", NeurIPS 2019): what their links lead to is then waited for only once.
 
 use super::super::codes::{Codes, QueryCodes, Scores};
 use super::links::Links;
@@ -16,6 +17,9 @@ pub(in super::super) struct Candidate {
 
 /// Marks a place whose links have been followed; so there are at most 2³¹ places.
 const LEFT: u32 = 1 << 31;
+
+/// Places left at a time.
+const BEAM: usize = 4;
 
 impl Candidate {
     pub(super) fn new(place: u32, score: f32) -> Self {
@@ -47,24 +51,31 @@ impl Walk {
         self.pool.clear();
         self.next.clear();
         starts.iter().for_each(|start| self.look_at(*start, codes));
-        self.score(codes, query, width);
-        let mut at = 0;
-        while let Some(candidate) = self.pool.get_mut(at) {
-            if candidate.place & LEFT != 0 {
-                at += 1;
-                continue;
-            }
-            let place = candidate.place;
-            candidate.place |= LEFT;
-            self.next.clear();
-            links.of(place).iter().for_each(|link| self.look_at(*link, codes));
-            // Most often where it goes on.
-            if let Some(following) = self.pool.get(at + 1) {
-                links.prefetch(following.place());
-            }
-            at = self.score(codes, query, width).min(at + 1);
+        let mut first = self.score(codes, links, query, width);
+        while let Some(behind) = self.leave(links, codes, first) {
+            first = self.score(codes, links, query, width).min(behind);
         }
         &self.pool
+    }
+
+    /// Leaves the best places not yet left, which rank at `first` or behind, for whatever they lead to. Returns the
+    /// rank behind them, or nothing where all have been left.
+    #[inline]
+    fn leave(&mut self, links: &Links, codes: &Codes, first: usize) -> Option<usize> {
+        self.next.clear();
+        let (mut rank, mut left) = (first, 0);
+        while left < BEAM
+            && let Some(candidate) = self.pool.get_mut(rank)
+        {
+            rank += 1;
+            if candidate.place & LEFT == 0 {
+                let place = candidate.place;
+                candidate.place |= LEFT;
+                left += 1;
+                links.of(place).iter().for_each(|link| self.look_at(*link, codes));
+            }
+        }
+        (left > 0).then_some(rank)
     }
 
     /// Takes a place to be scored, the first time.
@@ -81,7 +92,7 @@ impl Walk {
 
     /// Scores what is to be scored, and keeps the best `width`. Returns the best rank that changed.
     #[inline]
-    fn score(&mut self, codes: &Codes, query: &QueryCodes, width: usize) -> usize {
+    fn score(&mut self, codes: &Codes, links: &Links, query: &QueryCodes, width: usize) -> usize {
         codes.coarse(query, &self.next, &mut self.scores);
         let mut first = usize::MAX;
         for (place, score) in self.next.iter().zip(self.scores.values()) {
@@ -93,6 +104,7 @@ impl Walk {
             }
             let rank = self.pool.partition_point(|better| better.score >= *score);
             self.pool.insert(rank, Candidate::new(*place, *score));
+            links.prefetch(*place);
             first = first.min(rank);
         }
         first

@@ -30,7 +30,7 @@ struct About {
 /// Writes a segment with a graph, durable.
 pub(super) fn save(path: &Path, segment: &Segment, graph: &Graph, stamp: Stamp) -> io::Result<()> {
     let (shape, links, entries) = graph.parts();
-    let (high, low, scales) = segment.codes().parts();
+    let ([high, low], [scales, residuals]) = segment.codes().parts();
     let about = About { stamp, dimension: segment.dimension(), rows: segment.len(), graph: shape };
     file::write(
         path,
@@ -38,6 +38,7 @@ pub(super) fn save(path: &Path, segment: &Segment, graph: &Graph, stamp: Stamp) 
         &[
             ("rows", bytemuck::cast_slice(segment.rows.all())),
             ("scales", bytemuck::cast_slice(scales)),
+            ("residuals", bytemuck::cast_slice(residuals)),
             ("high", bytemuck::cast_slice(high)),
             ("low", bytemuck::cast_slice(low)),
             ("links", bytemuck::cast_slice(links)),
@@ -62,7 +63,8 @@ pub(super) fn load(path: &Path, collection: &str, dimension: usize) -> Result<(S
         return Err(FileError::Damaged("rows are out of order".into()));
     }
     let blocks = Codes::plane_blocks(dimension, *count);
-    let codes = Codes::of(dimension, reader.read("high", blocks)?, reader.read("low", blocks)?, reader.read("scales", *count)?);
+    let planes = [reader.read("high", blocks)?, reader.read("low", blocks)?];
+    let codes = Codes::of(dimension, planes, [reader.read("scales", *count)?, reader.read("residuals", *count)?]);
     let codes = codes.ok_or_else(|| FileError::Damaged("codes don't fit together".into()))?;
     let links = reader.read("links", shape.slot_blocks(*count))?;
     let graph = Graph::of(&codes, *shape, links, reader.read("entries", shape.entries)?);

@@ -12,8 +12,8 @@ use roaring::RoaringBitmap;
 use std::borrow::Cow;
 use std::cell::RefCell;
 
-/// Scored exactly, at least: codes may mistake the order of near ones.
-const RESCORED_MIN: usize = 30;
+/// Scored exactly beyond those wanted: codes may mistake the order of near ones.
+const RESCORED_BESIDE: usize = 10;
 
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
@@ -50,40 +50,37 @@ impl<'s> Search<'s> {
         Some(Self { snapshot, query, wanted, is_all, k, ef, walk_cost })
     }
 
-    /// The best, near enough.
+    /// The best, near enough: a walk for each segment where that is cheaper, the rest for certain.
     pub(super) fn run(&self) -> Vec<Scored> {
-        let most = self.k.saturating_mul(2).max(RESCORED_MIN);
-        let hits = SCRATCH.with_borrow_mut(|scratch| {
-            let mut best = Best::new(most);
+        let most = self.k.saturating_add(RESCORED_BESIDE);
+        let top = SCRATCH.with_borrow_mut(|scratch| {
+            let (mut best, mut left) = (Best::new(most), Vec::new());
             for (at, served) in self.snapshot.segments.iter().enumerate() {
-                let found = self.look_through(served, most, scratch);
+                let Some(width) = self.width(&served.segment) else {
+                    left.push(served);
+                    continue;
+                };
+                let filter = self.filter(served);
+                let is_wanted = |row| filter.is_none_or(|wanted| wanted.contains(row));
+                let found = served.segment.walk(&self.query, width, most, is_wanted, scratch);
                 found.into_iter().for_each(|(score, place)| best.offer(score, (at, place)));
             }
-            self.rescore(best.into_found().into_iter().map(|(_, place)| place).collect())
+            let mut top = TopK::new(self.k);
+            self.rescore(best.into_found(), &mut top);
+            left.into_iter().for_each(|served| served.segment.scan(&self.query, self.filter(served), &mut top, scratch));
+            top
         });
         // A walk may not have met enough wanted rows.
-        if hits.len() < self.k { self.run_exactly() } else { hits }
+        if top.len() < self.k { self.run_exactly() } else { top.into_sorted() }
     }
 
     /// The best, for certain.
     pub(super) fn run_exactly(&self) -> Vec<Scored> {
+        let mut top = TopK::new(self.k);
         SCRATCH.with_borrow_mut(|scratch| {
-            let mut possible = Vec::new();
-            for (at, served) in self.snapshot.segments.iter().enumerate() {
-                let found = served.segment.scan_exactly(&self.query, self.k, self.filter(served), scratch);
-                possible.extend(found.into_iter().map(|place| (at, place)));
-            }
-            self.rescore(possible)
-        })
-    }
-
-    fn look_through(&self, served: &Served, most: usize, scratch: &mut Scratch) -> Vec<(f32, u32)> {
-        let segment = &*served.segment;
-        let filter = self.filter(served);
-        match self.width(segment) {
-            Some(width) => segment.walk(&self.query, width, most, |row| filter.is_none_or(|wanted| wanted.contains(row)), scratch),
-            None => segment.scan(&self.query, most, filter, scratch),
-        }
+            self.snapshot.segments.iter().for_each(|served| served.segment.scan(&self.query, self.filter(served), &mut top, scratch));
+        });
+        top.into_sorted()
     }
 
     /// What to look for in a segment; nothing where that is every row.
@@ -101,12 +98,10 @@ impl<'s> Search<'s> {
         if width.saturating_mul(self.walk_cost) > wanted { None } else { usize::try_from(width.min(rows)).ok() }
     }
 
-    /// The best by exact score.
-    fn rescore(&self, places: Vec<(usize, u32)>) -> Vec<Scored> {
-        let found = || places.iter().filter_map(|(at, place)| Some((&*self.snapshot.segments.get(*at)?.segment, *place)));
+    /// Takes what was found into `top` by its exact score.
+    fn rescore(&self, found: Vec<(f32, (usize, u32))>, top: &mut TopK) {
+        let found = || found.iter().filter_map(|(_, (at, place))| Some((&*self.snapshot.segments.get(*at)?.segment, *place)));
         found().for_each(|(segment, place)| segment.prefetch(place));
-        let mut top = TopK::new(self.k);
         found().for_each(|(segment, place)| top.push(segment.rows.at(place), segment.score(&self.query, place)));
-        top.into_sorted()
     }
 }

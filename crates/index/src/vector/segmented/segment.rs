@@ -6,14 +6,12 @@ use super::super::kernel;
 use super::best::Best;
 use super::mapped::Mapped;
 use super::rows::Rows;
+use crate::scored::TopK;
 use corpus::{Embedding, Row};
 use roaring::RoaringBitmap;
 
 /// Rows scored in one go of a scan.
 const SCAN_ROWS: usize = 256;
-/// Of what a scan looks at again: so many times as many by coarse as by fine score.
-const COARSE_SHARE: usize = 4;
-
 /// Places that are looked for in a new graph.
 const PROBES: usize = 256;
 
@@ -65,6 +63,22 @@ pub(super) struct Scratch {
     walk: Walk,
     scores: Scores,
     places: Vec<u32>,
+    /// Of them, those worth another look, and another.
+    near: Vec<u32>,
+    nearest: Vec<u32>,
+}
+
+/// Those of `places` that are `worth` it by their scores. Without a branch for each: few are, and unforeseeably.
+fn keep(kept: &mut Vec<u32>, places: &[u32], scores: &Scores, worth: impl Fn(u32, f32) -> bool) {
+    kept.resize(places.len(), 0);
+    let mut count = 0;
+    for (place, score) in places.iter().zip(scores.values()) {
+        if let Some(slot) = kept.get_mut(count) {
+            *slot = *place;
+        }
+        count += usize::from(worth(*place, *score));
+    }
+    kept.truncate(count);
 }
 
 impl Segment {
@@ -146,35 +160,42 @@ impl Segment {
         self.best_by_fine(query, most, scratch)
     }
 
-    /// Scans the wanted rows; the best `most` of them by fine score, near enough: those that are among the
-    /// best by coarse score.
-    pub(super) fn scan(&self, query: &Query, most: usize, wanted: Option<&RoaringBitmap>, scratch: &mut Scratch) -> Vec<(f32, u32)> {
-        let mut best = Best::new(most * COARSE_SHARE);
-        self.each_share(wanted, scratch, |places, scores| {
-            self.codes.coarse(&query.codes, places, scores);
-            scores.values().iter().zip(places).for_each(|(score, place)| best.offer(*score, *place));
-        });
-        scratch.places.clear();
-        scratch.places.extend(best.into_found().into_iter().map(|(_, place)| place));
-        self.best_by_fine(query, most, scratch)
+    /// Takes the best of the wanted rows into `top`, for certain: rows that can't be among them, given what codes may
+    /// be off by, are left out after a look at the upper plane, or at both.
+    pub(super) fn scan(&self, query: &Query, wanted: Option<&RoaringBitmap>, top: &mut TopK, scratch: &mut Scratch) {
+        let Scratch { scores, places, near, nearest, .. } = scratch;
+        let k = top.k();
+        places.clear();
+        match wanted {
+            // Faster than `extend`: the bitmap is gone through a container at a time.
+            Some(wanted) => self.rows.places_of(wanted).for_each(|place| places.push(place)),
+            None => places.extend(0..u32::try_from(self.len()).unwrap_or(u32::MAX)),
+        }
+        let mut shares = places.chunks(SCAN_ROWS).peekable();
+        while let Some(share) = shares.next() {
+            // Rows in a row are read ahead of by the processor.
+            if wanted.is_some() {
+                shares.peek().into_iter().copied().flatten().for_each(|place| self.codes.prefetch_coarse(*place));
+            }
+            self.codes.coarse(&query.codes, share, scores);
+            let bar = if top.len() < k { self.bar(query, k, share, scores) } else { top.bar() };
+            keep(near, share, scores, |place, score| score + self.codes.coarse_error(&query.codes, place) >= bar);
+            near.iter().for_each(|place| self.codes.prefetch_fine(*place));
+            self.codes.fine(&query.codes, near, scores);
+            keep(nearest, near, scores, |place, score| score + self.codes.fine_error(&query.codes, place) >= bar);
+            nearest.iter().for_each(|place| self.prefetch(*place));
+            nearest.iter().for_each(|place| top.push(self.rows.at(*place), self.score(query, *place)));
+        }
     }
 
-    /// The wanted places that can be among the best `k`, given what codes may be off by.
-    pub(super) fn scan_exactly(&self, query: &Query, k: usize, wanted: Option<&RoaringBitmap>, scratch: &mut Scratch) -> Vec<u32> {
-        let mut possible: Vec<(f32, u32)> = Vec::new();
-        let mut least = Best::new(k);
-        self.each_share(wanted, scratch, |places, scores| {
-            self.codes.fine(&query.codes, places, scores);
-            for (score, place) in scores.values().iter().zip(places) {
-                let error = self.codes.fine_error(&query.codes, *place);
-                possible.push((score + error, *place));
-                least.offer(score - error, *place);
-            }
-        });
-        let least = least.into_found();
-        // With fewer than k rows every one of them is among the best.
-        let bar = if least.len() < k { f32::NEG_INFINITY } else { least.iter().fold(f32::INFINITY, |bar, (score, _)| bar.min(*score)) };
-        possible.into_iter().filter(|(most, _)| *most >= bar).map(|(_, place)| place).collect()
+    /// What the best `k` of these places reach at least: the exact scores of those that are best by the coarse ones.
+    fn bar(&self, query: &Query, k: usize, places: &[u32], scores: &Scores) -> f32 {
+        if places.len() < k {
+            return f32::NEG_INFINITY;
+        }
+        let mut best = Best::new(k);
+        scores.values().iter().zip(places).for_each(|(score, place)| best.offer(*score, *place));
+        best.into_found().into_iter().fold(f32::INFINITY, |bar, (_, place)| bar.min(self.score(query, place)))
     }
 
     /// Whether enough rows find themselves: of [`PROBES`] places that are looked for by their own vectors, with a
@@ -193,17 +214,6 @@ impl Segment {
         let best = graph.search(&self.codes, &query, width, &mut scratch.walk).first().copied();
         self.codes.coarse(&query, &[place], &mut scratch.scores);
         best.is_some_and(|best| scratch.scores.values().iter().all(|own| best.score >= *own))
-    }
-
-    fn each_share(&self, wanted: Option<&RoaringBitmap>, scratch: &mut Scratch, mut visit: impl FnMut(&[u32], &mut Scores)) {
-        scratch.places.clear();
-        match wanted {
-            Some(wanted) => scratch.places.extend(self.rows.places_of(wanted)),
-            None => scratch.places.extend(0..u32::try_from(self.len()).unwrap_or(u32::MAX)),
-        }
-        for places in scratch.places.chunks(SCAN_ROWS) {
-            visit(places, &mut scratch.scores);
-        }
     }
 
     fn best_by_fine(&self, query: &Query, most: usize, scratch: &mut Scratch) -> Vec<(f32, u32)> {
