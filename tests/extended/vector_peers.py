@@ -8,6 +8,7 @@ are interleaved, and the medians over them count. Prints a table and, last, one 
 
     ROUNDS  (default 5)
     ROWS    vectors made out of the real ones by adding noise (default: the real 100,000)
+    FILTERS not empty: also searches among 50, 10 and 1 % of the vectors, for peers that can
 """
 
 import json
@@ -21,6 +22,7 @@ from pathlib import Path
 
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
 ROWS = os.environ.get("ROWS")
+FILTERS = (50, 10, 1) if os.environ.get("FILTERS") else ()
 RECALLS = (0.95, 0.99)
 # What to install for a peer, by the beginning of its name.
 PACKAGES = {"faiss": "faiss-cpu", "svs": "scalable-vs", "hnswlib": "hnswlib", "usearch": "usearch", "qdrant": "qdrant-edge-py", "zvec": "zvec"}
@@ -32,15 +34,28 @@ def main(data, peers):
     scripts = data.parent / "peers"
     environment = os.environ | {"PYTHONPATH": str(install(scripts / "requirements-ann.txt", peers))}
     with tempfile.TemporaryDirectory(prefix="ragstone-peers-") as folder:
-        subprocess.run([sys.executable, scripts / "prepare.py", folder, *([ROWS] if ROWS else [])], check=True, env=environment)
+        prepare(data / "ann", scripts, folder, environment)
         measured = {name: [] for name in ("ragstone", *peers)}
         for number in range(ROUNDS):
             measured["ragstone"].append(ours(folder))
             for peer in peers:
-                command = [sys.executable, scripts / "peer_ann.py", "--dir", folder, "--quick", "--tag", f".{number}", peer]
+                command = [sys.executable, scripts / "peer_ann.py", "--dir", folder, "--tag", f".{number}", *([] if FILTERS else ["--quick"]), peer]
                 subprocess.run(command, check=True, env=environment, stdout=sys.stderr)
                 measured[peer].append(theirs(Path(folder) / f"raw/{peer}.{number}.jsonl"))
     print_table({name: medians(rounds) for name, rounds in measured.items()})
+
+
+def prepare(vectors, scripts, folder, environment):
+    """What the peers' script reads: the vectors as float32, and the truth."""
+    if ROWS:
+        subprocess.run([sys.executable, scripts / "prepare.py", folder, ROWS], check=True, env=environment)
+        return
+    sys.path.insert(0, str(CACHE))
+    import numpy as np
+
+    np.save(f"{folder}/base.f32.npy", np.load(vectors / "base.f16.npy").astype(np.float32))
+    for theirs, ours in {"queries.f32": "queries.f32", "labels": "labels", "gt": "gt", **{f"gtf{percent}": f"gt.filter{percent}" for percent in (50, 10, 1)}}.items():
+        np.save(f"{folder}/{theirs}.npy", np.load(vectors / f"{ours}.npy"))
 
 
 def install(requirements, peers):
@@ -51,12 +66,15 @@ def install(requirements, peers):
 
 
 def ours(folder):
-    command = [os.environ["RAGSTONE"], "bench", "index", "--rounds", "1", "--threads", "1,2", "--json"]
+    command = [os.environ["RAGSTONE"], "bench", "index", "--rounds", "3", "--threads", "1,2", "--json"]
+    command += ["--select", ",".join(str(percent) for percent in FILTERS)] if FILTERS else []
     command += ["--base", f"{folder}/base.f32.npy", "--queries", f"{folder}/queries.f32.npy", "--truth", f"{folder}/gt.npy"]
     report = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
-    points = {threads: [point for point in report["points"] if point["threads"] == threads] for threads in (1, 2)}
+    selected = lambda threads, percent: [point for point in report["points"] if (point["threads"], point["selected"]) == (threads, percent)]
+    points = {threads: selected(threads, 100) for threads in (1, 2)}
     figures = {f"qps{threads}@{recall}": at(points[threads], "recall_at_10", recall, "qps") for threads in (1, 2) for recall in RECALLS}
     figures |= {f"{name}@0.95": at(points[1], "recall_at_10", 0.95, name) for name in ("p50_us", "p99_us")}
+    figures |= {f"qps1@0.99/{percent}%": at(selected(1, percent), "recall_at_10", 0.99, "qps") for percent in FILTERS}
     return figures | {"build_s": report["build_s"], "ram_mb": report["resident_mb"], "open_ms": report["open_ms"], "exact_ms": report["exact"]["ms"]}
 
 
@@ -65,6 +83,8 @@ def theirs(path):
     points = [line for line in lines if line["kind"] == "ann"]
     figures = {f"qps{threads}@{recall}": at(points, "recall", recall, f"qps{threads}") for threads in (1, 2) for recall in RECALLS}
     figures |= {f"{name}@0.95": at(points, "recall", 0.95, name) for name in ("p50_us", "p99_us")}
+    filtered = lambda percent: [line for line in lines if line["kind"] == f"filter{percent}" and "recall" in line]
+    figures |= {f"qps1@0.99/{percent}%": at(filtered(percent), "recall", 0.99, "qps1") for percent in FILTERS}
     info = {name: value for line in lines if line["kind"] == "info" for name, value in line.items()}
     return figures | {"build_s": info["build2_s"], "ram_mb": info["rss_mb"]}
 

@@ -195,7 +195,8 @@ impl<'b> Churn<'b> {
 
     /// One search after the other for so long, or until it is over.
     fn time_searches(&self, time: Duration, is_over: &AtomicBool) -> anyhow::Result<Times> {
-        let allowed: RoaringBitmap = (0..u32::MAX).collect();
+        let mut allowed = RoaringBitmap::new();
+        allowed.insert_range(0..self.next_row.saturating_mul(2));
         let (began, mut times) = (Instant::now(), Vec::new());
         for query in self.queries.iter().cycle() {
             if began.elapsed() >= time || is_over.load(Ordering::Relaxed) {
