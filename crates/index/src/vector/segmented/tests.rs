@@ -1,3 +1,5 @@
+//! Segments as they are saved, found again, merged and left behind by a crash.
+
 use super::super::Engine;
 use super::*;
 use std::path::Path;
