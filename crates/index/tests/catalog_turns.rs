@@ -12,35 +12,39 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use support::*;
 
-/// What a held-up scan says, and how it is let go.
+/// What a held-up read says, and how it is let go.
 struct Gate {
     prefix: Vec<u8>,
     reached: Sender<()>,
     released: Receiver<()>,
 }
 
-/// A store whose scans of one prefix wait until the test lets them go on.
+/// A store whose scans and reads of many below one prefix wait until the test lets them go on.
 struct SlowStore {
     inner: MemoryStore,
     gate: Mutex<Option<Gate>>,
 }
 
 impl SlowStore {
-    /// The next scan that begins with `prefix` waits.
+    /// The next one below `prefix` waits.
     fn hold(&self, prefix: Vec<u8>) -> (Receiver<()>, Sender<()>) {
         let ((reached, is_reached), (release, released)) = (channel(), channel());
         *self.gate.lock().unwrap() = Some(Gate { prefix, reached, released });
         (is_reached, release)
     }
-}
 
-impl Store for SlowStore {
-    fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Pair>, StoreError> {
-        let gate = self.gate.lock().unwrap().take_if(|gate| prefix.starts_with(&gate.prefix));
+    fn wait_at(&self, key: &[u8]) {
+        let gate = self.gate.lock().unwrap().take_if(|gate| key.starts_with(&gate.prefix));
         if let Some(gate) = gate {
             gate.reached.send(()).unwrap();
             gate.released.recv_timeout(PATIENCE).unwrap();
         }
+    }
+}
+
+impl Store for SlowStore {
+    fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Pair>, StoreError> {
+        self.wait_at(prefix);
         self.inner.scan(prefix, after, limit)
     }
 
@@ -57,6 +61,7 @@ impl Store for SlowStore {
     }
 
     fn multi_get(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        keys.iter().for_each(|key| self.wait_at(key));
         self.inner.multi_get(keys)
     }
 
