@@ -70,7 +70,10 @@ def ours(folder):
     command += ["--select", ",".join(str(percent) for percent in FILTERS)] if FILTERS else []
     command += ["--base", f"{folder}/base.f32.npy", "--queries", f"{folder}/queries.f32.npy", "--truth", f"{folder}/gt.npy"]
     report = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
-    selected = lambda threads, percent: [point for point in report["points"] if (point["threads"], point["selected"]) == (threads, percent)]
+
+    def selected(threads, percent):
+        return [point for point in report["points"] if (point["threads"], point["selected"]) == (threads, percent)]
+
     points = {threads: selected(threads, 100) for threads in (1, 2)}
     figures = {f"qps{threads}@{recall}": at(points[threads], "recall_at_10", recall, "qps") for threads in (1, 2) for recall in RECALLS}
     figures |= {f"{name}@0.95": at(points[1], "recall_at_10", 0.95, name) for name in ("p50_us", "p99_us")}
@@ -83,8 +86,9 @@ def theirs(path):
     points = [line for line in lines if line["kind"] == "ann"]
     figures = {f"qps{threads}@{recall}": at(points, "recall", recall, f"qps{threads}") for threads in (1, 2) for recall in RECALLS}
     figures |= {f"{name}@0.95": at(points, "recall", 0.95, name) for name in ("p50_us", "p99_us")}
-    filtered = lambda percent: [line for line in lines if line["kind"] == f"filter{percent}" and "recall" in line]
-    figures |= {f"qps1@0.99/{percent}%": at(filtered(percent), "recall", 0.99, "qps1") for percent in FILTERS}
+    for percent in FILTERS:
+        filtered = [line for line in lines if line["kind"] == f"filter{percent}" and "recall" in line]
+        figures[f"qps1@0.99/{percent}%"] = at(filtered, "recall", 0.99, "qps1")
     info = {name: value for line in lines if line["kind"] == "info" for name, value in line.items()}
     return figures | {"build_s": info["build2_s"], "ram_mb": info["rss_mb"]}
 

@@ -1,8 +1,8 @@
 //! The vector index: which live, allowed rows lie nearest to a query by cosine similarity.
 //!
-//! A view: it holds only what it is given and can be thrown away. Two engines stand behind
-//! [`VectorIndex`]: an exact scan, and an hnsw_rs graph over the same matrix for collections
-//! above a size.
+//! A view: it holds only what it is given and can be thrown away. Three engines stand behind
+//! [`VectorIndex`]: segments with graphs of our own, saved on disk (`auto`), a plain scan of the
+//! vectors (`exact`), and an hnsw_rs graph over the same matrix as that scan.
 //!
 //! Invariants: a row is findable from the moment `insert` returns and gone from the moment
 //! `remove` returns; a row that is not allowed is never returned; equal input gives equal output.
@@ -66,14 +66,14 @@ pub struct VectorQuery<'a> {
 /// Figures for metrics.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct VectorStats {
-    /// `exact` or `hnsw_rs`: what would serve an unfiltered search now.
+    /// `exact`, `graph` or `hnsw_rs`: what would serve an unfiltered search now.
     pub engine: &'static str,
     /// Rows that can be found.
     pub rows: u64,
     /// Rows in the serving graph, removed ones included.
     pub rows_in_graph: u64,
-    /// Live rows that no search can return. The engines keep it at 0: what their graph can't
-    /// reach is scanned, and counted in `repaired`.
+    /// Rows that no walk through a graph can come to. The engines keep it at 0: what no link
+    /// leads to is scanned, and counted in `repaired`.
     pub unreachable: u64,
     /// Points of the graph that it could not reach or that did not find themselves when it was
     /// attested; they are scanned in every search.
@@ -126,7 +126,7 @@ pub trait VectorIndex: Send + Sync {
 /// Which engine serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Engine {
-    /// The exact scan up to `exact_below` live rows, the graph above.
+    /// Our own: scans up to `exact_below` live rows, graphs besides above.
     #[default]
     Auto,
     /// Always the exact scan.

@@ -1,4 +1,4 @@
-//! The engine for large collections: an hnsw_rs graph over the exact matrix.
+//! The second engine: an hnsw_rs graph over the exact matrix.
 //!
 //! One mechanism keeps it right: **only an attested graph is served, and a served graph doesn't
 //! change.** One feeder thread builds a graph to the side; to extend one it takes it out of
