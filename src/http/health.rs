@@ -6,6 +6,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use index::vector::VectorStats;
 use serde_json::json;
 
 pub(crate) fn routes() -> Router<AppState> {
@@ -42,6 +43,13 @@ fn gauges(app: &App) {
     metrics::counter!("ragstone_embedded_texts_total").absolute(app.ingest.texts_embedded());
     metrics::counter!("ragstone_chunks_reused_total").absolute(app.catalog.chunks_reused());
     metrics::gauge!("ragstone_collections_open").set(app.catalog.open_collections() as f64);
+    let vectors = app.catalog.vector_stats();
+    let total = |figure: fn(&VectorStats) -> u64| vectors.iter().map(figure).sum::<u64>() as f64;
+    metrics::gauge!("ragstone_vectors").set(total(|stats| stats.rows));
+    metrics::gauge!("ragstone_vectors_in_graphs").set(total(|stats| stats.rows_in_graph));
+    metrics::gauge!("ragstone_vector_bytes").set(total(|stats| stats.bytes as u64));
+    metrics::gauge!("ragstone_vector_builds").set(total(|stats| u64::from(stats.building)));
+    metrics::gauge!("ragstone_unreachable_points").set(total(|stats| stats.unreachable));
     let admission = &app.admission;
     metrics::gauge!("ragstone_requests_free").set(admission.requests.available_permits() as f64);
     metrics::gauge!("ragstone_streams_free").set(admission.streams.available_permits() as f64);

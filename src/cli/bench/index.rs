@@ -254,7 +254,7 @@ fn median(times: &[f64]) -> f64 {
 }
 
 /// Of the true nearest, the share that was found.
-pub(super) fn recall(found: &[Vec<u32>], truth: &[Vec<u32>]) -> f64 {
+pub(super) fn recall<T: PartialEq>(found: &[Vec<T>], truth: &[Vec<T>]) -> f64 {
     let hits: usize = found.iter().zip(truth).map(|(found, truth)| truth.iter().filter(|row| found.contains(row)).count()).sum();
     hits as f64 / truth.iter().take(found.len()).map(Vec::len).sum::<usize>().max(1) as f64
 }

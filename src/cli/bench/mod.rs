@@ -4,6 +4,7 @@ mod churn;
 mod collection;
 mod index;
 mod plot;
+mod search;
 mod vectors;
 
 use super::Global;
@@ -25,12 +26,15 @@ enum BenchCommand {
     Index(index::IndexArgs),
     /// Measure what deletes and inserts do to the vector index, and to searches beside them
     Churn(churn::ChurnArgs),
+    /// Measure searches with given vectors (.npy, .fvecs) over HTTP
+    Search(search::SearchArgs),
 }
 
 pub(crate) fn run(args: &BenchArgs, global: &Global) -> anyhow::Result<ExitCode> {
     match &args.what {
         Some(BenchCommand::Index(args)) => index::run(args),
         Some(BenchCommand::Churn(args)) => churn::run(args),
+        Some(BenchCommand::Search(args)) => search::run(args, global),
         None => collection::run(&args.collection, global),
     }
 }

@@ -10,6 +10,7 @@ use crate::collection::{Collection, CollectionError, Pending};
 use crate::keys;
 use crate::records::{CollectionRecord, DocumentRecord, Unserved};
 use crate::unserved;
+use crate::vector::VectorStats;
 use corpus::{CollectionId, TenantId};
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -205,6 +206,12 @@ impl Catalog {
     #[must_use]
     pub fn open_collections(&self) -> usize {
         lock(&self.open).by_id.len()
+    }
+
+    /// How the vectors of each open collection stand.
+    #[must_use]
+    pub fn vector_stats(&self) -> Vec<VectorStats> {
+        lock(&self.open).by_id.values().map(|(collection, _)| collection.vector_stats()).collect()
     }
 }
 

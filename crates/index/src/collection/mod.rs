@@ -268,7 +268,13 @@ impl Collection {
     /// How the vector and text views stand.
     #[must_use]
     pub fn stats(&self) -> (VectorStats, TextStats) {
-        (self.vectors.stats(), self.text.stats())
+        (self.vector_stats(), self.text.stats())
+    }
+
+    /// How the vector view stands.
+    #[must_use]
+    pub fn vector_stats(&self) -> VectorStats {
+        self.vectors.stats()
     }
 
     /// Puts a change behind those that wait; called in the order of sequence numbers.

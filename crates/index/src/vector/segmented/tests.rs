@@ -2,7 +2,7 @@
 
 use super::super::Engine;
 use super::*;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const DIMENSION: usize = 8;
 const WAIT: Duration = Duration::from_secs(60);
@@ -91,6 +91,57 @@ fn files_that_are_of_no_use_are_removed() {
     assert_finds(&index, &live);
     assert_eq!(files(folder.path()), 1);
     assert!(!path.exists(), "the younger one is kept");
+}
+
+/// The folder while a graph of 300 rows gives way to one of 600: each state that a crash can leave on the way.
+#[test]
+fn whatever_a_crash_leaves_is_found_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let live: RoaringBitmap = (0..600).collect();
+    let read = || -> Vec<(PathBuf, Vec<u8>)> {
+        let files = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+        files.map(|path| (path.clone(), std::fs::read(path).unwrap())).collect()
+    };
+    let index = SegmentedIndex::open(DIMENSION, params(), home(folder.path(), 9), &live).unwrap();
+    index.insert(vectors(0..300)).unwrap();
+    assert!(index.wait_built(WAIT));
+    let old = read().pop().unwrap();
+    index.insert(vectors(300..600)).unwrap();
+    assert!(index.wait_built(WAIT));
+    drop(index);
+    let [new] = read().try_into().unwrap();
+    assert_ne!(old.0, new.0);
+
+    let written = |bytes: usize| (new.0.with_extension("tmp"), new.1[..bytes].to_vec());
+    let mut states = vec![vec![old.clone()], vec![old.clone(), new.clone()], vec![new.clone()], vec![]];
+    states.extend((0..=16).map(|part| vec![old.clone(), written(new.1.len() * part / 16)]));
+    for state in states {
+        read().iter().for_each(|(path, _)| std::fs::remove_file(path).unwrap());
+        state.iter().for_each(|(path, bytes)| std::fs::write(path, bytes).unwrap());
+        let index = SegmentedIndex::open(DIMENSION, params(), home(folder.path(), 9), &live).unwrap();
+        let expected = if state.contains(&new) { 600 } else { 300 * state.len().min(1) as u64 };
+        assert_eq!(index.stats().rows_in_graph, expected, "what was saved is not built again");
+        index.insert(vectors(0..600)).unwrap();
+        assert_finds(&index, &live);
+        assert!(index.wait_built(WAIT));
+        assert_finds(&index, &live);
+        drop(index);
+        assert_eq!(files(folder.path()), 1, "of {} before", state.len());
+    }
+}
+
+#[test]
+fn a_segment_that_can_not_be_saved_is_served_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let live: RoaringBitmap = (0..300).collect();
+    let later = folder.path().join("later");
+    let index = SegmentedIndex::open(DIMENSION, params(), home(&later, 0), &live).unwrap();
+    // No folder can be made where a file is.
+    std::fs::write(&later, "").unwrap();
+    index.insert(vectors(0..300)).unwrap();
+    assert!(index.wait_built(WAIT));
+    assert_finds(&index, &live);
+    assert_eq!(index.stats().rows_in_graph, 300);
 }
 
 #[test]
