@@ -5,6 +5,10 @@
 //! thread sees another's half-done work, and the number of threads changes nothing. (Manohar et al.,
 //! "ParlayANN", PPoPP 2024.) Neighbours are chosen so that none is nearer to another one than to the place
 //! itself (Malkov and Yashunin 2020, algorithm 4).
+//!
+//! What an older graph says of some of the places is taken over: only the others are looked for. Where a place has
+//! lost neighbours, theirs are candidates in their stead (Singh et al., "FreshDiskANN", arXiv:2105.09613, 2021,
+//! algorithm 4).
 
 use super::super::codes::Codes;
 use super::links::Links;
@@ -30,16 +34,37 @@ pub(in super::super) struct BuildParams {
     pub(in super::super) seed: u64,
 }
 
-/// Links between all places of `codes`, and the order in which they came; `None` when stopped.
-pub(super) fn build(codes: &Codes, params: &BuildParams, stop: &AtomicBool) -> Option<(Links, Vec<u32>)> {
-    let order = shuffled(codes.len(), params.seed);
+/// A graph of before, and where its places are now.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Old<'o> {
+    pub(super) links: &'o Links,
+    /// By old place: the new one, or [`GONE`].
+    pub(super) moved: &'o [u32],
+}
+
+/// The place of what is there no longer.
+pub(in super::super) const GONE: u32 = u32::MAX;
+
+impl Old<'_> {
+    fn moved(&self, place: u32) -> Option<u32> {
+        self.moved.get(place as usize).copied().filter(|place| *place != GONE)
+    }
+}
+
+/// Links between all places of `codes`, and these places in an order that the seed decides; `None` when stopped.
+pub(super) fn build(codes: &Codes, params: &BuildParams, old: Option<Old>, stop: &AtomicBool) -> Option<(Links, Vec<u32>)> {
+    let shuffled = shuffled(codes.len(), params.seed);
     let mut builder = Builder {
         codes,
         links: Links::new(codes.len(), 2 * params.m),
         params: *params,
         walks: (0..params.threads.max(1)).map(|_| Walk::default()).collect(),
     };
-    let mut done = 1;
+    let linked = old.map(|old| builder.take_over(old)).unwrap_or_default();
+    let (mut order, others): (Vec<u32>, Vec<u32>) =
+        shuffled.iter().partition(|place| linked.get(**place as usize).is_some_and(|is_linked| *is_linked));
+    let mut done = order.len().max(1);
+    order.extend(others);
     while let Some(rest) = order.get(done..).filter(|rest| !rest.is_empty()) {
         if stop.load(Ordering::Relaxed) {
             return None;
@@ -49,7 +74,7 @@ pub(super) fn build(codes: &Codes, params: &BuildParams, stop: &AtomicBool) -> O
         builder.add(rest.get(..size).unwrap_or_default(), starts);
         done += size;
     }
-    Some((builder.links, order))
+    Some((builder.links, shuffled))
 }
 
 struct Builder<'c> {
@@ -61,6 +86,21 @@ struct Builder<'c> {
 }
 
 impl Builder<'_> {
+    /// Takes over the links of an older graph. Returns which places have theirs.
+    fn take_over(&mut self, old: Old) -> Vec<bool> {
+        let codes = self.codes;
+        let places: Vec<(u32, u32)> = (0..).zip(old.moved).map(|(old, new)| (old, *new)).filter(|(_, new)| *new != GONE).collect();
+        let taken = in_shares(&places, &mut self.walks, |walk, (from, to)| bypass(codes, old, *from, *to, walk));
+        let mut linked = vec![false; codes.len()];
+        for ((_, place), neighbours) in places.iter().zip(taken) {
+            self.links.set(*place, &neighbours);
+            if let Some(is_linked) = linked.get_mut(*place as usize) {
+                *is_linked = true;
+            }
+        }
+        linked
+    }
+
     fn add(&mut self, batch: &[u32], starts: &[u32]) {
         let (codes, params) = (self.codes, self.params);
         let links = &self.links;
@@ -84,6 +124,20 @@ impl Builder<'_> {
     }
 }
 
+/// The links of a place, which was `from` and is `to`, in the new numbering; around neighbours that are gone.
+fn bypass(codes: &Codes, old: Old, from: u32, to: u32, walk: &mut Walk) -> Vec<u32> {
+    let links = old.links.of(from);
+    let mut all: Vec<u32> = links.iter().filter_map(|link| old.moved(*link)).collect();
+    if all.len() == links.len() {
+        return all;
+    }
+    let gone = links.iter().filter(|link| old.moved(**link).is_none());
+    all.extend(gone.flat_map(|link| old.links.of(*link)).filter_map(|link| old.moved(*link)).filter(|place| *place != to));
+    all.sort_unstable();
+    all.dedup();
+    choose_of(codes, to, &all, old.links.degree(), walk)
+}
+
 /// The links of a place with those in `group` added; chosen anew if they are too many.
 fn link_back(codes: &Codes, links: &Links, group: &[(u32, u32)], walk: &mut Walk) -> (u32, Vec<u32>) {
     let place = group.first().map_or(0, |(place, _)| *place);
@@ -91,11 +145,16 @@ fn link_back(codes: &Codes, links: &Links, group: &[(u32, u32)], walk: &mut Walk
     if all.len() <= links.degree() {
         return (place, all);
     }
-    codes.fine(&codes.as_query(place), &all, &mut walk.scores);
+    (place, choose_of(codes, place, &all, links.degree(), walk))
+}
+
+/// Up to `most` of `all` as neighbours of a place, as [`choose`] does.
+fn choose_of(codes: &Codes, place: u32, all: &[u32], most: usize, walk: &mut Walk) -> Vec<u32> {
+    codes.fine(&codes.as_query(place), all, &mut walk.scores);
     let mut candidates: Vec<Candidate> =
         all.iter().zip(walk.scores.values()).map(|(place, score)| Candidate::new(*place, *score)).collect();
     candidates.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.place().cmp(&b.place())));
-    (place, choose(codes, &candidates, links.degree(), walk))
+    choose(codes, &candidates, most, walk)
 }
 
 /// Up to `most` of the candidates, best first, none of them nearer to a chosen one than to the place they

@@ -8,11 +8,12 @@ mod build;
 mod links;
 mod walk;
 
-pub(super) use build::BuildParams;
+pub(super) use build::{BuildParams, GONE};
 pub(super) use walk::{Candidate, Walk};
 
 use super::codes::{Codes, QueryCodes};
 use super::kernel::Block;
+use build::Old;
 use links::Links;
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::AtomicBool;
@@ -53,9 +54,12 @@ impl Shape {
 }
 
 impl Graph {
-    /// Links all places of `codes`; `None` when stopped.
-    pub(super) fn build(codes: &Codes, params: &BuildParams, stop: &AtomicBool) -> Option<Self> {
-        let (links, order) = build::build(codes, params, stop)?;
+    /// Links all places of `codes`; `None` when stopped. Of `old`, a graph of before with the new place of each of its
+    /// places or [`GONE`], it takes what it can use.
+    pub(super) fn build(codes: &Codes, params: &BuildParams, old: Option<(&Self, &[u32])>, stop: &AtomicBool) -> Option<Self> {
+        let old = old.filter(|(graph, _)| graph.links.degree() == 2 * params.m);
+        let old = old.map(|(graph, moved)| Old { links: &graph.links, moved });
+        let (links, order) = build::build(codes, params, old, stop)?;
         let mut entries: Vec<u32> = order.into_iter().take(SAMPLE).collect();
         let orphans = unreachable(&links, &entries);
         entries.extend(&orphans);

@@ -1,6 +1,6 @@
 //! The thread that builds graphs and merges segments, while everything else goes on.
 
-use super::super::graph::{BuildParams, Graph};
+use super::super::graph::{BuildParams, GONE, Graph};
 use super::State;
 use super::segment::Segment;
 use super::snapshot::{Served, Snapshot, merge};
@@ -10,9 +10,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// A graph is merged with what has come where it is at most so many times as large: each row is then built into
-/// a graph once for each factor of so many that the collection grows by.
-const MERGE_FACTOR: u64 = 4;
+/// A graph is merged with what has come where it is at most so many times as large. Its links are taken over, but
+/// the file is written anew.
+const MERGE_FACTOR: u64 = 8;
+/// Beside a graph, one in so many of `exact_below` rows are due to be in one: to scan them comes on top of a walk.
+const BESIDE_SHARE: u64 = 2;
 /// Decides the order in which places are linked.
 const SEED: u64 = 0x5eed;
 /// Nice value of the thread.
@@ -40,6 +42,13 @@ struct Progress {
     is_building: bool,
     /// Building panicked or its outcome was unfit: scans serve from now on.
     has_failed: bool,
+}
+
+/// Segments to make one of.
+struct Work {
+    parts: Vec<Served>,
+    /// It has a graph if it has more rows.
+    flat_up_to: u64,
 }
 
 /// What became of a segment that was due.
@@ -127,9 +136,9 @@ impl Shared {
     fn run(&self) {
         give_way();
         while let Some(is_awaited) = self.wait_for_change() {
-            while let Some(parts) = next_work(&self.state, &self.state.snapshot(), is_awaited) {
+            while let Some(work) = next_work(&self.state, &self.state.snapshot(), is_awaited) {
                 self.progress().is_building = true;
-                let outcome = catch_unwind(AssertUnwindSafe(|| self.rewrite(&parts)));
+                let outcome = catch_unwind(AssertUnwindSafe(|| self.rewrite(&work)));
                 self.progress().is_building = false;
                 if !matches!(outcome, Ok(Built::Sound)) {
                     tracing::error!("no sound vector graph could be built; scans serve");
@@ -158,14 +167,14 @@ impl Shared {
     }
 
     /// Makes one segment of these, with a graph and saved if it is large. Also sound when stopped.
-    fn rewrite(&self, parts: &[Served]) -> Built {
+    fn rewrite(&self, Work { parts, flat_up_to }: &Work) -> Built {
         // Before the vectors are read, so that no row belongs to a later change.
         let seq = self.state.seq.load(Ordering::Relaxed);
         let merged = merge(self.state.dimension, parts);
         let new = match merged.len() {
             0 => None,
-            rows if rows <= self.state.params.exact_below => Some(Served::new(merged)),
-            _ => match self.link(merged) {
+            rows if rows as u64 <= *flat_up_to => Some(Served::new(merged)),
+            _ => match self.link(merged, parts) {
                 Some(linked) if !linked.finds_itself(self.state.params.ef_construction) => return Built::Unfit,
                 Some(linked) => Some(self.save(linked, seq)),
                 None => return Built::Sound,
@@ -178,12 +187,18 @@ impl Shared {
         Built::Sound
     }
 
-    /// `None` when stopped.
-    fn link(&self, merged: Segment) -> Option<Segment> {
+    /// Gives what was merged a graph; `None` when stopped.
+    fn link(&self, merged: Segment, parts: &[Served]) -> Option<Segment> {
         let (began, params) = (Instant::now(), &self.state.params);
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let build = BuildParams { m: params.m, ef_construction: params.ef_construction, threads, seed: SEED };
-        let graph = Graph::build(merged.codes(), &build, &self.stop)?;
+        let old = parts.iter().filter(|part| part.has_graph()).max_by_key(|part| part.live());
+        let moved: Vec<u32> = old.map_or_else(Vec::new, |old| {
+            let place = |(row, _)| if old.dead.contains(row) { GONE } else { merged.rows.place_of(row).unwrap_or(GONE) };
+            old.segment.vectors().map(place).collect()
+        });
+        let old = old.and_then(|old| old.segment.graph()).map(|graph| (graph, &moved[..]));
+        let graph = Graph::build(merged.codes(), &build, old, &self.stop)?;
         tracing::info!(rows = merged.len(), orphans = graph.orphans(), seconds = began.elapsed().as_secs_f32(), "vector graph built");
         Some(merged.with_graph(graph))
     }
@@ -207,24 +222,24 @@ fn give_way() {
     }
 }
 
-/// The segments to make one of.
-fn next_work(state: &State, snapshot: &Snapshot, is_awaited: bool) -> Option<Vec<Served>> {
+fn next_work(state: &State, snapshot: &Snapshot, is_awaited: bool) -> Option<Work> {
     let exact_below = state.params.exact_below as u64;
     if let Some(worn) = snapshot.segments.iter().find(|served| served.has_graph() && served.is_worn()) {
-        return Some(vec![worn.clone()]);
+        return Some(Work { parts: vec![worn.clone()], flat_up_to: exact_below });
     }
     let (mut graphs, mut parts): (Vec<Served>, Vec<Served>) = snapshot.segments.iter().cloned().partition(Served::has_graph);
+    let flat_up_to = if graphs.is_empty() { exact_below } else { exact_below / BESIDE_SHARE };
     let mut rows: u64 = parts.iter().map(Served::live).sum();
     let is_large = snapshot.live.len() > exact_below;
-    if rows <= exact_below && !(is_awaited && is_large && rows > 0) {
+    if rows <= flat_up_to && !(is_awaited && is_large && rows > 0) {
         return None;
     }
     graphs.sort_by_key(Served::live);
     for graph in graphs {
-        if graph.live() <= rows * MERGE_FACTOR || rows <= exact_below {
+        if graph.live() <= rows * MERGE_FACTOR || rows <= flat_up_to {
             rows += graph.live();
             parts.push(graph);
         }
     }
-    Some(parts)
+    Some(Work { parts, flat_up_to })
 }

@@ -92,7 +92,7 @@ mod tests {
             .collect();
         let segment = Segment::new(DIMENSION, vectors.iter().map(|(row, vector)| (*row, &vector[..])));
         let params = BuildParams { m: 4, ef_construction: 16, threads: 1, seed: 1 };
-        let graph = Graph::build(segment.codes(), &params, &AtomicBool::new(false)).unwrap();
+        let graph = Graph::build(segment.codes(), &params, None, &AtomicBool::new(false)).unwrap();
         segment.with_graph(graph)
     }
 

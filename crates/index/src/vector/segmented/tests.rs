@@ -165,7 +165,7 @@ fn the_same_rows_make_the_same_graph_on_any_number_of_threads() {
     let segment = Segment::new(DIMENSION, all.iter().map(|(row, vector)| (*row, &**vector)));
     let build = |threads| {
         let params = BuildParams { m: 8, ef_construction: 40, threads, seed: 3 };
-        Graph::build(segment.codes(), &params, &AtomicBool::new(false)).unwrap()
+        Graph::build(segment.codes(), &params, None, &AtomicBool::new(false)).unwrap()
     };
     let (one, four) = (build(1), build(4));
     assert_eq!(one.parts(), four.parts());
