@@ -127,15 +127,17 @@ impl Builder<'_> {
 /// The links of a place, which was `from` and is `to`, in the new numbering; around neighbours that are gone.
 fn bypass(codes: &Codes, old: Old, from: u32, to: u32, walk: &mut Walk) -> Vec<u32> {
     let links = old.links.of(from);
-    let mut all: Vec<u32> = links.iter().filter_map(|link| old.moved(*link)).collect();
-    if all.len() == links.len() {
-        return all;
+    let mut kept: Vec<u32> = links.iter().filter_map(|link| old.moved(*link)).collect();
+    let lost = links.len() - kept.len();
+    if lost > 0 {
+        let gone = links.iter().filter(|link| old.moved(**link).is_none());
+        let mut theirs: Vec<u32> = gone.flat_map(|link| old.links.of(*link)).filter_map(|link| old.moved(*link)).collect();
+        theirs.sort_unstable();
+        theirs.dedup();
+        theirs.retain(|place| *place != to && !kept.contains(place));
+        kept.extend(choose_of(codes, to, &theirs, lost, walk));
     }
-    let gone = links.iter().filter(|link| old.moved(**link).is_none());
-    all.extend(gone.flat_map(|link| old.links.of(*link)).filter_map(|link| old.moved(*link)).filter(|place| *place != to));
-    all.sort_unstable();
-    all.dedup();
-    choose_of(codes, to, &all, old.links.degree(), walk)
+    kept
 }
 
 /// The links of a place with those in `group` added; chosen anew if they are too many.

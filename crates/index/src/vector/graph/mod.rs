@@ -20,6 +20,8 @@ use std::sync::atomic::AtomicBool;
 
 /// Places in the sample.
 const SAMPLE: usize = 512;
+/// Links are taken over until one place in so many is lost: recall falls a little each time.
+const LOST_SHARE: usize = 5;
 /// Where a search starts.
 const STARTS: usize = 4;
 
@@ -31,10 +33,17 @@ pub(super) struct Graph {
     entries: Vec<u32>,
     /// Their codes, side by side.
     entry_codes: Codes,
+    counts: Counts,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Counts {
     /// How many places no link led to.
     orphans: usize,
     /// How many still can't be reached.
     unreachable: usize,
+    /// How many places were gone when older graphs were taken over.
+    lost: usize,
 }
 
 /// What is stored of a graph besides its links and entries.
@@ -42,8 +51,7 @@ pub(super) struct Graph {
 pub(super) struct Shape {
     degree: usize,
     pub(super) entries: usize,
-    orphans: usize,
-    unreachable: usize,
+    counts: Counts,
 }
 
 impl Shape {
@@ -57,33 +65,39 @@ impl Graph {
     /// Links all places of `codes`; `None` when stopped. Of `old`, a graph of before with the new place of each of its
     /// places or [`GONE`], it takes what it can use.
     pub(super) fn build(codes: &Codes, params: &BuildParams, old: Option<(&Self, &[u32])>, stop: &AtomicBool) -> Option<Self> {
-        let old = old.filter(|(graph, _)| graph.links.degree() == 2 * params.m);
-        let old = old.map(|(graph, moved)| Old { links: &graph.links, moved });
+        let old = old.and_then(|(graph, moved)| Some((Old { links: &graph.links, moved }, graph.lost_with(moved)?)));
+        let (old, lost) = old.filter(|(old, _)| old.links.degree() == 2 * params.m).unzip();
         let (links, order) = build::build(codes, params, old, stop)?;
         let mut entries: Vec<u32> = order.into_iter().take(SAMPLE).collect();
         let orphans = unreachable(&links, &entries);
         entries.extend(&orphans);
         let unreachable = unreachable(&links, &entries).len();
-        Some(Self::with_entries(codes, links, entries, (orphans.len(), unreachable)))
+        let counts = Counts { orphans: orphans.len(), unreachable, lost: lost.unwrap_or_default() };
+        Some(Self::with_entries(codes, links, entries, counts))
     }
 
-    fn with_entries(codes: &Codes, links: Links, entries: Vec<u32>, (orphans, unreachable): (usize, usize)) -> Self {
+    /// Places lost by now without those that did not move; nothing if too many, so that links have to be found anew.
+    fn lost_with(&self, moved: &[u32]) -> Option<usize> {
+        let lost = self.counts.lost + moved.iter().filter(|place| **place == GONE).count();
+        (lost * LOST_SHARE <= moved.len()).then_some(lost)
+    }
+
+    fn with_entries(codes: &Codes, links: Links, entries: Vec<u32>, counts: Counts) -> Self {
         let mut entry_codes = Codes::with_capacity(codes.dimension(), entries.len());
         entries.iter().for_each(|place| entry_codes.push_from(codes, *place));
-        Self { links, entries, entry_codes, orphans, unreachable }
+        Self { links, entries, entry_codes, counts }
     }
 
     /// Of the parts that [`Self::parts`] gave; `None` if they don't fit together or to the codes.
     pub(super) fn of(codes: &Codes, shape: Shape, slots: Vec<Block>, entries: Vec<u32>) -> Option<Self> {
         let links = Links::of_slots(codes.len(), shape.degree, slots)?;
         let is_whole = entries.iter().all(|place| (*place as usize) < codes.len());
-        is_whole.then(|| Self::with_entries(codes, links, entries, (shape.orphans, shape.unreachable)))
+        is_whole.then(|| Self::with_entries(codes, links, entries, shape.counts))
     }
 
     /// Links, entries, and what else is needed to read them.
     pub(super) fn parts(&self) -> (Shape, &[Block], &[u32]) {
-        let shape =
-            Shape { degree: self.links.degree(), entries: self.entries.len(), orphans: self.orphans, unreachable: self.unreachable };
+        let shape = Shape { degree: self.links.degree(), entries: self.entries.len(), counts: self.counts };
         (shape, self.links.slots(), &self.entries)
     }
 
@@ -109,12 +123,12 @@ impl Graph {
 
     /// Places that no link led to when it was built.
     pub(super) fn orphans(&self) -> usize {
-        self.orphans
+        self.counts.orphans
     }
 
     /// Places that no search can come to: counted when it was built, and 0 unless that went wrong.
     pub(super) fn unreachable(&self) -> usize {
-        self.unreachable
+        self.counts.unreachable
     }
 
     /// Bytes allocated.

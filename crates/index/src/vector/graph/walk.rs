@@ -40,6 +40,9 @@ pub(in super::super) struct Walk {
     pool: Vec<Candidate>,
     /// Places about to be scored.
     next: Vec<u32>,
+    /// What joins the pool next, best first, and what of the pool ranks behind the first of it.
+    fresh: Vec<Candidate>,
+    behind: Vec<Candidate>,
     pub(super) scores: Scores,
 }
 
@@ -94,18 +97,26 @@ impl Walk {
     #[inline]
     fn score(&mut self, codes: &Codes, links: &Links, query: &QueryCodes, width: usize) -> usize {
         codes.coarse(query, &self.next, &mut self.scores);
-        let mut first = usize::MAX;
-        for (place, score) in self.next.iter().zip(self.scores.values()) {
-            if self.pool.len() >= width {
-                if self.pool.last().is_some_and(|worst| *score <= worst.score) {
-                    continue;
-                }
-                self.pool.pop();
+        let worst = self.pool.get(width - 1).map_or(f32::NEG_INFINITY, |worst| worst.score);
+        let scored = self.next.iter().zip(self.scores.values());
+        self.fresh.clear();
+        self.fresh.extend(scored.filter(|(_, score)| **score > worst).map(|(place, score)| Candidate::new(*place, *score)));
+        self.fresh.sort_unstable_by(|a, b| b.score.total_cmp(&a.score).then(a.place.cmp(&b.place)));
+        let Some(best) = self.fresh.first() else { return usize::MAX };
+        let first = self.pool.partition_point(|better| better.score >= best.score);
+        self.behind.clear();
+        self.behind.extend(self.pool.drain(first..));
+        let (mut behind, mut fresh) = (self.behind.iter().peekable(), self.fresh.iter().peekable());
+        while self.pool.len() < width {
+            let is_fresh = |new: &&Candidate| behind.peek().is_none_or(|old| new.score > old.score);
+            if let Some(new) = fresh.next_if(is_fresh) {
+                links.prefetch(new.place);
+                self.pool.push(*new);
+            } else if let Some(old) = behind.next() {
+                self.pool.push(*old);
+            } else {
+                break;
             }
-            let rank = self.pool.partition_point(|better| better.score >= *score);
-            self.pool.insert(rank, Candidate::new(*place, *score));
-            links.prefetch(*place);
-            first = first.min(rank);
         }
         first
     }

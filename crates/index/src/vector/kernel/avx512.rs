@@ -69,10 +69,16 @@ pub(super) unsafe fn nibble_dots(query: &[QueryBlock], plane: &[Block], places: 
         for (sum, high) in sums.iter_mut().zip(high) {
             *sum = _mm512_add_epi32(*sum, _mm512_srai_epi32::<4>(high));
         }
-        let mut four = [0_i32; 4];
-        // SAFETY: `four` is 16 bytes.
-        unsafe { _mm_storeu_si128(four.as_mut_ptr().cast(), lane_sums(sums)) };
-        dots.iter_mut().zip(four).for_each(|(dot, sum)| *dot = sum);
+        let sums = lane_sums(sums);
+        if let Some(dots) = dots.first_chunk_mut::<4>() {
+            // SAFETY: four integers are 16 bytes.
+            unsafe { _mm_storeu_si128(dots.as_mut_ptr().cast(), sums) };
+        } else {
+            let mut four = [0_i32; 4];
+            // SAFETY: as above.
+            unsafe { _mm_storeu_si128(four.as_mut_ptr().cast(), sums) };
+            dots.iter_mut().zip(four).for_each(|(dot, sum)| *dot = sum);
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use std::path::Path;
 compile_error!("segment files are little endian and are read as they lie");
 
 /// The last byte is the version of the format.
-const MAGIC: &[u8; 8] = b"RAGSEG\0\x02";
+const MAGIC: &[u8; 8] = b"RAGSEG\0\x03";
 const ALIGNMENT: u64 = 4096;
 const CHECKED_BYTES: usize = 1 << 20;
 /// More is no header: one of 2³² vectors would be smaller.

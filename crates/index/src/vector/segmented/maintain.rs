@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 
 /// A graph is merged with what has come where it is at most so many times as large. Its links are taken over, but
 /// the file is written anew.
-const MERGE_FACTOR: u64 = 8;
+const MERGE_FACTOR: u64 = 16;
 /// Beside a graph, one in so many of `exact_below` rows are due to be in one: to scan them comes on top of a walk.
-const BESIDE_SHARE: u64 = 2;
+const BESIDE_SHARE: u64 = 4;
 /// Decides the order in which places are linked.
 const SEED: u64 = 0x5eed;
 /// Nice value of the thread.
