@@ -99,10 +99,10 @@ pub(crate) struct IndexConfig {
     pub(crate) engine: String,
     /// Chunks up to which `auto` scans exactly (recall 1.0) instead of building a graph.
     pub(crate) exact_below: usize,
-    /// Links a graph node has to each neighbour list; 4 to 64.
-    pub(crate) m: usize,
-    /// Candidates kept while a node is linked; more builds slower and finds better.
-    pub(crate) ef_construction: usize,
+    /// Links that a graph node chooses, 4 to 64; with those back it has twice as many. 20, with `hnsw_rs` 16.
+    pub(crate) m: Option<usize>,
+    /// Candidates kept while a node is linked; more builds slower and finds better. 100, with `hnsw_rs` 200.
+    pub(crate) ef_construction: Option<usize>,
     /// Candidates kept while searching; a request can override it.
     pub(crate) ef_search: usize,
     /// Collections kept open at a time.
@@ -118,8 +118,8 @@ impl Default for IndexConfig {
         Self {
             engine: "auto".into(),
             exact_below: 20_000,
-            m: 16,
-            ef_construction: 200,
+            m: None,
+            ef_construction: None,
             ef_search: 64,
             collections_open_max: 256,
             store_cache_bytes: 32 << 20,
@@ -268,8 +268,8 @@ impl Config {
         check(self.ingest.parse_memory_bytes_max >= 256 << 20, "ingest.parse_memory_bytes_max", "must be at least 268435456 (256 MiB)");
         check(self.ingest.text_bytes_max > 0, "ingest.text_bytes_max", positive);
         check(["auto", "exact", "hnsw_rs"].contains(&self.index.engine.as_str()), "index.engine", "must be auto, exact or hnsw_rs");
-        check((4..=64).contains(&self.index.m), "index.m", "must be 4 to 64");
-        check((8..=2000).contains(&self.index.ef_construction), "index.ef_construction", "must be 8 to 2000");
+        check(self.index.m.is_none_or(|m| (4..=64).contains(&m)), "index.m", "must be 4 to 64");
+        check(self.index.ef_construction.is_none_or(|ef| (8..=2000).contains(&ef)), "index.ef_construction", "must be 8 to 2000");
         check((1..=10_000).contains(&self.index.ef_search), "index.ef_search", "must be 1 to 10000");
         check(self.index.collections_open_max > 0, "index.collections_open_max", positive);
         check(self.retention.interval_s > 0, "retention.interval_s", positive);
@@ -361,7 +361,7 @@ mod tests {
     #[test]
     fn all_errors_come_at_once_with_their_path() {
         let mut config = Config::default();
-        config.index.m = 1000;
+        config.index.m = Some(1000);
         config.chunking.overlap_tokens = 200;
         config.llm.model = Some("m".into());
         let errors = config.validate().join("\n");

@@ -81,7 +81,14 @@ fn vector_params(config: &Config) -> VectorParams {
         "hnsw_rs" => VectorEngine::HnswRs,
         _ => VectorEngine::Auto,
     };
-    VectorParams { engine, exact_below: index.exact_below, m: index.m, ef_construction: index.ef_construction, ef_search: index.ef_search }
+    let of_engine = VectorParams::of(engine);
+    VectorParams {
+        exact_below: index.exact_below,
+        m: index.m.unwrap_or(of_engine.m),
+        ef_construction: index.ef_construction.unwrap_or(of_engine.ef_construction),
+        ef_search: index.ef_search,
+        ..of_engine
+    }
 }
 
 /// The parser is this same program, started as a child for each worker.

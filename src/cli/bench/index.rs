@@ -29,12 +29,12 @@ pub(crate) struct IndexArgs {
     /// Engine: auto, exact or hnsw_rs
     #[arg(long, default_value = "auto", value_parser = engine)]
     engine: Engine,
-    /// Links of a point in the graph; twice as many with those back
-    #[arg(long, default_value_t = VectorParams::default().m)]
-    m: usize,
-    /// Candidates looked at for the links of a new point
-    #[arg(long, default_value_t = VectorParams::default().ef_construction)]
-    ef_construction: usize,
+    /// Links of a point in the graph; twice as many with those back. By default the engine's
+    #[arg(long)]
+    m: Option<usize>,
+    /// Candidates looked at for the links of a new point. By default the engine's
+    #[arg(long)]
+    ef_construction: Option<usize>,
     /// Breadths of the approximate search
     #[arg(long, value_delimiter = ',', default_value = "10,12,16,20,24,32,40,48,64,80,100,128,160,200,256,384,512")]
     ef: Vec<usize>,
@@ -123,7 +123,9 @@ pub(crate) fn run(args: &IndexArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn measure(args: &IndexArgs, base: &Table<f32>, queries: &Table<f32>, directory: &Path) -> anyhow::Result<Report> {
-    let params = VectorParams { engine: args.engine, m: args.m, ef_construction: args.ef_construction, ..VectorParams::default() };
+    let of_engine = VectorParams::of(args.engine);
+    let (m, ef_construction) = (args.m.unwrap_or(of_engine.m), args.ef_construction.unwrap_or(of_engine.ef_construction));
+    let params = VectorParams { m, ef_construction, ..of_engine };
     let home = || Home { directory: directory.to_owned(), collection: "bench".into(), seq: 0 };
     let rows: Vec<(u32, Embedding)> =
         (0..).zip(base.rows()).map(|(row, vector)| Ok((row, unit(vector)?))).collect::<anyhow::Result<_>>()?;

@@ -189,20 +189,44 @@ impl Codes {
             .extend(dots.zip(places).map(|(dot, place)| dot * query.scale * self.scales.get(*place as usize).copied().unwrap_or_default()));
     }
 
-    /// Most by which the coarse score of a unit vector v at `place` is off the exact one for a query q of unit length.
-    /// With v' and q' for what the codes say, ⟨q, v⟩ - ⟨q', v'⟩ = ⟨q - q', v⟩ + ⟨q', v - v'⟩ (and Cauchy–Schwarz).
-    #[inline]
-    pub(super) fn coarse_error(&self, query: &QueryCodes, place: u32) -> f32 {
-        let residual = self.residuals.get(place as usize).copied().unwrap_or_default();
-        query.residual + query.norm * residual + ROUNDING
+    /// What the exact scores of unit vectors are at most, from the upper planes. With v' and q' for what the codes say
+    /// of a vector v and a query q of unit length, ⟨q, v⟩ - ⟨q', v'⟩ = ⟨q - q', v⟩ + ⟨q', v - v'⟩ (and Cauchy–Schwarz).
+    pub(super) fn coarse_at_most(&self, query: &QueryCodes, places: &[u32], scores: &mut Scores) {
+        kernel::nibble_dots(&query.blocks, &self.high, places, &mut scores.dots);
+        let (zero, off) = (COARSE_ZERO * query.sum as f32, query.residual + ROUNDING);
+        let most = |dot: i32, scale: f32, residual: f32| {
+            let coarse = ((16 * dot) as f32 - zero) * query.scale * scale;
+            coarse + (off + query.norm * residual)
+        };
+        scores.values.clear();
+        let terms = run(places).and_then(|run| self.scales.get(run.clone()).zip(self.residuals.get(run)));
+        if let Some((scales, residuals)) = terms {
+            let terms = scales.iter().zip(residuals);
+            scores.values.extend(scores.dots.iter().zip(terms).map(|(dot, (scale, residual))| most(*dot, *scale, *residual)));
+        } else {
+            let term = |terms: &[f32], place: u32| terms.get(place as usize).copied().unwrap_or_default();
+            let all = scores.dots.iter().zip(places);
+            scores.values.extend(all.map(|(dot, place)| most(*dot, term(&self.scales, *place), term(&self.residuals, *place))));
+        }
     }
 
-    /// Most by which the fine score of a unit vector at `place` is off the exact one: each component of either
-    /// vector is off by half a scale at most, so each vector by that times √dimension (Cauchy–Schwarz).
-    pub(super) fn fine_error(&self, query: &QueryCodes, place: u32) -> f32 {
-        let of_row = self.scales.get(place as usize).copied().unwrap_or_default();
+    /// The same from both planes: each component of either vector is off by half a scale at most, so each vector by
+    /// that times √dimension (Cauchy–Schwarz).
+    pub(super) fn fine_at_most(&self, query: &QueryCodes, places: &[u32], scores: &mut Scores) {
+        self.fine(query, places, scores);
         let half = 0.5 * (self.dimension as f32).sqrt();
-        half * (of_row + query.scale) + half * half * of_row * query.scale + ROUNDING
+        for (score, place) in scores.values.iter_mut().zip(places) {
+            let of_row = self.scales.get(*place as usize).copied().unwrap_or_default();
+            *score += half * (of_row + query.scale) + half * half * of_row * query.scale + ROUNDING;
+        }
+    }
+
+    /// The standard deviation of the fine score of a unit vector at `place` from the exact one: that of what rounding
+    /// takes from either vector, evenly from within half a scale (Gersho and Gray, "Vector Quantization and Signal
+    /// Compression", 1992, 5.5).
+    pub(super) fn fine_deviation(&self, query: &QueryCodes, place: u32) -> f32 {
+        let of_row = self.scales.get(place as usize).copied().unwrap_or_default();
+        ((of_row * of_row + query.scale * query.scale) / 12.0).sqrt()
     }
 
     /// Asks for what a coarse score needs, to be read soon.
@@ -231,6 +255,12 @@ impl QueryCodes {
         let (sum, squares) = (codes().sum(), codes().map(|code| code * code).sum::<i32>());
         Self { sum, norm: scale * (squares as f32).sqrt(), residual: 0.0, blocks, scale }
     }
+}
+
+/// The range that these are, one after the other.
+fn run(places: &[u32]) -> Option<std::ops::Range<usize>> {
+    let (first, last) = (*places.first()? as usize, *places.last()? as usize);
+    (last.checked_sub(first)? + 1 == places.len()).then_some(first..last + 1)
 }
 
 fn scale(vector: &[f32]) -> f32 {
@@ -269,18 +299,26 @@ mod tests {
             let mut codes = Codes::new(dimension);
             vectors.iter().for_each(|vector| codes.push(vector));
             let places: Vec<u32> = (0..9).rev().collect();
-            let (mut coarse, mut fine) = (Scores::default(), Scores::default());
+            let [mut coarse, mut fine, mut coarse_most, mut fine_most] = <[Scores; 4]>::default();
             for vector in &vectors {
                 let query = Codes::query(vector);
                 codes.coarse(&query, &places, &mut coarse);
                 codes.fine(&query, &places, &mut fine);
-                for ((place, coarse), fine) in places.iter().zip(coarse.values()).zip(fine.values()) {
+                codes.coarse_at_most(&query, &places, &mut coarse_most);
+                codes.fine_at_most(&query, &places, &mut fine_most);
+                for (at, place) in places.iter().enumerate() {
                     let exact = kernel::dot(vector, &vectors[*place as usize]);
-                    assert!((fine - exact).abs() <= codes.fine_error(&query, *place), "dimension {dimension}: {fine} for {exact}");
+                    let [coarse, fine, coarse_most, fine_most] =
+                        [&coarse, &fine, &coarse_most, &fine_most].map(|scores| scores.values()[at]);
+                    assert!((fine - exact).abs() <= fine_most - fine, "dimension {dimension}: {fine} for {exact}");
                     assert!((fine - exact).abs() < 0.02, "dimension {dimension}: {fine} for {exact}");
-                    assert!((coarse - exact).abs() <= codes.coarse_error(&query, *place), "dimension {dimension}: {coarse} for {exact}");
+                    assert!((coarse - exact).abs() <= coarse_most - coarse, "dimension {dimension}: {coarse} for {exact}");
                     assert!((coarse - exact).abs() < 0.2, "dimension {dimension}: {coarse} for {exact}");
                 }
+                // In a row or not, to the bit.
+                let ascending: Vec<u32> = (0..9).collect();
+                codes.coarse_at_most(&query, &ascending, &mut coarse);
+                assert!(coarse.values().iter().eq(coarse_most.values().iter().rev()));
             }
         }
     }

@@ -198,29 +198,32 @@ fn near(dice: &mut Dice, middle: &[f32]) -> Embedding {
 }
 
 #[test]
-fn the_graph_recalls_clusters_and_every_row_finds_itself() {
-    let mut dice = Dice::seeded(5);
-    let rows = clustered(&mut dice, 5_000, 50, 32);
-    let index = HnswIndex::with_hop_cost(32, VectorParams { engine: Engine::HnswRs, ..VectorParams::default() }, 0).unwrap();
-    index.insert(rows.clone()).unwrap();
-    assert!(index.wait_built(WAIT));
-    let stats = index.stats();
-    eprintln!("{stats:?}");
-    assert_eq!((stats.engine, stats.rows_in_graph, stats.unreachable, stats.building), ("hnsw_rs", 5_000, 0, false));
-    assert!(stats.repaired < 500, "the scan does the graph's work");
+fn graphs_recall_clusters_and_rows_find_themselves() {
+    let hnsw = HnswIndex::with_hop_cost(32, VectorParams::of(Engine::HnswRs), 0).unwrap();
+    let own = SegmentedIndex::with_walk_cost(32, VectorParams { exact_below: 0, ..VectorParams::default() }, 0).unwrap();
+    // hnsw_rs is told which rows its graph misses, and scans them; ours can be reached, but not always by so narrow a walk.
+    for (name, index, may_lose) in [("hnsw_rs", Box::new(hnsw) as Box<dyn VectorIndex>, 0), ("graph", Box::new(own), 5)] {
+        let mut dice = Dice::seeded(5);
+        let rows = clustered(&mut dice, 5_000, 50, 32);
+        index.insert(rows.clone()).unwrap();
+        assert!(index.wait_built(WAIT));
+        let stats = index.stats();
+        eprintln!("{stats:?}");
+        assert_eq!((stats.engine, stats.rows_in_graph, stats.unreachable, stats.building), (name, 5_000, 0, false));
+        assert!(stats.repaired < 500, "the scan does the graph's work");
 
-    let allowed: RoaringBitmap = rows.iter().map(|(row, _)| *row).collect();
-    let search = |query: &[f32], k, exact| index.search(query, &VectorQuery { k, ef: None, exact, allowed: &allowed }).unwrap();
-    for (row, vector) in &rows {
-        assert_eq!(search(vector, 1, false)[0].row, *row, "row {row} does not find itself");
-    }
-    let near: Vec<Embedding> = rows.iter().step_by(25).map(|(_, vector)| near(&mut dice, vector)).collect();
-    let far: Vec<Embedding> = (0..200).map(|_| dice.vector(32)).collect();
-    for (name, queries) in [("near the clusters", near), ("between the clusters", far)] {
-        let hits: usize = queries.iter().map(|query| overlap(&search(query, 10, false), &search(query, 10, true))).sum();
-        let recall = hits as f64 / (10 * queries.len()) as f64;
-        eprintln!("{name}: recall@10 {recall}");
-        assert!(recall >= 0.95, "{name}: recall@10 {recall}");
+        let allowed: RoaringBitmap = rows.iter().map(|(row, _)| *row).collect();
+        let search = |query: &[f32], k, exact| index.search(query, &VectorQuery { k, ef: None, exact, allowed: &allowed }).unwrap();
+        let lost = rows.iter().filter(|(row, vector)| search(vector, 1, false)[0].row != *row).count();
+        assert!(lost <= may_lose, "{name}: {lost} rows don't find themselves");
+        let near: Vec<Embedding> = rows.iter().step_by(25).map(|(_, vector)| near(&mut dice, vector)).collect();
+        let far: Vec<Embedding> = (0..200).map(|_| dice.vector(32)).collect();
+        for (place, queries) in [("near", near), ("between", far)] {
+            let hits: usize = queries.iter().map(|query| overlap(&search(query, 10, false), &search(query, 10, true))).sum();
+            let recall = hits as f64 / (10 * queries.len()) as f64;
+            eprintln!("{name}, {place} the clusters: recall@10 {recall}");
+            assert!(recall >= 0.95, "{name}, {place} the clusters: recall@10 {recall}");
+        }
     }
 }
 

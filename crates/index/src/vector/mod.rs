@@ -152,11 +152,18 @@ pub struct VectorParams {
 
 impl Default for VectorParams {
     fn default() -> Self {
-        Self { engine: Engine::Auto, exact_below: 20_000, m: 16, ef_construction: 200, ef_search: 64 }
+        Self::of(Engine::default())
     }
 }
 
 impl VectorParams {
+    /// The defaults of an engine. hnsw_rs needs more candidates for the recall of ours.
+    #[must_use]
+    pub fn of(engine: Engine) -> Self {
+        let (m, ef_construction) = if engine == Engine::HnswRs { (16, 200) } else { (20, 100) };
+        Self { engine, exact_below: 20_000, m, ef_construction, ef_search: 64 }
+    }
+
     /// hnsw_rs ends the process above 256 links and divides by zero at 1: checked before it sees them.
     fn check(&self) -> Result<(), VectorError> {
         check("m", self.m, 2, 128)?;

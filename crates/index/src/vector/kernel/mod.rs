@@ -92,7 +92,8 @@ pub(super) fn nibble_dots(query: &[QueryBlock], plane: &[Block], places: &[u32],
 #[expect(unsafe_code, reason = "calls functions compiled for instructions that were detected")]
 fn nibble_dots_by(kernels: &Kernels, query: &[QueryBlock], plane: &[Block], places: &[u32], dots: &mut Vec<i32>) {
     let rows = plane.len() / query.len();
-    assert!(places.iter().all(|place| (*place as usize) < rows), "a place outside {rows} rows");
+    // Without a way out early, so that several are compared at a time.
+    assert!(places.iter().fold(true, |all, place| all & ((*place as usize) < rows)), "a place outside {rows} rows");
     dots.resize(places.len(), 0);
     // SAFETY: just checked; `available` lists only what the processor has.
     unsafe { (kernels.nibble_dots)(query, plane, places, dots) }

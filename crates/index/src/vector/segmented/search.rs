@@ -14,6 +14,9 @@ use std::cell::RefCell;
 
 /// Scored exactly beyond those wanted: codes may mistake the order of near ones.
 const RESCORED_BESIDE: usize = 10;
+/// Two scores by codes may stand in the wrong order where they lie nearer than so many standard deviations of one:
+/// farther apart, they do once in 50,000 times.
+const DEVIATIONS: f32 = 6.0;
 
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();
@@ -98,10 +101,17 @@ impl<'s> Search<'s> {
         if width.saturating_mul(self.walk_cost) > wanted { None } else { usize::try_from(width.min(rows)).ok() }
     }
 
-    /// Takes what was found into `top` by its exact score.
-    fn rescore(&self, found: Vec<(f32, (usize, u32))>, top: &mut TopK) {
-        let found = || found.iter().filter_map(|(_, (at, place))| Some((&*self.snapshot.segments.get(*at)?.segment, *place)));
-        found().for_each(|(segment, place)| segment.prefetch(place));
-        found().for_each(|(segment, place)| top.push(segment.rows.at(place), segment.score(&self.query, place)));
+    /// Takes what was found into `top` by its exact score, except what won't be among the best `k` by that either.
+    fn rescore(&self, mut found: Vec<(f32, (usize, u32))>, top: &mut TopK) {
+        found.sort_unstable_by(|(a, _), (b, _)| b.total_cmp(a));
+        let worst = found.get(self.k - 1).map_or(f32::NEG_INFINITY, |(worst, _)| *worst);
+        let near = |(score, (at, place)): &(f32, (usize, u32))| {
+            let segment = &*self.snapshot.segments.get(*at)?.segment;
+            let off = DEVIATIONS * segment.codes().fine_deviation(&self.query.codes, *place);
+            (*score + off >= worst).then_some((segment, *place))
+        };
+        let near: Vec<(&Segment, u32)> = found.iter().filter_map(near).collect();
+        near.iter().for_each(|(segment, place)| segment.prefetch(*place));
+        near.iter().for_each(|(segment, place)| top.push(segment.rows.at(*place), segment.score(&self.query, *place)));
     }
 }

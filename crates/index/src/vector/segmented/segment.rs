@@ -12,6 +12,8 @@ use roaring::RoaringBitmap;
 
 /// Rows scored in one go of a scan.
 const SCAN_ROWS: usize = 256;
+/// Scores compared at a time.
+const COMPARED: usize = 16;
 /// Places that are looked for in a new graph.
 const PROBES: usize = 256;
 
@@ -68,15 +70,20 @@ pub(super) struct Scratch {
     nearest: Vec<u32>,
 }
 
-/// Those of `places` that are `worth` it by their scores. Without a branch for each: few are, and unforeseeably.
-fn keep(kept: &mut Vec<u32>, places: &[u32], scores: &Scores, worth: impl Fn(u32, f32) -> bool) {
+/// Those of `places` that reach `bar` by their scores. Few do, and unforeseeably: no branch for each.
+fn keep(kept: &mut Vec<u32>, places: &[u32], scores: &Scores, bar: f32) {
     kept.resize(places.len(), 0);
     let mut count = 0;
-    for (place, score) in places.iter().zip(scores.values()) {
-        if let Some(slot) = kept.get_mut(count) {
-            *slot = *place;
+    for (places, scores) in places.chunks(COMPARED).zip(scores.values().chunks(COMPARED)) {
+        if !scores.iter().fold(false, |any, score| any | (*score >= bar)) {
+            continue;
         }
-        count += usize::from(worth(*place, *score));
+        for (place, score) in places.iter().zip(scores) {
+            if let Some(slot) = kept.get_mut(count) {
+                *slot = *place;
+            }
+            count += usize::from(*score >= bar);
+        }
     }
     kept.truncate(count);
 }
@@ -177,18 +184,18 @@ impl Segment {
             if wanted.is_some() {
                 shares.peek().into_iter().copied().flatten().for_each(|place| self.codes.prefetch_coarse(*place));
             }
-            self.codes.coarse(&query.codes, share, scores);
+            self.codes.coarse_at_most(&query.codes, share, scores);
             let bar = if top.len() < k { self.bar(query, k, share, scores) } else { top.bar() };
-            keep(near, share, scores, |place, score| score + self.codes.coarse_error(&query.codes, place) >= bar);
+            keep(near, share, scores, bar);
             near.iter().for_each(|place| self.codes.prefetch_fine(*place));
-            self.codes.fine(&query.codes, near, scores);
-            keep(nearest, near, scores, |place, score| score + self.codes.fine_error(&query.codes, place) >= bar);
+            self.codes.fine_at_most(&query.codes, near, scores);
+            keep(nearest, near, scores, bar);
             nearest.iter().for_each(|place| self.prefetch(*place));
             nearest.iter().for_each(|place| top.push(self.rows.at(*place), self.score(query, *place)));
         }
     }
 
-    /// What the best `k` of these places reach at least: the exact scores of those that are best by the coarse ones.
+    /// What the best `k` of these places reach at least: the exact scores of those that may be best by the coarse ones.
     fn bar(&self, query: &Query, k: usize, places: &[u32], scores: &Scores) -> f32 {
         if places.len() < k {
             return f32::NEG_INFINITY;
