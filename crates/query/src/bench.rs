@@ -11,7 +11,7 @@ use corpus::{EmbedError, Embedding, Principals, Purpose, Row};
 use roaring::RoaringBitmap;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Most queries of one benchmark, given or sampled.
 pub const QUERIES_MAX: usize = 1000;
@@ -20,6 +20,8 @@ const EF_VALUES_MAX: usize = 32;
 const EF_MAX: usize = 4096;
 /// Texts embedded in one call.
 const BATCH: usize = 32;
+/// Longest rest between two searches.
+const REST_MAX: Duration = Duration::from_millis(50);
 /// Two cosines closer than this are equal: the exact and the approximate path may sum in another order.
 const SCORE_TOLERANCE: f32 = 1e-6;
 
@@ -198,12 +200,15 @@ fn vector_points(
 
 type Found = Vec<(Row, f32)>;
 
-/// Runs each query and notes its milliseconds.
+/// Runs each query and notes its milliseconds. After each it rests for as long: whoever else searches meanwhile has at
+/// least half of every core.
 fn time_each<Q>(queries: &[Q], search: impl Fn(&Q) -> Result<Found, SourceError>) -> Result<(Vec<Found>, Vec<f64>), SourceError> {
     let timed = queries.iter().map(|query| {
         let started = Instant::now();
         let found = search(query)?;
-        Ok((found, started.elapsed().as_secs_f64() * 1e3))
+        let took = started.elapsed();
+        std::thread::sleep(took.min(REST_MAX));
+        Ok((found, took.as_secs_f64() * 1e3))
     });
     timed.collect::<Result<Vec<_>, SourceError>>().map(|timed| timed.into_iter().unzip())
 }

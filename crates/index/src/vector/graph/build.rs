@@ -60,7 +60,7 @@ pub(super) fn build(codes: &Codes, params: &BuildParams, old: Option<Old>, stop:
         params: *params,
         walks: (0..params.threads.max(1)).map(|_| Walk::default()).collect(),
     };
-    let linked = old.map(|old| builder.take_over(old)).unwrap_or_default();
+    let linked = if let Some(old) = old { builder.take_over(old, stop)? } else { Vec::new() };
     let (mut order, others): (Vec<u32>, Vec<u32>) =
         shuffled.iter().partition(|place| linked.get(**place as usize).is_some_and(|is_linked| *is_linked));
     let mut done = order.len().max(1);
@@ -86,19 +86,24 @@ struct Builder<'c> {
 }
 
 impl Builder<'_> {
-    /// Takes over the links of an older graph. Returns which places have theirs.
-    fn take_over(&mut self, old: Old) -> Vec<bool> {
+    /// Takes over the links of an older graph. Returns which places have theirs; `None` when stopped.
+    fn take_over(&mut self, old: Old, stop: &AtomicBool) -> Option<Vec<bool>> {
         let codes = self.codes;
         let places: Vec<(u32, u32)> = (0..).zip(old.moved).map(|(old, new)| (old, *new)).filter(|(_, new)| *new != GONE).collect();
-        let taken = in_shares(&places, &mut self.walks, |walk, (from, to)| bypass(codes, old, *from, *to, walk));
         let mut linked = vec![false; codes.len()];
-        for ((_, place), neighbours) in places.iter().zip(taken) {
-            self.links.set(*place, &neighbours);
-            if let Some(is_linked) = linked.get_mut(*place as usize) {
-                *is_linked = true;
+        for places in places.chunks(BATCH_MAX) {
+            if stop.load(Ordering::Relaxed) {
+                return None;
+            }
+            let taken = in_shares(places, &mut self.walks, |walk, (from, to)| bypass(codes, old, *from, *to, walk));
+            for ((_, place), neighbours) in places.iter().zip(taken) {
+                self.links.set(*place, &neighbours);
+                if let Some(is_linked) = linked.get_mut(*place as usize) {
+                    *is_linked = true;
+                }
             }
         }
-        linked
+        Some(linked)
     }
 
     fn add(&mut self, batch: &[u32], starts: &[u32]) {

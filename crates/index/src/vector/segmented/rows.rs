@@ -12,27 +12,44 @@ const TABLE_SHARE: usize = 4;
 #[derive(Debug)]
 pub(super) struct Rows {
     rows: Vec<Row>,
+    lookup: Lookup,
+}
+
+/// How the place of a row is found.
+#[derive(Debug)]
+enum Lookup {
+    /// There are no gaps: by what the row is beyond the first.
+    Run,
     /// Place by row, from the first row on. Rows of a collection are numbered one after the other, so there are
     /// seldom large gaps.
-    table: Vec<u32>,
+    Table(Vec<u32>),
+    Search,
+}
+
+impl Lookup {
+    fn of(rows: &[Row]) -> Self {
+        let Some((first, last)) = rows.first().zip(rows.last()) else { return Self::Search };
+        let span = (last - first) as usize + 1;
+        if span == rows.len() {
+            return Self::Run;
+        }
+        if span > rows.len().saturating_mul(TABLE_SHARE) {
+            return Self::Search;
+        }
+        let mut table = vec![NONE; span];
+        for (place, row) in (0..).zip(rows) {
+            if let Some(entry) = table.get_mut((row - first) as usize) {
+                *entry = place;
+            }
+        }
+        Self::Table(table)
+    }
 }
 
 impl Rows {
     /// `rows` must ascend.
     pub(super) fn new(rows: Vec<Row>) -> Self {
-        let mut table = Vec::new();
-        if let (Some(first), Some(last)) = (rows.first(), rows.last()) {
-            let span = (last - first) as usize + 1;
-            if span <= rows.len().saturating_mul(TABLE_SHARE) {
-                table = vec![NONE; span];
-                for (place, row) in (0..).zip(&rows) {
-                    if let Some(entry) = table.get_mut((row - first) as usize) {
-                        *entry = place;
-                    }
-                }
-            }
-        }
-        Self { rows, table }
+        Self { lookup: Lookup::of(&rows), rows }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -48,13 +65,14 @@ impl Rows {
         self.rows.get(place as usize).copied().unwrap_or(NONE)
     }
 
+    #[inline]
     pub(super) fn place_of(&self, row: Row) -> Option<u32> {
-        let first = *self.rows.first()?;
-        if self.table.is_empty() {
-            return self.rows.binary_search(&row).ok().and_then(|place| u32::try_from(place).ok());
+        let beyond = row.checked_sub(*self.rows.first()?)?;
+        match &self.lookup {
+            Lookup::Run => Some(beyond).filter(|place| (*place as usize) < self.rows.len()),
+            Lookup::Table(table) => table.get(beyond as usize).copied().filter(|place| *place != NONE),
+            Lookup::Search => self.rows.binary_search(&row).ok().and_then(|place| u32::try_from(place).ok()),
         }
-        let place = *self.table.get(row.checked_sub(first)? as usize)?;
-        (place != NONE).then_some(place)
     }
 
     /// How many of these rows are here at most: those between the first and the last.
@@ -70,7 +88,8 @@ impl Rows {
 
     /// Bytes allocated.
     pub(super) fn bytes(&self) -> usize {
-        (self.rows.capacity() + self.table.capacity()) * size_of::<u32>()
+        let table = if let Lookup::Table(table) = &self.lookup { table.capacity() } else { 0 };
+        (self.rows.capacity() + table) * size_of::<u32>()
     }
 }
 

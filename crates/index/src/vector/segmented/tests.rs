@@ -1,8 +1,12 @@
 //! Segments as they are saved, found again, merged and left behind by a crash.
 
 use super::super::Engine;
+use super::super::codes::Codes;
+use super::super::graph::{BuildParams, GONE, Graph};
+use super::segment::{Query, Scratch};
 use super::*;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 const DIMENSION: usize = 8;
 const WAIT: Duration = Duration::from_secs(60);
@@ -158,9 +162,40 @@ fn growth_merges_graphs_into_few() {
 }
 
 #[test]
+fn a_graph_that_takes_over_links_of_an_older_one_finds_every_row() {
+    const THERE: u32 = 2000;
+    fn build(rows: &[Row], old: Option<(&Graph, &[u32])>) -> Segment {
+        let vectors: Vec<_> = rows.iter().map(|row| (*row, vector(*row))).collect();
+        let segment = Segment::new(DIMENSION, vectors.iter().map(|(row, vector)| (*row, &**vector)));
+        let params = BuildParams { m: 8, ef_construction: 40, threads: 2, seed: 3 };
+        let graph = Graph::build(segment.codes(), &params, old, &AtomicBool::new(false)).unwrap();
+        segment.with_graph(graph)
+    }
+    let old = build(&(0..THERE).collect::<Vec<_>>(), None);
+    for gone_every in [THERE + 1, 10, 5, 4] {
+        let stays = |row: &Row| row % gone_every != gone_every - 1;
+        let rows: Vec<Row> = (0..THERE).filter(stays).chain(THERE..THERE + 700).collect();
+        let moved: Vec<u32> =
+            (0..THERE).map(|row| rows.iter().position(|other| *other == row).map_or(GONE, |place| place as u32)).collect();
+        let new = build(&rows, old.graph().map(|graph| (graph, &moved[..])));
+        let anew = build(&rows, None);
+        let lost = moved.iter().filter(|place| **place == GONE).count();
+        let is_taken_over = new.graph().unwrap().parts() != anew.graph().unwrap().parts();
+        assert_eq!(is_taken_over, lost * 5 <= THERE as usize, "{lost} lost");
+        assert_eq!(new.graph().unwrap().unreachable(), 0);
+        let mut scratch = Scratch::default();
+        let found = rows.iter().filter(|row| {
+            let query = Query { codes: Codes::query(&vector(**row)), vector: vector(**row) };
+            let best = new.walk(&query, 64, 10, |_| true, &mut scratch);
+            best.iter().any(|(_, place)| new.rows.at(*place) == **row)
+        });
+        let found = found.count();
+        assert!(found * 1000 >= rows.len() * 998, "{found} of {} find themselves, {lost} lost", rows.len());
+    }
+}
+
+#[test]
 fn the_same_rows_make_the_same_graph_on_any_number_of_threads() {
-    use super::super::graph::{BuildParams, Graph};
-    use std::sync::atomic::AtomicBool;
     let all = vectors(0..3000);
     let segment = Segment::new(DIMENSION, all.iter().map(|(row, vector)| (*row, &**vector)));
     let build = |threads| {
