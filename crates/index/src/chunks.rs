@@ -5,6 +5,8 @@ use crate::keys;
 use crate::records::{ChunkRecord, Place};
 use crate::store::{Batch, Store, StoreError};
 use corpus::{Chunk, ChunkDraft, ChunkId, CollectionId, DocumentId, Embedding, Row, TenantId};
+use serde::Deserializer;
+use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use std::collections::BTreeMap;
 
 /// Places in one value: a hit costs the reading of one such page.
@@ -50,18 +52,42 @@ pub(crate) fn read(
     let keys: Vec<_> = rows.chain(page_keys.iter().cloned()).collect();
     let mut values = store.multi_get(&keys)?;
     let page_values = values.split_off(wanted.len().min(values.len()));
-    let mut pages: BTreeMap<Vec<u8>, Vec<Place>> = BTreeMap::new();
-    for (key, value) in page_keys.into_iter().zip(page_values) {
-        if let Some(value) = value {
-            pages.insert(key, serde_json::from_slice(&value)?);
-        }
-    }
+    let pages: BTreeMap<Vec<u8>, Vec<u8>> = page_keys.into_iter().zip(page_values).filter_map(|(key, value)| Some((key, value?))).collect();
     let chunk = |(one, value): (&Wanted<'_>, Option<Vec<u8>>)| {
-        let place = pages.get(&one.page_key(tenant, collection)).and_then(|page| page.get(one.ordinal % PLACES_PER_PAGE));
-        let (Some(value), Some(place)) = (value, place) else { return Ok(None) };
-        Ok(Some(assemble(one, serde_json::from_slice(&value)?, place)))
+        let Some((value, page)) = value.zip(pages.get(&one.page_key(tenant, collection))) else { return Ok(None) };
+        let Some(place) = place_at(page, one.ordinal % PLACES_PER_PAGE)? else { return Ok(None) };
+        Ok(Some(assemble(one, serde_json::from_slice(&value)?, &place)))
     };
     wanted.iter().zip(values).map(chunk).collect()
+}
+
+/// One place of a page; the others are passed over, which costs a fraction of reading them.
+fn place_at(page: &[u8], index: usize) -> Result<Option<Place>, serde_json::Error> {
+    struct At(usize);
+
+    impl<'de> Visitor<'de> for At {
+        type Value = Option<Place>;
+
+        fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            formatter.write_str("places")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut places: A) -> Result<Option<Place>, A::Error> {
+            for _ in 0..self.0 {
+                if places.next_element::<IgnoredAny>()?.is_none() {
+                    return Ok(None);
+                }
+            }
+            let place = places.next_element()?;
+            while places.next_element::<IgnoredAny>()?.is_some() {}
+            Ok(place)
+        }
+    }
+
+    let mut page = serde_json::Deserializer::from_slice(page);
+    let place = page.deserialize_seq(At(index))?;
+    page.end()?;
+    Ok(place)
 }
 
 fn assemble(wanted: &Wanted<'_>, record: ChunkRecord, place: &Place) -> Chunk {
@@ -129,5 +155,19 @@ mod tests {
         let value = serde_json::to_vec(&page).unwrap();
         assert!(value.len() < VALUE_BYTES_MAX / 10, "{}", value.len());
         assert_eq!(serde_json::from_slice::<Vec<Place>>(&value).unwrap(), page);
+    }
+
+    #[test]
+    fn one_place_is_read_out_of_a_page_that_is_whole() {
+        let at = |number: usize| Span { byte_start: number, byte_end: number + 9, char_start: number, char_end: number + 8 };
+        let page: Vec<Place> = (0..5).map(|number| Place { span: at(number), page: (number > 2).then_some(7) }).collect();
+        let value = serde_json::to_vec(&page).unwrap();
+        for index in 0..7 {
+            assert_eq!(place_at(&value, index).unwrap(), page.get(index).copied());
+        }
+        for end in 0..value.len() {
+            assert!(place_at(&value[..end], 0).is_err(), "{end} bytes");
+        }
+        assert!(place_at(b"{}", 0).is_err() && place_at(b"[[0,1,0,1,null]]x", 0).is_err());
     }
 }

@@ -203,7 +203,10 @@ impl Bench<'_> {
 
     fn exact(&self, truth: Option<&Table<i32>>, allowed: &RoaringBitmap) -> anyhow::Result<(Exact, Vec<Vec<u32>>)> {
         let queries: Vec<&[f32]> = self.queries.rows().collect();
-        let (rows, times) = self.search(&queries, &VectorQuery { k: self.k, ef: None, exact: true, allowed })?;
+        let ask = VectorQuery { k: self.k, ef: None, exact: true, allowed };
+        // Once before it counts: the vectors of a file just opened are mapped as they are read.
+        self.search(&queries, &ask)?;
+        let (rows, times) = self.search(&queries, &ask)?;
         let recall_at_10 = truth.map_or(1.0, |truth| recall(&rows, &nearest(truth, self.k)));
         Ok((Exact { ms: 1e3 * median(&times), recall_at_10 }, rows))
     }
