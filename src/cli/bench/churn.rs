@@ -237,7 +237,11 @@ impl<'b> Churn<'b> {
     }
 }
 
+/// Nothing while all segments are small: there is no folder then.
 fn bytes_in(directory: &Path) -> anyhow::Result<u64> {
+    if !directory.exists() {
+        return Ok(0);
+    }
     std::fs::read_dir(directory)?.map(|entry| Ok(entry?.metadata()?.len())).sum()
 }
 
