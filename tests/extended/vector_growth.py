@@ -3,7 +3,7 @@
 
     tests/extended/vector_growth.py DATA [PLOT.svg]
 
-Beyond the real 100,000 vectors, vectors are made out of them by adding noise.
+All vectors are made out of the 100,000 real ones by adding noise.
 
     RAGSTONE  the program (required)
     ROWS      numbers of vectors (default 100000,300000,1000000)

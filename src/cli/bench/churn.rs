@@ -207,7 +207,7 @@ impl<'b> Churn<'b> {
             times.push(began.elapsed().as_secs_f64());
         }
         times.sort_by(f64::total_cmp);
-        let at = |share: f64| 1e6 * times.get((share * times.len() as f64) as usize).copied().unwrap_or_default();
+        let at = |share| 1e6 * bench::percentile(&times, share);
         Ok(Times { searches: times.len(), p50_us: at(0.5), p99_us: at(0.99) })
     }
 

@@ -239,7 +239,7 @@ impl Bench<'_> {
         let (rows, times): (Vec<_>, Vec<_>) = searched.into_iter().unzip();
         let (rows, mut times) = (rows.concat(), times.concat());
         times.sort_by(f64::total_cmp);
-        let at = |share: f64| 1e6 * times.get((share * times.len() as f64) as usize).copied().unwrap_or_default();
+        let at = |share| 1e6 * percentile(&times, share);
         let qps = queries.len() as f64 / seconds;
         Ok(Point { selected, threads, ef, recall_at_10: recall(&rows, truth), qps, p50_us: at(0.5), p99_us: at(0.99) })
     }
@@ -255,7 +255,12 @@ fn middle(mut points: Vec<Point>) -> Option<Point> {
 fn median(times: &[f64]) -> f64 {
     let mut times = times.to_vec();
     times.sort_by(f64::total_cmp);
-    times.get(times.len() / 2).copied().unwrap_or_default()
+    percentile(&times, 0.5)
+}
+
+/// What this share of the times, shortest first, stays below; 0 of none.
+pub(super) fn percentile(sorted: &[f64], share: f64) -> f64 {
+    sorted.get((share * sorted.len() as f64) as usize).copied().unwrap_or_default()
 }
 
 /// Of the true nearest, the share that was found.

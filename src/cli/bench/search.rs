@@ -2,7 +2,7 @@
 
 use super::super::target::{Target, TargetArgs};
 use super::super::{Global, runtime};
-use super::index::recall;
+use super::index::{percentile, recall};
 use super::vectors;
 use crate::client::{Client, segment};
 use anyhow::{Context, ensure};
@@ -83,7 +83,7 @@ async fn measure(client: &Client, args: &SearchArgs) -> anyhow::Result<Report> {
         for ef in args.ef.iter().copied().map(Some).chain([None]) {
             let Asked { hits, mut times, seconds } = ask(client, &path, &bodies(ef), (*clients).max(1)).await?;
             times.sort_by(f64::total_cmp);
-            let at = |share: f64| 1e3 * times.get((share * times.len() as f64) as usize).copied().unwrap_or_default();
+            let at = |share| 1e3 * percentile(&times, share);
             let qps = times.len() as f64 / seconds;
             points.push(Point { clients: *clients, ef, recall: recall(&hits, &truth), qps, p50_ms: at(0.5), p99_ms: at(0.99) });
         }

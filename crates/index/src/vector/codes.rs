@@ -223,7 +223,7 @@ impl Codes {
 
     /// The standard deviation of the fine score of a unit vector at `place` from the exact one: that of what rounding
     /// takes from either vector, evenly from within half a scale (Gersho and Gray, "Vector Quantization and Signal
-    /// Compression", 1992, 5.5).
+    /// Compression", 1992).
     pub(super) fn fine_deviation(&self, query: &QueryCodes, place: u32) -> f32 {
         let of_row = self.scales.get(place as usize).copied().unwrap_or_default();
         ((of_row * of_row + query.scale * query.scale) / 12.0).sqrt()
