@@ -10,7 +10,7 @@ use index::blobs::Blobs;
 use index::store::{SledOptions, SledStore};
 use index::vector::{Engine as VectorEngine, VectorParams};
 use index::{Catalog, CatalogParams};
-use ingest::embed::{LocalEmbedder, LocalOptions, Manifest};
+use encoder::{LocalEmbedder, LocalOptions, Manifest};
 use ingest::parse::{ChildParser, ParseLimits};
 use ingest::{Ingest, IngestParams};
 use query::{Engine, EngineParams};
@@ -106,7 +106,7 @@ fn embedder(config: &Config) -> anyhow::Result<Arc<dyn Embedder>> {
     // Lexical similarity only: for tests of the server that don't need a model.
     if config.embedding.model == "test-hash" {
         tracing::warn!("embedding with the hash embedder, which is for tests only");
-        return Ok(Arc::new(ingest::embed::HashEmbedder::new()));
+        return Ok(Arc::new(encoder::HashEmbedder::new()));
     }
     let (manifest, directory) = manifest(config)?;
     let Some(entry) = manifest.get(&config.embedding.model) else {

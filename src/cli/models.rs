@@ -38,7 +38,7 @@ pub(crate) fn run(command: &ModelsCommand, global: &Global) -> anyhow::Result<Ex
 #[expect(clippy::print_stdout, reason = "the command's output")]
 fn list(global: &Global, as_json: bool) -> anyhow::Result<ExitCode> {
     let (manifest, directory) = manifest(&global.overrides(None).settings()?.config)?;
-    let is_here = |name: &str, entry| ::ingest::embed::find(entry, &directory.join(name)).is_ok();
+    let is_here = |name: &str, entry| encoder::find(entry, &directory.join(name)).is_ok();
     let rows = manifest.models.iter().map(|entry| {
         json!({ "name": entry.name, "dimension": entry.dimension, "max_tokens": entry.max_tokens, "licence": entry.licence,
                 "languages": entry.languages, "present": is_here(&entry.name, entry) })
@@ -78,7 +78,7 @@ fn verify(global: &Global, names: &[String]) -> anyhow::Result<ExitCode> {
         if !is_asked {
             continue;
         }
-        match ::ingest::embed::verify(entry, &folder) {
+        match encoder::verify(entry, &folder) {
             Ok(_) => println!("{}: every file matches its checksum", entry.name),
             Err(error) => {
                 println!("{}: {error}", entry.name);

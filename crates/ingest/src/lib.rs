@@ -2,7 +2,7 @@
 //!
 //! [`Ingest`] runs the workers; each takes a job and leads its document through the stages
 //! ([`Stage`]). Parsing happens in a child process ([`parse`]), splitting is sized by the embedding
-//! model's own tokenizer ([`split`]), local models run on their own threads ([`embed`]).
+//! model's own tokenizer ([`split`]), and whoever starts it says which [`corpus::Embedder`] embeds.
 //!
 //! Invariants:
 //! - `text[chunk.span] == chunk.text` for every chunk, and the chunks cover the text.
@@ -11,8 +11,8 @@
 //! - No document, however broken, ends the server.
 //!
 //! ```
-//! # use ragstone_ingest as ingest;
-//! use ingest::embed::HashEmbedder;
+//! # use {ragstone_encoder as encoder, ragstone_ingest as ingest};
+//! use encoder::HashEmbedder;
 //! use ingest::parse::{InProcess, Parser};
 //! use ingest::{Chunking, split};
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -22,7 +22,6 @@
 //! # Ok(()) }
 //! ```
 
-pub mod embed;
 pub mod parse;
 mod pipeline;
 mod progress;

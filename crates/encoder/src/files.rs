@@ -4,7 +4,7 @@
 //! `verify` hashes. Files that the manifest doesn't pin are held to the `lock.json` that
 //! `models/pull` wrote at the first pull.
 
-use super::manifest::{ModelEntry, is_sha256};
+use crate::manifest::{ModelEntry, is_sha256};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -13,11 +13,11 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// The weights, in safetensors.
-pub(super) const WEIGHTS: &str = "model.safetensors";
+pub(crate) const WEIGHTS: &str = "model.safetensors";
 /// The tokenizer, as the `tokenizers` crate writes it.
-pub(super) const TOKENIZER: &str = "tokenizer.json";
+pub(crate) const TOKENIZER: &str = "tokenizer.json";
 /// The architecture's numbers.
-pub(super) const CONFIG: &str = "config.json";
+pub(crate) const CONFIG: &str = "config.json";
 /// Checksums of the first pull.
 const LOCK: &str = "lock.json";
 
@@ -149,8 +149,8 @@ fn sha256_of(path: &Path) -> std::io::Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::manifest::{Manifest, ModelFile};
-    use super::super::test_model::models_folder;
+    use crate::manifest::{Manifest, ModelFile};
+    use crate::test_model::models_folder;
     use super::*;
 
     fn entry_with(files: Vec<ModelFile>) -> ModelEntry {

@@ -16,7 +16,7 @@ const LANES: usize = 16;
 
 /// What stands between the two dense layers of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub(super) enum Activation {
+pub(crate) enum Activation {
     /// x·Φ(x), exact.
     #[serde(rename = "gelu")]
     Gelu,
@@ -29,26 +29,26 @@ pub(super) enum Activation {
 }
 
 /// row ← row + bias, for every row.
-pub(super) struct AddBias<'a>(pub(super) &'a [f32]);
+pub(crate) struct AddBias<'a>(pub(crate) &'a [f32]);
 
 /// row ← activation(row + bias), for every row.
-pub(super) struct Activate<'a> {
-    pub(super) bias: &'a [f32],
-    pub(super) activation: Activation,
+pub(crate) struct Activate<'a> {
+    pub(crate) bias: &'a [f32],
+    pub(crate) activation: Activation,
 }
 
 /// row ← softmax(row × scale), for every row of length `width`.
-pub(super) struct Softmax {
-    pub(super) scale: f32,
-    pub(super) width: usize,
+pub(crate) struct Softmax {
+    pub(crate) scale: f32,
+    pub(crate) width: usize,
 }
 
 /// row ← normalise(row + bias + residual) × gain + shift, for every row.
-pub(super) struct AddNorm<'a> {
-    pub(super) bias: &'a [f32],
-    pub(super) gain: &'a [f32],
-    pub(super) shift: &'a [f32],
-    pub(super) epsilon: f32,
+pub(crate) struct AddNorm<'a> {
+    pub(crate) bias: &'a [f32],
+    pub(crate) gain: &'a [f32],
+    pub(crate) shift: &'a [f32],
+    pub(crate) epsilon: f32,
 }
 
 impl InplaceOp1 for AddBias<'_> {

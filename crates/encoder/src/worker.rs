@@ -4,8 +4,8 @@
 //! taken is answered or, after [`Worker::close`], its channel is closed; a panic in the encoder
 //! fails the texts of its pass and nothing else; dropping the worker waits for the pass under way.
 
-use super::queue::{Answer, Queue, Waiting};
-use super::tokenizer::Tokens;
+use crate::queue::{Answer, Queue, Waiting};
+use crate::tokenizer::Tokens;
 use corpus::EmbedError;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -38,7 +38,7 @@ pub struct Statistics {
 type Encoded = Result<Vec<Vec<f32>>, String>;
 
 /// Starts, feeds and ends the thread.
-pub(super) struct Worker {
+pub(crate) struct Worker {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
@@ -60,7 +60,7 @@ struct State {
 
 impl Worker {
     /// Starts the thread `name`. `encode` gets the ids of one pass and gives a vector for each.
-    pub(super) fn start<F>(name: &str, queue: Queue, encode: F) -> std::io::Result<Self>
+    pub(crate) fn start<F>(name: &str, queue: Queue, encode: F) -> std::io::Result<Self>
     where
         F: Fn(&[&[u32]]) -> Encoded + Send + 'static,
     {
@@ -81,7 +81,7 @@ impl Worker {
     }
 
     /// Vectors for `texts` in their order. Blocks until they are there.
-    pub(super) fn encode(&self, texts: Vec<Tokens>) -> Result<Vec<Vec<f32>>, EmbedError> {
+    pub(crate) fn encode(&self, texts: Vec<Tokens>) -> Result<Vec<Vec<f32>>, EmbedError> {
         let mut vectors = vec![Vec::new(); texts.len()];
         let (reply, answers) = channel::<Answer>();
         let waiting = texts.into_iter().enumerate();
@@ -98,7 +98,7 @@ impl Worker {
     }
 
     /// Takes nothing more and drops what waits; the pass under way still answers.
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         let mut state = self.shared.lock();
         state.is_closed = true;
         state.queue.clear();
@@ -106,7 +106,7 @@ impl Worker {
     }
 
     /// The counters now.
-    pub(super) fn statistics(&self) -> Statistics {
+    pub(crate) fn statistics(&self) -> Statistics {
         let shared = &self.shared;
         Statistics {
             texts: shared.texts.load(Relaxed),

@@ -99,7 +99,7 @@ fn fnv1a(bytes: &[u8]) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::contract;
+    use crate::contract;
     use super::*;
 
     #[test]

@@ -3,30 +3,30 @@
 //! The truncation and padding stored in `tokenizer.json` are switched off: counting needs the
 //! true length, and the encoder takes texts of different lengths without padding.
 
-use super::files::TOKENIZER;
-use super::manifest::ModelEntry;
+use crate::files::TOKENIZER;
+use crate::manifest::ModelEntry;
 use corpus::Purpose;
 use std::path::Path;
 use tokenizers::Tokenizer;
 
 /// A text as the model reads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Tokens {
+pub(crate) struct Tokens {
     /// At most `max_tokens` ids; begins with `[CLS]` and ends with `[SEP]`, cut or not.
-    pub(super) ids: Vec<u32>,
+    pub(crate) ids: Vec<u32>,
     /// Length of the whole text, special tokens and prefix included.
-    pub(super) whole: usize,
+    pub(crate) whole: usize,
 }
 
 impl Tokens {
     /// Whether the text lost its end.
-    pub(super) fn is_truncated(&self) -> bool {
+    pub(crate) fn is_truncated(&self) -> bool {
         self.whole > self.ids.len()
     }
 }
 
 /// The tokenizer of one model with its prefixes and its length.
-pub(super) struct TextTokenizer {
+pub(crate) struct TextTokenizer {
     tokenizer: Tokenizer,
     query_prefix: String,
     document_prefix: String,
@@ -35,7 +35,7 @@ pub(super) struct TextTokenizer {
 
 impl TextTokenizer {
     /// Reads `tokenizer.json` in `folder`; the error is the tokenizer's own text.
-    pub(super) fn read(entry: &ModelEntry, folder: &Path) -> Result<Self, String> {
+    pub(crate) fn read(entry: &ModelEntry, folder: &Path) -> Result<Self, String> {
         let mut tokenizer = Tokenizer::from_file(folder.join(TOKENIZER)).map_err(|error| error.to_string())?;
         tokenizer.with_truncation(None).map_err(|error| error.to_string())?;
         tokenizer.with_padding(None);
@@ -48,7 +48,7 @@ impl TextTokenizer {
     }
 
     /// The ids of `text` with the prefix of `purpose`, cut to `max_tokens`.
-    pub(super) fn encode(&self, text: &str, purpose: Purpose) -> Result<Tokens, String> {
+    pub(crate) fn encode(&self, text: &str, purpose: Purpose) -> Result<Tokens, String> {
         let mut ids = self.all_ids(text, purpose)?;
         let whole = ids.len();
         if let (true, Some(last)) = (whole > self.max_tokens, ids.last().copied()) {
@@ -59,12 +59,12 @@ impl TextTokenizer {
     }
 
     /// Length of a document text, special tokens and prefix included.
-    pub(super) fn count(&self, text: &str) -> Result<usize, String> {
+    pub(crate) fn count(&self, text: &str) -> Result<usize, String> {
         self.all_ids(text, Purpose::Document).map(|ids| ids.len())
     }
 
     /// Where the tokens of `text` begin, in bytes; without special tokens and prefix.
-    pub(super) fn starts(&self, text: &str) -> Result<Vec<usize>, String> {
+    pub(crate) fn starts(&self, text: &str) -> Result<Vec<usize>, String> {
         let encoding = self.tokenizer.encode(text, false).map_err(|error| error.to_string())?;
         Ok(encoding.get_offsets().iter().map(|(start, _)| *start).collect())
     }
@@ -85,7 +85,7 @@ impl TextTokenizer {
 
 #[cfg(test)]
 mod tests {
-    use super::super::test_model::{default_entry, default_folder};
+    use crate::test_model::{default_entry, default_folder};
     use super::*;
 
     const CLS: u32 = 101;

@@ -5,12 +5,12 @@
 //! ([`YIELDING`]): while questions keep the processors busy, ingestion has a tenth of them, and a
 //! question waits for no document.
 
-use super::bert::Bert;
-use super::files::{self, CONFIG, FilesError, WEIGHTS};
-use super::manifest::ModelEntry;
-use super::queue::Queue;
-use super::tokenizer::{TextTokenizer, Tokens};
-use super::worker::{Statistics, Worker};
+use crate::bert::Bert;
+use crate::files::{self, CONFIG, FilesError, WEIGHTS};
+use crate::manifest::ModelEntry;
+use crate::queue::Queue;
+use crate::tokenizer::{TextTokenizer, Tokens};
+use crate::worker::{Statistics, Worker};
 use corpus::{EmbedError, Embedded, Embedder, Embedding, EmbeddingModel, Purpose};
 use rayon::prelude::*;
 use std::num::NonZero;
@@ -181,8 +181,8 @@ fn deal(texts: &[&[u32]], parts: usize) -> Vec<Vec<usize>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::contract;
-    use super::super::test_model::{default_entry, default_folder};
+    use crate::contract;
+    use crate::test_model::{default_entry, default_folder};
     use super::*;
     use serde::Deserialize;
     use std::sync::atomic::{AtomicBool, Ordering::SeqCst};

@@ -3,23 +3,23 @@
 //! Invariants: a queue takes no request when it is full, so memory is bounded by the capacity and one
 //! request; a pass holds at most `pass_tokens` tokens (or a single text).
 
-use super::tokenizer::Tokens;
+use crate::tokenizer::Tokens;
 use std::collections::VecDeque;
 use std::sync::mpsc::Sender;
 
 /// What the encoder answers for one text: its vector, or why there is none.
-pub(super) type Answer = (usize, Result<Vec<f32>, String>);
+pub(crate) type Answer = (usize, Result<Vec<f32>, String>);
 
 /// One text that waits.
-pub(super) struct Waiting {
-    pub(super) tokens: Tokens,
+pub(crate) struct Waiting {
+    pub(crate) tokens: Tokens,
     /// Its place in its request, given back with the answer.
-    pub(super) place: usize,
-    pub(super) reply: Sender<Answer>,
+    pub(crate) place: usize,
+    pub(crate) reply: Sender<Answer>,
 }
 
 /// See the module.
-pub(super) struct Queue {
+pub(crate) struct Queue {
     texts: VecDeque<Waiting>,
     capacity: usize,
     pass_tokens: usize,
@@ -27,13 +27,13 @@ pub(super) struct Queue {
 
 impl Queue {
     /// Room for `capacity` texts.
-    pub(super) fn new(capacity: usize, pass_tokens: usize) -> Self {
+    pub(crate) fn new(capacity: usize, pass_tokens: usize) -> Self {
         Self { texts: VecDeque::new(), capacity, pass_tokens }
     }
 
     /// Takes all texts of a request, or none and gives back how many tokens are ahead of it. An
     /// empty queue takes any request: else one larger than the capacity could never be served.
-    pub(super) fn push(&mut self, texts: Vec<Waiting>) -> Result<(), usize> {
+    pub(crate) fn push(&mut self, texts: Vec<Waiting>) -> Result<(), usize> {
         if !self.texts.is_empty() && self.texts.len() + texts.len() > self.capacity {
             return Err(self.texts.iter().map(|text| text.tokens.ids.len()).sum());
         }
@@ -42,7 +42,7 @@ impl Queue {
     }
 
     /// The texts of the next pass; empty if nothing waits. Small requests share a pass.
-    pub(super) fn next_pass(&mut self) -> Vec<Waiting> {
+    pub(crate) fn next_pass(&mut self) -> Vec<Waiting> {
         let mut sum = 0;
         let count = self.texts.iter().take_while(|text| {
             sum += text.tokens.ids.len();
@@ -53,12 +53,12 @@ impl Queue {
     }
 
     /// Texts that wait.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.texts.len()
     }
 
     /// Forgets everything that waits; whoever waits for it sees its channel close.
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.texts.clear();
     }
 }

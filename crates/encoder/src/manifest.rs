@@ -200,7 +200,7 @@ impl ModelEntry {
         expect((1..=4096).contains(&self.dimension), "dimension: must be 1 to 4096");
         expect((3..=8192).contains(&self.max_tokens), "max_tokens: must be 3 to 8192");
         expect(self.normalise, "normalise: must be true");
-        for required in super::MODEL_FILES {
+        for required in crate::MODEL_FILES {
             expect(self.files.iter().any(|file| file.name == required), &format!("files: {required} is missing"));
         }
         for file in &self.files {
@@ -217,13 +217,13 @@ fn is_plain_name(name: &str) -> bool {
     !name.is_empty() && !name.starts_with('.') && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
 }
 
-pub(super) fn is_sha256(hex: &str) -> bool {
+pub(crate) fn is_sha256(hex: &str) -> bool {
     hex.len() == 64 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::test_model::models_folder;
+    use crate::test_model::models_folder;
     use super::*;
 
     fn shipped() -> String {

@@ -7,8 +7,8 @@
 //! Source of the architecture: Devlin et al. 2018 (post-norm transformer encoder); of the tensor
 //! names: the published checkpoints, with or without the prefix `bert.`.
 
-use super::kernels::{Activate, Activation, AddBias, AddNorm, Softmax};
-use super::manifest::{ModelEntry, Pooling};
+use crate::kernels::{Activate, Activation, AddBias, AddNorm, Softmax};
+use crate::manifest::{ModelEntry, Pooling};
 use candle_core::{D, DType, Device, Result, Tensor};
 use serde::Deserialize;
 use std::collections::HashMap;
@@ -33,7 +33,7 @@ fn absolute() -> String {
 }
 
 /// The loaded model.
-pub(super) struct Bert {
+pub(crate) struct Bert {
     words: Tensor,
     positions: Tensor,
     /// The embedding of segment 0, the only one used: added like a bias.
@@ -69,7 +69,7 @@ struct Norm {
 
 impl Bert {
     /// Loads `config` and `weights`; the error says what doesn't fit.
-    pub(super) fn read(entry: &ModelEntry, config: &Path, weights: &Path) -> std::result::Result<Self, String> {
+    pub(crate) fn read(entry: &ModelEntry, config: &Path, weights: &Path) -> std::result::Result<Self, String> {
         let text = std::fs::read(config).map_err(|error| format!("{}: {error}", config.display()))?;
         let config: Config = serde_json::from_slice(&text).map_err(|error| format!("{}: {error}", config.display()))?;
         config.check(entry)?;
@@ -92,7 +92,7 @@ impl Bert {
     }
 
     /// One vector a text, not normalised. Every text must have a token.
-    pub(super) fn encode(&self, texts: &[&[u32]]) -> Result<Vec<Vec<f32>>> {
+    pub(crate) fn encode(&self, texts: &[&[u32]]) -> Result<Vec<Vec<f32>>> {
         let lengths: Vec<usize> = texts.iter().map(|ids| ids.len()).collect();
         let mut states = self.embed(texts)?;
         for layer in &self.layers {

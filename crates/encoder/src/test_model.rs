@@ -1,6 +1,6 @@
 //! Where the tests find the default model. A missing model fails the test, it never skips it.
 
-use super::manifest::{Manifest, ModelEntry};
+use crate::manifest::{Manifest, ModelEntry};
 use std::path::{Path, PathBuf};
 
 /// The `models/` folder of this checkout.
@@ -20,7 +20,7 @@ pub(crate) fn default_entry() -> ModelEntry {
 /// If it wasn't pulled; the message is the command that does.
 pub(crate) fn default_folder() -> PathBuf {
     let folder = models_folder().join(default_entry().name);
-    if let Err(error) = super::files::find(&default_entry(), &folder) {
+    if let Err(error) = crate::files::find(&default_entry(), &folder) {
         panic!("{error}");
     }
     folder

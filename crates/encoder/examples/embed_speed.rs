@@ -1,7 +1,7 @@
 //! Times the local embedder at four shapes: `speed MODELS_FOLDER [PASS_TOKENS]`.
 
 use corpus::{Embedder, Purpose};
-use ragstone_ingest::embed::{LocalEmbedder, LocalOptions, Manifest};
+use ragstone_encoder::{LocalEmbedder, LocalOptions, Manifest};
 use std::path::PathBuf;
 use std::time::Instant;
 
