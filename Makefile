@@ -1,6 +1,6 @@
 # What a contributor types. Needs Rust (rust-version in Cargo.toml), Python 3.11 or newer with pip
-# (for models/pull) and, on Debian, `apt-get install build-essential`. `mold` makes linking faster
-# if it is there.
+# (for models/pull and models/onnx) and, on Debian, `apt-get install build-essential`. `mold` makes
+# linking faster if it is there.
 
 CARGO  := $(if $(shell command -v mold),mold -run )cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
@@ -12,7 +12,7 @@ DATA   ?= ../shared/data
 DOCKER ?= docker
 
 .DEFAULT_GOAL := help
-.PHONY: help run build model test check deny kills fuzz extended long image clean
+.PHONY: help run build model onnx test check deny kills fuzz extended long image clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r target what; do printf '  make %-9s %s\n' "$$target" "$$what"; done
@@ -26,7 +26,10 @@ build: ## build the release binary
 model: ## pull the default embedding model if it is missing
 	models/pull
 
-test: model ## run all tests
+onnx: model ## write the default model's ONNX graph; fetch ONNX Runtime if it is missing
+	models/onnx --runtime
+
+test: onnx ## run all tests
 	$(CARGO) test --workspace
 
 check: ## formatting, lints, documentation; warnings are errors

@@ -27,7 +27,7 @@ const ARROWS: [(&str, &[&str]); 7] = [
 const KEPT_IN: [(&[&str], &[&str]); 5] = [
     (&["axum"], &["src/"]),
     (&["sled", "hnsw_rs", "tantivy"], &["crates/index/"]),
-    (&["candle_core", "candle_nn", "tokenizers", "fastembed"], &["crates/encoder/"]),
+    (&["candle_core", "candle_nn", "tokenizers", "fastembed", "ort"], &["crates/encoder/"]),
     (&["text_splitter", "landlock", "seccompiler"], &["crates/ingest/"]),
     (&["reqwest"], &["crates/gateway/", "src/client.rs"]),
 ];

@@ -92,6 +92,17 @@ pub enum Purpose {
     Document,
 }
 
+/// In which numbers a model computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// 32-bit floats.
+    #[default]
+    F32,
+    /// Weights and activations in 8-bit integers.
+    Int8,
+}
+
 /// Which model makes the vectors. Pinned in every collection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EmbeddingModel {
@@ -106,6 +117,10 @@ pub struct EmbeddingModel {
     /// Languages (BCP 47 primary tags) the model was trained for; empty means any.
     #[serde(default)]
     pub languages: Vec<String>,
+    /// In which numbers it computes here; those of a provider count as floats. Vectors of both precisions can be
+    /// compared with each other.
+    #[serde(default)]
+    pub precision: Precision,
 }
 
 /// One embedded text.

@@ -18,6 +18,8 @@ pub(crate) const WEIGHTS: &str = "model.safetensors";
 pub(crate) const TOKENIZER: &str = "tokenizer.json";
 /// The architecture's numbers.
 pub(crate) const CONFIG: &str = "config.json";
+/// The weights as the int8 encoder reads them: a cache that it makes itself.
+pub(crate) const PACKED: &str = "packed-int8.bin";
 /// Checksums of the first pull.
 const LOCK: &str = "lock.json";
 

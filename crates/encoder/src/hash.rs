@@ -3,7 +3,7 @@
 //! A text's vector counts its words by hash, so texts that share words are close. It knows no
 //! meaning: never offer it to users.
 
-use corpus::{EmbedError, Embedded, Embedder, Embedding, EmbeddingModel, Purpose};
+use corpus::{EmbedError, Embedded, Embedder, Embedding, EmbeddingModel, Precision, Purpose};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 /// Components of its vectors.
@@ -27,6 +27,7 @@ impl HashEmbedder {
             dimension: DIMENSION,
             max_tokens: MAX_TOKENS,
             languages: Vec::new(),
+            precision: Precision::F32,
         };
         Self { model, is_closed: AtomicBool::new(false) }
     }

@@ -1,29 +1,40 @@
-//! Text to vectors on this machine: models named in a manifest, run on candle.
+//! Text to vectors on this machine: models named in a manifest.
 //!
 //! `manifest` says which models there are, `files` whether one is here, `tokenizer` turns text
-//! into ids, `bert` ids into vectors (with `kernels` between its matrix products), `queue` and
-//! `worker` decide whose turn it is, and [`LocalEmbedder`] puts them behind the seam
+//! into ids, `int8` ids into vectors (with the arithmetic of `kernel`), or `float` where that is asked for,
+//! `queue` and `worker` decide whose turn it is, and [`LocalEmbedder`] puts them behind the seam
 //! [`corpus::Embedder`]. [`HashEmbedder`] stands in for all of it in tests.
 
-mod bert;
 #[cfg(test)]
 mod contract;
 mod files;
+mod float;
 mod hash;
-mod kernels;
+mod int8;
+mod kernel;
 mod local;
 mod manifest;
+mod onnx;
 mod queue;
+mod shape;
 #[cfg(test)]
 mod test_model;
 mod tokenizer;
+mod weights;
 mod worker;
 
 pub use files::{FilesError, find, verify};
 pub use hash::HashEmbedder;
-pub use local::{LocalEmbedder, LocalOptions, OpenError};
+pub use local::{LocalEmbedder, LocalOptions, OpenError, Requested};
 pub use manifest::{Family, Manifest, ManifestError, ModelEntry, ModelFile, Pooling, Source};
+pub use onnx::{OnnxEmbedder, OnnxError, onnx_runtime_in};
 pub use worker::Statistics;
 
 /// The files that every model must have.
 const MODEL_FILES: [&str; 3] = [files::WEIGHTS, files::TOKENIZER, files::CONFIG];
+
+/// The sets of instructions that this processor can multiply integers with, the fastest first.
+#[must_use]
+pub fn instructions() -> Vec<&'static str> {
+    kernel::available().into_iter().map(|kernels| kernels.name).collect()
+}

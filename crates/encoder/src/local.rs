@@ -5,13 +5,17 @@
 //! ([`YIELDING`]): while questions keep the processors busy, ingestion has a tenth of them, and a
 //! question waits for no document.
 
-use crate::bert::Bert;
-use crate::files::{self, CONFIG, FilesError, WEIGHTS};
+use crate::float::Bert;
+use crate::int8::{Int8Bert, deal};
+use crate::kernel;
+use crate::shape::Shape;
+use crate::weights::Weights;
+use crate::files::{self, CONFIG, FilesError, PACKED, WEIGHTS};
 use crate::manifest::ModelEntry;
 use crate::queue::Queue;
 use crate::tokenizer::{TextTokenizer, Tokens};
 use crate::worker::{Statistics, Worker};
-use corpus::{EmbedError, Embedded, Embedder, Embedding, EmbeddingModel, Purpose};
+use corpus::{EmbedError, Embedded, Embedder, Embedding, EmbeddingModel, Precision, Purpose};
 use rayon::prelude::*;
 use std::num::NonZero;
 use std::path::Path;
@@ -27,12 +31,26 @@ pub struct LocalOptions {
     /// Tokens of one pass. More was not measurably faster; much less starves the matrix products.
     /// Default: 512.
     pub pass_tokens: usize,
+    /// In which numbers. Default: [`Requested::Auto`].
+    pub precision: Requested,
+    /// By which instructions integers are multiplied: one of [`crate::instructions`]. Default: the fastest.
+    pub instructions: Option<&'static str>,
+}
+
+/// The precision that is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Requested {
+    /// 8-bit integers where the processor multiplies them and the model's sizes allow it, else 32-bit floats.
+    #[default]
+    Auto,
+    /// This one, or an error.
+    Exactly(Precision),
 }
 
 impl Default for LocalOptions {
     fn default() -> Self {
         let threads = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
-        Self { threads, queue_texts: 4096, pass_tokens: 512 }
+        Self { threads, queue_texts: 4096, pass_tokens: 512, precision: Requested::Auto, instructions: None }
     }
 }
 
@@ -76,10 +94,12 @@ impl LocalEmbedder {
         let revision = files::find(entry, folder)?;
         let unusable = |fault| OpenError::Model { model: entry.name.clone(), fault };
         let tokenizer = TextTokenizer::read(entry, folder).map_err(unusable)?;
-        let bert = Arc::new(Bert::read(entry, &folder.join(CONFIG), &folder.join(WEIGHTS)).map_err(unusable)?);
-        let queries = start("embed-query", &bert, options, || {})?;
-        let documents = start("embed-doc", &bert, options, give_way)?;
-        Ok(Self { model: entry.embedding_model(revision), tokenizer, queries, documents })
+        let encoder = Arc::new(Encoder::open(entry, folder, &revision, options).map_err(unusable)?);
+        let queries = start("embed-query", &encoder, options, || {})?;
+        let documents = start("embed-doc", &encoder, options, give_way)?;
+        let model = EmbeddingModel { precision: encoder.precision(), ..entry.embedding_model(revision) };
+        tracing::debug!(model = model.name, precision = ?model.precision, instructions = encoder.instructions(), "the model is loaded");
+        Ok(Self { model, tokenizer, queries, documents })
     }
 
     /// Ends service: what waits and every later call is [`EmbedError::Closed`]. Dropping does the
@@ -103,14 +123,67 @@ impl LocalEmbedder {
     }
 }
 
+/// The weights, ready to compute with.
+enum Encoder {
+    Float(Bert),
+    Int8(Int8Bert),
+}
+
+impl Encoder {
+    fn open(entry: &ModelEntry, folder: &Path, revision: &str, options: LocalOptions) -> Result<Self, String> {
+        let shape = Shape::read(entry, &folder.join(CONFIG))?;
+        let path = folder.join(WEIGHTS);
+        let weights = || Weights::read(&path);
+        let kernels = match options.instructions {
+            Some(name) => kernel::named(name).ok_or_else(|| format!("this processor doesn't have {name}"))?,
+            None => kernel::best(),
+        };
+        let precision = match options.precision {
+            Requested::Auto if kernels.multiplies_bytes && kernel::takes(&shape) => Precision::Int8,
+            Requested::Auto => Precision::F32,
+            Requested::Exactly(precision) => precision,
+        };
+        match precision {
+            Precision::Int8 => {
+                let cache = folder.join(PACKED);
+                Int8Bert::open(shape, entry.pooling, &cache, revision, kernels, weights).map(Self::Int8)
+            }
+            Precision::F32 => Bert::new(&shape, &weights()?, entry.pooling).map(Self::Float).map_err(|error| error.to_string()),
+        }
+        .map_err(|fault| format!("{}: {fault}", path.display()))
+    }
+
+    const fn precision(&self) -> Precision {
+        match self {
+            Self::Float(_) => Precision::F32,
+            Self::Int8(_) => Precision::Int8,
+        }
+    }
+
+    fn instructions(&self) -> &'static str {
+        match self {
+            Self::Float(_) => "candle",
+            Self::Int8(bert) => bert.instructions(),
+        }
+    }
+
+    /// One vector a text. To be called on a pool of `threads`.
+    fn encode(&self, texts: &[&[u32]], threads: usize) -> Result<Vec<Vec<f32>>, String> {
+        match self {
+            Self::Float(bert) => encode_split(bert, texts, threads).map_err(|error| error.to_string()),
+            Self::Int8(bert) => bert.encode(texts, threads),
+        }
+    }
+}
+
 /// A queue with its threads, each of which calls `begin` first.
-fn start(name: &'static str, bert: &Arc<Bert>, options: LocalOptions, begin: fn()) -> Result<Worker, OpenError> {
+fn start(name: &'static str, encoder: &Arc<Encoder>, options: LocalOptions, begin: fn()) -> Result<Worker, OpenError> {
     let threads = options.threads.get();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).start_handler(move |_| begin());
     let pool = pool.thread_name(move |index| format!("{name}-{index}")).build().map_err(|error| OpenError::Thread(error.to_string()))?;
     let queue = Queue::new(options.queue_texts, options.pass_tokens);
-    let bert = Arc::clone(bert);
-    let encode = move |texts: &[&[u32]]| pool.install(|| encode_split(&bert, texts, threads)).map_err(|error| error.to_string());
+    let encoder = Arc::clone(encoder);
+    let encode = move |texts: &[&[u32]]| pool.install(|| encoder.encode(texts, threads));
     Worker::start(name, queue, encode).map_err(|error| OpenError::Thread(error.to_string()))
 }
 
@@ -163,22 +236,6 @@ fn encode_split(bert: &Bert, texts: &[&[u32]], parts: usize) -> candle_core::Res
     Ok(vectors.into_iter().map(|(_, vector)| vector).collect())
 }
 
-/// Places of `texts` in at most `parts` hands of about the same number of tokens: longest first,
-/// always to the lightest hand.
-fn deal(texts: &[&[u32]], parts: usize) -> Vec<Vec<usize>> {
-    let mut places: Vec<usize> = (0..texts.len()).collect();
-    let tokens = |place: usize| texts.get(place).map_or(0, |ids| ids.len());
-    places.sort_by_key(|place| std::cmp::Reverse(tokens(*place)));
-    let mut hands: Vec<(usize, Vec<usize>)> = vec![(0, Vec::new()); parts];
-    for place in places {
-        if let Some((sum, hand)) = hands.iter_mut().min_by_key(|(sum, _)| *sum) {
-            *sum += tokens(place);
-            hand.push(place);
-        }
-    }
-    hands.into_iter().map(|(_, hand)| hand).filter(|hand| !hand.is_empty()).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use crate::contract;
@@ -207,17 +264,33 @@ mod tests {
         vector: Vec<f32>,
     }
 
-    #[test]
-    fn agrees_with_the_reference_implementation() {
+    /// Every text of the goldens against its reference: the least and the mean cosine.
+    fn compare_with_goldens(options: LocalOptions) -> (f64, f64) {
         let text = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/minilm_goldens.json"));
         let goldens: Vec<Golden> = serde_json::from_str(text).unwrap();
         assert!(goldens.len() >= 12 && goldens.iter().any(|golden| golden.truncated));
         let texts: Vec<&str> = goldens.iter().map(|golden| golden.text.as_str()).collect();
-        let embedded = open(LocalOptions::default()).embed(&texts, Purpose::Document).unwrap();
+        let embedded = open(options).embed(&texts, Purpose::Document).unwrap();
+        let mut cosines = Vec::new();
         for (golden, found) in goldens.iter().zip(&embedded) {
-            let cosine = contract::cosine(&golden.vector, &found.embedding);
-            assert!(cosine >= 0.9999, "{cosine} for {:?}", golden.text);
+            cosines.push(contract::cosine(&golden.vector, &found.embedding));
             assert_eq!((found.tokens, found.truncated), (golden.tokens, golden.truncated), "{:?}", golden.text);
+        }
+        (cosines.iter().copied().fold(1.0, f64::min), cosines.iter().sum::<f64>() / cosines.len() as f64)
+    }
+
+    #[test]
+    fn floats_agree_with_the_reference_implementation() {
+        let (least, _) = compare_with_goldens(LocalOptions { precision: Requested::Exactly(Precision::F32), ..LocalOptions::default() });
+        assert!(least >= 0.9999, "{least}");
+    }
+
+    #[test]
+    fn integers_agree_with_it_by_every_instruction_set() {
+        for name in crate::instructions() {
+            let precision = Requested::Exactly(Precision::Int8);
+            let (least, mean) = compare_with_goldens(LocalOptions { precision, instructions: Some(name), ..LocalOptions::default() });
+            assert!(least >= 0.98 && mean >= 0.995, "{name}: {least}, {mean}");
         }
     }
 
@@ -261,14 +334,5 @@ mod tests {
         let entry = ModelEntry { dimension: 512, ..default_entry() };
         let error = LocalEmbedder::open(&entry, &default_folder(), LocalOptions::default()).err().unwrap();
         assert!(error.to_string().contains("hidden_size is 384, the manifest's dimension 512"), "{error}");
-    }
-
-    #[test]
-    fn texts_are_dealt_out_evenly() {
-        let ids = vec![0u32; 100];
-        let texts: Vec<&[u32]> = [90, 10, 50, 40].iter().map(|length| &ids[..*length]).collect();
-        assert_eq!(deal(&texts, 2), [vec![0, 1], vec![2, 3]]);
-        assert_eq!(deal(&texts[..1], 4), [[0]]);
-        assert!(deal(&[], 2).is_empty());
     }
 }

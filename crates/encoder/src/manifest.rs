@@ -5,7 +5,7 @@
 //! numbers in range, exactly one source, a default that exists). All faults are reported at
 //! once, because a file with three of them should not take three starts to mend.
 
-use corpus::EmbeddingModel;
+use corpus::{EmbeddingModel, Precision};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -186,6 +186,7 @@ impl ModelEntry {
             dimension: self.dimension,
             max_tokens: self.max_tokens,
             languages: self.languages.clone(),
+            precision: Precision::F32,
         }
     }
 

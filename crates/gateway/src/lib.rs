@@ -2,9 +2,10 @@
 //!
 //! A [`ChatModel`] takes a [`ChatRequest`] and answers with a stream of [`ChatEvent`]s.
 //! [`OpenAiChat`] speaks to any endpoint of the OpenAI protocol (OpenAI, Ollama, vLLM);
-//! [`ScriptedChat`] plays a script, for tests.
+//! [`ScriptedChat`] plays a script, for tests. A [`RemoteEmbedder`] is a `corpus::Embedder` whose
+//! model is at a provider.
 //!
-//! Invariants, kept by every implementation and relied on by everything that wraps one:
+//! Invariants, kept by every chat model and relied on by everything that wraps one:
 //! - An `Err` of [`ChatModel::chat`] means that no token was heard: another try, elsewhere too, is
 //!   safe. An `Err` inside the stream means that something was said already: never try again.
 //! - A stream ends with exactly one `Done` or one `Err`.
@@ -27,6 +28,8 @@
 //! ```
 
 mod chat;
+mod embeddings;
+mod endpoint;
 mod error;
 pub mod http;
 mod openai;
@@ -35,6 +38,8 @@ mod scripted;
 mod sse;
 
 pub use chat::{ChatEvent, ChatMessage, ChatModel, ChatRequest, ChatStream, FinishReason, Role, TokenUsage};
+pub use embeddings::{EmbeddingProvider, RemoteEmbedder, RemoteEmbedderConfig};
+pub use endpoint::{ApiKey, EndpointError};
 pub use error::{ChatError, Stage};
-pub use openai::{ApiKey, OpenAiChat, OpenAiConfig, OpenAiConfigError, Timeouts};
+pub use openai::{OpenAiChat, OpenAiConfig, Timeouts};
 pub use scripted::{ScriptedChat, Step};

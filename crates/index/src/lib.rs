@@ -22,7 +22,7 @@
 //! let folder = tempfile::tempdir()?;
 //! let params = CatalogParams { views: folder.path().join("views"), vector: Default::default(), collections_open_max: 8 };
 //! let catalog = Catalog::new(Arc::new(MemoryStore::default()), Blobs::open(&folder.path().join("blobs"))?, params);
-//! let model = EmbeddingModel { name: "m".into(), revision: "1".into(), dimension: 2, max_tokens: 8, languages: vec![] };
+//! let model = EmbeddingModel { name: "m".into(), revision: "1".into(), dimension: 2, max_tokens: 8, languages: vec![], precision: corpus::Precision::F32 };
 //! let chunking = Chunking { strategy: "auto".into(), max_tokens: 8, overlap_tokens: 0 };
 //! let new = NewCollection { name: "notes".into(), model, chunking, metadata: Metadata::default() };
 //! let collection = catalog.create_collection(&TenantId::default(), new, None)?;

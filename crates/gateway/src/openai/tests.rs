@@ -5,6 +5,7 @@ use super::*;
 use crate::{ChatEvent, ChatMessage, FinishReason, Stage, TokenUsage};
 use bytes::Bytes;
 use futures::stream;
+use std::time::SystemTime;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -271,8 +272,8 @@ fn bad_configurations_are_named_and_keys_never_shown() {
         timeouts: Timeouts::default(),
     };
     for bad in ["", "localhost:80", "ftp://x/v1", "/v1"] {
-        assert!(matches!(OpenAiChat::new(config(bad, "k")), Err(OpenAiConfigError::BaseUrl(_))), "{bad}");
+        assert!(matches!(OpenAiChat::new(config(bad, "k")), Err(EndpointError::BaseUrl(_))), "{bad}");
     }
-    assert!(matches!(OpenAiChat::new(config("http://x", "a\nb")), Err(OpenAiConfigError::ApiKey)));
+    assert!(matches!(OpenAiChat::new(config("http://x", "a\nb")), Err(EndpointError::ApiKey)));
     assert!(!format!("{:?}", config("http://x", "sk-canary")).contains("canary"));
 }

@@ -1,5 +1,6 @@
 //! The OpenAI chat-completions protocol as JSON.
 
+use crate::endpoint::shorten;
 use crate::{ChatError, ChatEvent, ChatMessage, ChatRequest, FinishReason, TokenUsage};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -103,21 +104,4 @@ fn error_in_stream(error: &Value) -> ChatError {
         Some(status) if (400..600).contains(&status) => ChatError::Status { status, retry_after: None, message },
         _ => ChatError::Interrupted { reason: message },
     }
-}
-
-/// The provider's words in an error body: `{"error":{"message"}}`, `{"error":"…"}`,
-/// `{"message"}`, or the text as it is.
-pub(crate) fn error_message(body: &[u8]) -> String {
-    let json: Option<Value> = serde_json::from_slice(body).ok();
-    let said = json.as_ref().and_then(|json| {
-        let places = [json.pointer("/error/message"), json.get("error"), json.get("message"), json.get("detail")];
-        places.into_iter().flatten().find_map(Value::as_str)
-    });
-    said.map_or_else(|| shorten(&String::from_utf8_lossy(body)), shorten)
-}
-
-const MESSAGE_CHARS_MAX: usize = 300;
-
-fn shorten(text: &str) -> String {
-    text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).take(MESSAGE_CHARS_MAX).collect()
 }

@@ -23,7 +23,7 @@ fn open_catalog_with(data: &Path, vector: VectorParams) -> Catalog {
 }
 
 pub(crate) fn new_collection(catalog: &Catalog, name: &str) -> CollectionRecord {
-    let model = EmbeddingModel { name: "m".into(), revision: "1".into(), dimension: 2, max_tokens: 64, languages: vec![] };
+    let model = EmbeddingModel { name: "m".into(), revision: "1".into(), dimension: 2, max_tokens: 64, languages: vec![], precision: corpus::Precision::F32 };
     let chunking = Chunking { strategy: "auto".into(), max_tokens: 64, overlap_tokens: 0 };
     let new = NewCollection { name: name.into(), model, chunking, metadata: Metadata::default() };
     catalog.create_collection(&TenantId::default(), new, None).unwrap()

@@ -23,7 +23,7 @@ pub fn over(store: Arc<dyn Store>, folder: &Path) -> Catalog {
 }
 
 pub fn new_collection(name: &str) -> NewCollection {
-    let model = EmbeddingModel { name: "m".into(), revision: "1".into(), dimension: 2, max_tokens: 64, languages: vec![] };
+    let model = EmbeddingModel { name: "m".into(), revision: "1".into(), dimension: 2, max_tokens: 64, languages: vec![], precision: corpus::Precision::F32 };
     let chunking = Chunking { strategy: "auto".into(), max_tokens: 64, overlap_tokens: 0 };
     NewCollection { name: name.into(), model, chunking, metadata: Metadata::default() }
 }

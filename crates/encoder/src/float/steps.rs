@@ -9,46 +9,32 @@
 //! against f64), never more.
 
 use candle_core::{CpuStorage, InplaceOp1, InplaceOp2, Layout, Result};
-use serde::Deserialize;
+use crate::shape::Activation;
 
 /// Partial results kept side by side in a sum or maximum, so that it can run in vectors.
 const LANES: usize = 16;
 
-/// What stands between the two dense layers of a block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub(crate) enum Activation {
-    /// x·Φ(x), exact.
-    #[serde(rename = "gelu")]
-    Gelu,
-    /// The tanh form of GELU.
-    #[serde(rename = "gelu_new", alias = "gelu_pytorch_tanh")]
-    GeluTanh,
-    /// max(x, 0).
-    #[serde(rename = "relu")]
-    Relu,
-}
-
 /// row ← row + bias, for every row.
-pub(crate) struct AddBias<'a>(pub(crate) &'a [f32]);
+pub(super) struct AddBias<'a>(pub(super) &'a [f32]);
 
 /// row ← activation(row + bias), for every row.
-pub(crate) struct Activate<'a> {
-    pub(crate) bias: &'a [f32],
-    pub(crate) activation: Activation,
+pub(super) struct Activate<'a> {
+    pub(super) bias: &'a [f32],
+    pub(super) activation: Activation,
 }
 
 /// row ← softmax(row × scale), for every row of length `width`.
-pub(crate) struct Softmax {
-    pub(crate) scale: f32,
-    pub(crate) width: usize,
+pub(super) struct Softmax {
+    pub(super) scale: f32,
+    pub(super) width: usize,
 }
 
 /// row ← normalise(row + bias + residual) × gain + shift, for every row.
-pub(crate) struct AddNorm<'a> {
-    pub(crate) bias: &'a [f32],
-    pub(crate) gain: &'a [f32],
-    pub(crate) shift: &'a [f32],
-    pub(crate) epsilon: f32,
+pub(super) struct AddNorm<'a> {
+    pub(super) bias: &'a [f32],
+    pub(super) gain: &'a [f32],
+    pub(super) shift: &'a [f32],
+    pub(super) epsilon: f32,
 }
 
 impl InplaceOp1 for AddBias<'_> {

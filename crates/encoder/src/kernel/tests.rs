@@ -1,0 +1,1 @@
+//! Every path against the portable one, and that against plain arithmetic.
