@@ -2,6 +2,7 @@
 //! form mirrors the file field by field; [`Config::validate`] reports every error at once with its
 //! path. Nothing else in the program reads the environment.
 
+mod embedding;
 mod server;
 
 use crate::auth::{AuthConfig, Keys, QuotasConfig};
@@ -11,6 +12,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub(crate) use embedding::{EmbeddingConfig, EmbeddingEngine, PrecisionConfig, RemoteConfig};
 pub(crate) use server::{ServerConfig, TlsConfig};
 
 /// The whole file. Every field has a default: an empty file is a working server.
@@ -29,26 +31,6 @@ pub(crate) struct Config {
     pub(crate) query: QueryConfig,
     pub(crate) llm: LlmConfig,
     pub(crate) log: LogConfig,
-}
-
-/// The local embedding model.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct EmbeddingConfig {
-    /// Name in the model manifest.
-    pub(crate) model: String,
-    /// Folder with `manifest.toml` and one folder a model; absent: `models` below the working
-    /// directory, else beside the program.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) models_dir: Option<PathBuf>,
-    /// Texts that may wait for the model; more are answered 503 with Retry-After.
-    pub(crate) queue_texts_max: usize,
-}
-
-impl Default for EmbeddingConfig {
-    fn default() -> Self {
-        Self { model: "all-MiniLM-L6-v2".into(), models_dir: None, queue_texts_max: 2048 }
-    }
 }
 
 /// How new collections cut their documents, unless they say otherwise.
@@ -220,6 +202,7 @@ pub(crate) struct Overrides {
     pub(crate) llm_base_url: Option<String>,
     pub(crate) llm_model: Option<String>,
     pub(crate) llm_api_key: Option<String>,
+    pub(crate) embedding_api_key: Option<String>,
     pub(crate) api_key: Option<String>,
     pub(crate) log_filter: Option<String>,
     pub(crate) log_format: Option<String>,
@@ -230,6 +213,7 @@ pub(crate) struct Settings {
     pub(crate) config: Config,
     pub(crate) keys: Keys,
     pub(crate) llm_api_key: Option<String>,
+    pub(crate) embedding_api_key: Option<String>,
 }
 
 impl Config {
@@ -243,14 +227,13 @@ impl Config {
     /// Everything that is wrong, one line each: `path: what`.
     fn validate(&self) -> Vec<String> {
         let mut errors = self.server.validate();
+        errors.extend(self.embedding.validate());
         let mut check = |is_right: bool, path: &str, rule: &str| {
             if !is_right {
                 errors.push(format!("{path}: {rule}"));
             }
         };
         let positive = "must be at least 1";
-        check(!self.embedding.model.is_empty(), "embedding.model", "must name a model of the manifest");
-        check(self.embedding.queue_texts_max >= 64, "embedding.queue_texts_max", "must be at least 64");
         check(
             ["auto", "text", "markdown"].contains(&self.chunking.strategy.as_str()),
             "chunking.strategy",
@@ -304,7 +287,10 @@ impl Overrides {
             ));
         }
         match (errors.is_empty(), keys) {
-            (true, Ok(keys)) => Ok(Settings { llm_api_key: self.llm_key(&config)?, config, keys }),
+            (true, Ok(keys)) => {
+                let embedding_api_key = config.embedding.api_key(self.embedding_api_key.as_deref())?;
+                Ok(Settings { llm_api_key: self.llm_key(&config)?, embedding_api_key, config, keys })
+            }
             _ => bail!("the configuration has {} error(s):\n  {}", errors.len(), errors.join("\n  ")),
         }
     }

@@ -2,28 +2,29 @@
 
 use crate::app::{App, AppState};
 use crate::auth::Keys;
-use crate::config::{Config, Settings};
+use crate::config::{Config, EmbeddingConfig, EmbeddingEngine, PrecisionConfig, RemoteConfig, Settings};
 use anyhow::{Context, bail};
-use corpus::Embedder;
-use gateway::{ApiKey, ChatModel, OpenAiChat, OpenAiConfig, Timeouts};
+use corpus::{Embedder, EmbeddingModel, Precision};
+use encoder::{CachedEmbedder, LocalEmbedder, LocalOptions, Manifest, Requested};
+use gateway::{ApiKey, ChatModel, OpenAiChat, OpenAiConfig, RemoteEmbedder, RemoteEmbedderConfig, Timeouts};
 use index::blobs::Blobs;
 use index::store::{SledOptions, SledStore};
 use index::vector::{Engine as VectorEngine, VectorParams};
 use index::{Catalog, CatalogParams};
-use encoder::{LocalEmbedder, LocalOptions, Manifest};
 use ingest::parse::{ChildParser, ParseLimits};
 use ingest::{Ingest, IngestParams};
 use query::{Engine, EngineParams};
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Opens the data directory and starts everything but the listener. Blocking.
 pub(crate) fn start(settings: Settings) -> anyhow::Result<AppState> {
-    let Settings { config, keys, llm_api_key } = settings;
+    let Settings { config, keys, llm_api_key, embedding_api_key } = settings;
     let metrics = metrics()?;
     // The model first: without it nothing works, and its error names the command that mends it.
-    let embedder = embedder(&config)?;
+    let embedder = embedder(&config, embedding_api_key)?;
     let catalog = Arc::new(catalog(&config)?.with_quotas(config.quotas.quotas()));
     load_keys(&keys, &catalog)?;
     let parser = Arc::new(parser(&config)?);
@@ -102,18 +103,66 @@ fn parser(config: &Config) -> anyhow::Result<ChildParser> {
     ChildParser::start(program, vec!["parse-worker".into()], limits, config.ingest.workers).context("can't start the parsers")
 }
 
-fn embedder(config: &Config) -> anyhow::Result<Arc<dyn Embedder>> {
+/// The cache in front of the engine.
+fn embedder(config: &Config, api_key: Option<String>) -> anyhow::Result<Arc<dyn Embedder>> {
+    let engine = embedding_engine(config, api_key)?;
+    Ok(match NonZero::new(config.embedding.cache_texts_max) {
+        Some(texts) => Arc::new(CachedEmbedder::new(engine, texts)),
+        None => engine,
+    })
+}
+
+fn embedding_engine(config: &Config, api_key: Option<String>) -> anyhow::Result<Arc<dyn Embedder>> {
     // Lexical similarity only: for tests of the server that don't need a model.
     if config.embedding.model == "test-hash" {
         tracing::warn!("embedding with the hash embedder, which is for tests only");
         return Ok(Arc::new(encoder::HashEmbedder::new()));
     }
+    if let Some(remote) = &config.embedding.remote {
+        return Ok(Arc::new(RemoteEmbedder::new(remote_model(remote, api_key)).context("embedding.remote: can't set up the model")?));
+    }
     let (manifest, directory) = manifest(config)?;
     let Some(entry) = manifest.get(&config.embedding.model) else {
         bail!("embedding.model: {:?} is not in {}", config.embedding.model, directory.join("manifest.toml").display());
     };
-    let options = LocalOptions { queue_texts: config.embedding.queue_texts_max, ..LocalOptions::default() };
-    Ok(Arc::new(LocalEmbedder::open(entry, &directory.join(&entry.name), options)?))
+    let (folder, options) = (directory.join(&entry.name), local_options(&config.embedding));
+    if config.embedding.engine == EmbeddingEngine::Onnx {
+        let library = config.embedding.onnx_runtime.clone().unwrap_or_else(|| encoder::onnx_runtime_in(&directory));
+        return Ok(Arc::new(LocalEmbedder::open_onnx(entry, &folder, &library, options)?));
+    }
+    Ok(Arc::new(LocalEmbedder::open(entry, &folder, options)?))
+}
+
+fn local_options(config: &EmbeddingConfig) -> LocalOptions {
+    let precision = match config.precision {
+        PrecisionConfig::Auto => Requested::Auto,
+        PrecisionConfig::Int8 => Requested::Exactly(Precision::Int8),
+        PrecisionConfig::F32 => Requested::Exactly(Precision::F32),
+    };
+    LocalOptions { queue_texts: config.queue_texts_max, precision, ..LocalOptions::default() }
+}
+
+fn remote_model(remote: &RemoteConfig, api_key: Option<String>) -> RemoteEmbedderConfig {
+    let model = EmbeddingModel {
+        name: remote.model.clone(),
+        // Providers don't say which weights they serve.
+        revision: remote.base_url.clone(),
+        dimension: remote.dimension,
+        max_tokens: remote.max_tokens,
+        languages: remote.languages.clone(),
+        precision: Precision::F32,
+    };
+    let defaults = RemoteEmbedderConfig::new(remote.provider, &remote.base_url, model);
+    RemoteEmbedderConfig {
+        api_key: api_key.map(ApiKey::new),
+        shorten: remote.shorten,
+        query_prefix: remote.query_prefix.clone(),
+        document_prefix: remote.document_prefix.clone(),
+        batch_texts_max: remote.batch_texts_max.unwrap_or(defaults.batch_texts_max),
+        timeout: Duration::from_secs(remote.timeout_s),
+        attempts: remote.attempts,
+        ..defaults
+    }
 }
 
 /// The manifest and the folder it lies in.

@@ -125,6 +125,7 @@ impl Global {
             llm_base_url: self.llm_base_url.clone(),
             llm_model: self.llm_model.clone(),
             llm_api_key: std::env::var("RAGSTONE_LLM_API_KEY").ok(),
+            embedding_api_key: std::env::var("RAGSTONE_EMBEDDING_API_KEY").ok(),
             api_key: std::env::var("RAGSTONE_API_KEY").ok(),
             log_filter: self.log.clone(),
             log_format: self.log_format.clone(),

@@ -157,7 +157,8 @@ fn check_name_is_own(caller: &Caller, name: Option<&String>) -> Result<(), ApiEr
 fn view(app: &App, caller: &Caller, record: &CollectionRecord) -> Result<Value, ApiError> {
     let mut view = json!({
         "id": record.id, "name": record.name, "metadata": record.metadata, "created_at": rfc3339(record.created_at),
-        "embedding_model": record.model.name, "embedding_revision": record.model.revision, "dimension": record.model.dimension,
+        "embedding_model": record.model.name, "embedding_revision": record.model.revision,
+        "embedding_precision": record.model.precision, "dimension": record.model.dimension,
         "chunking": record.chunking,
     });
     if let (Some(fields), Principals::All) = (view.as_object_mut(), &caller.principals) {

@@ -93,6 +93,7 @@ pub(crate) fn view(app: &App, collection: &CollectionRecord, record: &DocumentRe
         "text_bytes": served.map(|served| served.text_bytes), "text_chars": served.map(|served| served.text_chars),
         "chunks": served.map(|served| served.rows.len()),
         "chunks_reused": served.map(|served| served.chunks_reused), "chunks_embedded": served.map(|served| served.chunks_embedded),
+        "embedding_precision": served.map(|served| served.precision),
         "warnings": served.map_or(&[][..], |served| &served.warnings),
     });
     if let (Some(view), Some((code, reason))) = (view.as_object_mut(), failure) {

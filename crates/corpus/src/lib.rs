@@ -23,6 +23,7 @@ mod embedding;
 mod filter;
 mod ids;
 mod metadata;
+mod rerank;
 mod span;
 
 pub use access::{Acl, Principals};
@@ -31,4 +32,5 @@ pub use embedding::{EmbedError, Embedded, Embedder, Embedding, EmbeddingError, E
 pub use filter::{Filter, FilterError};
 pub use ids::{ChunkId, CollectionId, DeletionId, DocumentId, IdError, JobId, KeyId, TenantId, TraceId};
 pub use metadata::{Metadata, MetadataError};
+pub use rerank::{RerankModel, Reranker};
 pub use span::{Span, SpanIndex};

@@ -5,6 +5,7 @@
 //! `queue` and `worker` decide whose turn it is, and [`LocalEmbedder`] puts them behind the seam
 //! [`corpus::Embedder`]. [`HashEmbedder`] stands in for all of it in tests.
 
+mod cached;
 #[cfg(test)]
 mod contract;
 mod files;
@@ -17,17 +18,20 @@ mod manifest;
 mod onnx;
 mod queue;
 mod shape;
+mod speed;
 #[cfg(test)]
 mod test_model;
 mod tokenizer;
 mod weights;
 mod worker;
 
+pub use cached::{CacheStatistics, CachedEmbedder};
 pub use files::{FilesError, find, verify};
 pub use hash::HashEmbedder;
 pub use local::{LocalEmbedder, LocalOptions, OpenError, Requested};
 pub use manifest::{Family, Manifest, ManifestError, ModelEntry, ModelFile, Pooling, Source};
-pub use onnx::{OnnxEmbedder, OnnxError, onnx_runtime_in};
+pub use onnx::{OnnxError, onnx_runtime_in};
+pub use speed::int8_peak_gops;
 pub use worker::Statistics;
 
 /// The files that every model must have.

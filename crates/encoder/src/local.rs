@@ -77,12 +77,18 @@ pub enum OpenError {
 /// time of one without, if both want to run (`sched(7)`; weights 110 and 1,024), and all that is left.
 const YIELDING: i32 = 10;
 
+/// Texts that are tokenized before the first of them may be encoded; the next are while those are.
+const TURN_TEXTS: usize = 16;
+
 /// A model of `models/` with its threads and its queues.
 pub struct LocalEmbedder {
-    model: EmbeddingModel,
-    tokenizer: TextTokenizer,
-    queries: Worker,
-    documents: Worker,
+    pub(crate) model: EmbeddingModel,
+    pub(crate) tokenizer: TextTokenizer,
+    pub(crate) shape: Shape,
+    /// What computes.
+    pub(crate) engine: &'static str,
+    pub(crate) queries: Worker,
+    pub(crate) documents: Worker,
 }
 
 impl LocalEmbedder {
@@ -94,12 +100,26 @@ impl LocalEmbedder {
         let revision = files::find(entry, folder)?;
         let unusable = |fault| OpenError::Model { model: entry.name.clone(), fault };
         let tokenizer = TextTokenizer::read(entry, folder).map_err(unusable)?;
-        let encoder = Arc::new(Encoder::open(entry, folder, &revision, options).map_err(unusable)?);
+        let shape = Shape::read(entry, &folder.join(CONFIG)).map_err(unusable)?;
+        let encoder = Arc::new(Encoder::open(entry, folder, &shape, &revision, options).map_err(unusable)?);
         let queries = start("embed-query", &encoder, options, || {})?;
         let documents = start("embed-doc", &encoder, options, give_way)?;
         let model = EmbeddingModel { precision: encoder.precision(), ..entry.embedding_model(revision) };
-        tracing::debug!(model = model.name, precision = ?model.precision, instructions = encoder.instructions(), "the model is loaded");
-        Ok(Self { model, tokenizer, queries, documents })
+        let engine = encoder.engine();
+        tracing::debug!(model = model.name, precision = ?model.precision, engine, "the model is loaded");
+        Ok(Self { model, tokenizer, shape, engine, queries, documents })
+    }
+
+    /// What computes: a set of instructions, `candle` or `onnxruntime`.
+    #[must_use]
+    pub const fn engine(&self) -> &'static str {
+        self.engine
+    }
+
+    /// Multiplications and additions that a text of `tokens` needs.
+    #[must_use]
+    pub fn operations(&self, tokens: usize) -> u64 {
+        self.shape.operations(tokens)
     }
 
     /// Ends service: what waits and every later call is [`EmbedError::Closed`]. Dropping does the
@@ -130,8 +150,7 @@ enum Encoder {
 }
 
 impl Encoder {
-    fn open(entry: &ModelEntry, folder: &Path, revision: &str, options: LocalOptions) -> Result<Self, String> {
-        let shape = Shape::read(entry, &folder.join(CONFIG))?;
+    fn open(entry: &ModelEntry, folder: &Path, shape: &Shape, revision: &str, options: LocalOptions) -> Result<Self, String> {
         let path = folder.join(WEIGHTS);
         let weights = || Weights::read(&path);
         let kernels = match options.instructions {
@@ -139,16 +158,16 @@ impl Encoder {
             None => kernel::best(),
         };
         let precision = match options.precision {
-            Requested::Auto if kernels.multiplies_bytes && kernel::takes(&shape) => Precision::Int8,
+            Requested::Auto if kernels.multiplies_bytes && kernel::takes(shape) => Precision::Int8,
             Requested::Auto => Precision::F32,
             Requested::Exactly(precision) => precision,
         };
         match precision {
             Precision::Int8 => {
                 let cache = folder.join(PACKED);
-                Int8Bert::open(shape, entry.pooling, &cache, revision, kernels, weights).map(Self::Int8)
+                Int8Bert::open(shape.clone(), entry.pooling, &cache, revision, kernels, weights).map(Self::Int8)
             }
-            Precision::F32 => Bert::new(&shape, &weights()?, entry.pooling).map(Self::Float).map_err(|error| error.to_string()),
+            Precision::F32 => Bert::new(shape, &weights()?, entry.pooling).map(Self::Float).map_err(|error| error.to_string()),
         }
         .map_err(|fault| format!("{}: {fault}", path.display()))
     }
@@ -160,7 +179,7 @@ impl Encoder {
         }
     }
 
-    fn instructions(&self) -> &'static str {
+    fn engine(&self) -> &'static str {
         match self {
             Self::Float(_) => "candle",
             Self::Int8(bert) => bert.instructions(),
@@ -188,7 +207,7 @@ fn start(name: &'static str, encoder: &Arc<Encoder>, options: LocalOptions, begi
 }
 
 /// On Linux a nice value is a thread's own; elsewhere it would be the whole process's.
-fn give_way() {
+pub(crate) fn give_way() {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::setpriority_process(None, YIELDING) {
         tracing::warn!(%error, "documents are embedded at the same priority as questions");
@@ -210,10 +229,13 @@ impl Embedder for LocalEmbedder {
     }
 
     fn embed(&self, texts: &[&str], purpose: Purpose) -> Result<Vec<Embedded>, EmbedError> {
-        let tokens = texts.iter().map(|text| self.tokenizer.encode(text, purpose));
-        let tokens: Vec<Tokens> = tokens.collect::<Result<_, _>>().map_err(EmbedError::Failed)?;
-        let lengths: Vec<(usize, bool)> = tokens.iter().map(|tokens| (tokens.whole, tokens.is_truncated())).collect();
-        let vectors = self.worker(purpose).encode(tokens)?;
+        let mut lengths = Vec::with_capacity(texts.len());
+        let turns = texts.chunks(TURN_TEXTS).map(|turn| {
+            let tokens = turn.iter().map(|text| self.tokenizer.encode(text, purpose)).collect::<Result<Vec<Tokens>, _>>()?;
+            lengths.extend(tokens.iter().map(|tokens| (tokens.whole, tokens.is_truncated())));
+            Ok(tokens)
+        });
+        let vectors = self.worker(purpose).encode(texts.len(), turns)?;
         let finish = |(vector, (tokens, truncated)): (Vec<f32>, (usize, bool))| {
             let embedding = Embedding::normalised(vector, self.model.dimension).map_err(|error| EmbedError::Failed(error.to_string()))?;
             Ok(Embedded { embedding, tokens, truncated })

@@ -8,17 +8,14 @@
 mod session;
 
 use self::session::{Session, load_runtime};
-use crate::files;
-use crate::local::{LocalOptions, OpenError};
+use crate::files::{self, CONFIG};
+use crate::local::{LocalEmbedder, LocalOptions, OpenError, give_way};
 use crate::manifest::ModelEntry;
 use crate::queue::Queue;
-use crate::tokenizer::{TextTokenizer, Tokens};
-use crate::worker::{Statistics, Worker};
-use corpus::{EmbedError, Embedded, Embedder, Embedding, EmbeddingModel, Purpose};
+use crate::shape::Shape;
+use crate::tokenizer::TextTokenizer;
+use crate::worker::Worker;
 use std::path::{Path, PathBuf};
-
-/// Nice value of the threads that embed documents, as with the other engine.
-const YIELDING: i32 = 10;
 
 /// Why a model can't be opened with ONNX Runtime.
 #[derive(Debug, thiserror::Error)]
@@ -52,75 +49,21 @@ pub fn onnx_runtime_in(models: &Path) -> PathBuf {
     models.join("onnxruntime").join(format!("{}onnxruntime{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX))
 }
 
-/// A model of `models/` on ONNX Runtime, with its threads and its queues.
-pub struct OnnxEmbedder {
-    model: EmbeddingModel,
-    tokenizer: TextTokenizer,
-    queries: Worker,
-    documents: Worker,
-}
-
-impl OnnxEmbedder {
-    /// Loads the model `entry` from its own `folder` (`models/<name>`) and starts its threads. ONNX
-    /// Runtime is loaded from `library` unless the process has it already: it can't have two.
+impl LocalEmbedder {
+    /// Loads the model `entry` from its own `folder` (`models/<name>`) with ONNX Runtime, which is loaded from
+    /// `library` unless the process has it already: it can't have two. It always computes in 32-bit floats.
     ///
     /// # Errors
     /// Any [`OnnxError`].
-    pub fn open(entry: &ModelEntry, folder: &Path, library: &Path, options: LocalOptions) -> Result<Self, OnnxError> {
+    pub fn open_onnx(entry: &ModelEntry, folder: &Path, library: &Path, options: LocalOptions) -> Result<Self, OnnxError> {
         let revision = files::find(entry, folder).map_err(OpenError::from)?;
         let tokenizer = TextTokenizer::read(entry, folder).map_err(|fault| unusable(entry, fault))?;
+        let shape = Shape::read(entry, &folder.join(CONFIG)).map_err(|fault| unusable(entry, fault))?;
         let runtime = load_runtime(library)?;
         let session = || Session::open(entry, folder, &runtime, options.threads.get());
         let queries = start("onnx-query", options, || {}, session)?;
         let documents = start("onnx-doc", options, give_way, session)?;
-        Ok(Self { model: entry.embedding_model(revision), tokenizer, queries, documents })
-    }
-
-    /// Ends service: what waits and every later call is [`EmbedError::Closed`]. Dropping does the
-    /// same and waits for the passes under way.
-    pub fn close(&self) {
-        self.queries.close();
-        self.documents.close();
-    }
-
-    /// Counters since start and the length of the queue.
-    #[must_use]
-    pub fn statistics(&self, purpose: Purpose) -> Statistics {
-        self.worker(purpose).statistics()
-    }
-
-    const fn worker(&self, purpose: Purpose) -> &Worker {
-        match purpose {
-            Purpose::Query => &self.queries,
-            Purpose::Document => &self.documents,
-        }
-    }
-}
-
-impl Embedder for OnnxEmbedder {
-    fn model(&self) -> &EmbeddingModel {
-        &self.model
-    }
-
-    fn count_tokens(&self, text: &str) -> usize {
-        // A text that the tokenizer refuses is refused again, with the reason, when it is embedded.
-        self.tokenizer.count(text).unwrap_or(usize::MAX)
-    }
-
-    fn token_starts(&self, text: &str) -> Vec<usize> {
-        self.tokenizer.starts(text).unwrap_or_default()
-    }
-
-    fn embed(&self, texts: &[&str], purpose: Purpose) -> Result<Vec<Embedded>, EmbedError> {
-        let tokens = texts.iter().map(|text| self.tokenizer.encode(text, purpose));
-        let tokens: Vec<Tokens> = tokens.collect::<Result<_, _>>().map_err(EmbedError::Failed)?;
-        let lengths: Vec<(usize, bool)> = tokens.iter().map(|tokens| (tokens.whole, tokens.is_truncated())).collect();
-        let vectors = self.worker(purpose).encode(tokens)?;
-        let finish = |(vector, (tokens, truncated)): (Vec<f32>, (usize, bool))| {
-            let embedding = Embedding::normalised(vector, self.model.dimension).map_err(|error| EmbedError::Failed(error.to_string()))?;
-            Ok(Embedded { embedding, tokens, truncated })
-        };
-        vectors.into_iter().zip(lengths).map(finish).collect()
+        Ok(Self { model: entry.embedding_model(revision), tokenizer, shape, engine: "onnxruntime", queries, documents })
     }
 }
 
@@ -136,33 +79,30 @@ where
     let thread = rayon::ThreadPoolBuilder::new().num_threads(1).start_handler(move |_| begin()).thread_name(|_| name.to_owned());
     let thread = thread.build().map_err(|error| OpenError::Thread(error.to_string()))?;
     let session = thread.install(open)?;
-    let encode = move |texts: &[&[u32]]| thread.install(|| session.encode(texts));
+    let encode = move |texts: &[&Tokens]| {
+        let ids: Vec<&[u32]> = texts.iter().map(|tokens| tokens.ids.as_slice()).collect();
+        thread.install(|| session.encode(&ids))
+    };
     Ok(Worker::start(name, Queue::new(options.queue_texts, options.pass_tokens), encode)
         .map_err(|error| OpenError::Thread(error.to_string()))?)
-}
-
-/// On Linux a nice value is a thread's own; elsewhere it would be the whole process's.
-fn give_way() {
-    #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::process::setpriority_process(None, YIELDING) {
-        tracing::warn!(%error, "documents are embedded at the same priority as questions");
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::contract;
-    use crate::local::{LocalEmbedder, Requested};
+    use crate::local::Requested;
     use crate::test_model::{default_entry, default_folder, models_folder};
-    use corpus::Precision;
+    use crate::tokenizer::Tokens;
+    use corpus::{EmbedError, Embedder, Precision, Purpose};
+    use std::iter::once;
 
-    fn open_as(entry: &ModelEntry, folder: &Path) -> Result<OnnxEmbedder, OnnxError> {
-        OnnxEmbedder::open(entry, folder, &onnx_runtime_in(&models_folder()), LocalOptions::default())
+    fn open_as(entry: &ModelEntry, folder: &Path) -> Result<LocalEmbedder, OnnxError> {
+        LocalEmbedder::open_onnx(entry, folder, &onnx_runtime_in(&models_folder()), LocalOptions::default())
     }
 
     /// Without a graph or a runtime the tests fail with the command that mends it.
-    fn open() -> OnnxEmbedder {
+    fn open() -> LocalEmbedder {
         open_as(&default_entry(), &default_folder()).unwrap_or_else(|error| panic!("{error}"))
     }
 
@@ -195,7 +135,7 @@ mod tests {
     #[test]
     fn a_full_queue_refuses() {
         let options = LocalOptions { queue_texts: 4, pass_tokens: 64, ..LocalOptions::default() };
-        let embedder = OnnxEmbedder::open(&default_entry(), &default_folder(), &onnx_runtime_in(&models_folder()), options).unwrap();
+        let embedder = LocalEmbedder::open_onnx(&default_entry(), &default_folder(), &onnx_runtime_in(&models_folder()), options).unwrap();
         let text = "granite and slate ".repeat(10);
         let documents = vec![text.as_str(); 40];
         std::thread::scope(|scope| {
@@ -213,8 +153,8 @@ mod tests {
     #[test]
     fn an_id_that_the_model_does_not_have_is_an_error() {
         let embedder = open();
-        let unknown = Tokens { ids: vec![101, 30_522, 102], whole: 3 };
-        assert!(matches!(embedder.queries.encode(vec![unknown]), Err(EmbedError::Failed(_))));
+        let unknown = Tokens::single(vec![101, 30_522, 102], 3);
+        assert!(matches!(embedder.queries.encode(1, once(Ok(vec![unknown]))), Err(EmbedError::Failed(_))));
     }
 
     #[test]
@@ -226,7 +166,7 @@ mod tests {
         let error = open_as(&default_entry(), copy.path()).err().unwrap();
         assert!(matches!(&error, OnnxError::Graph { .. }) && error.to_string().contains("`models/onnx all-MiniLM-L6-v2`"), "{error}");
         let nowhere = onnx_runtime_in(copy.path());
-        let error = OnnxEmbedder::open(&default_entry(), &default_folder(), &nowhere, LocalOptions::default()).err().unwrap();
+        let error = LocalEmbedder::open_onnx(&default_entry(), &default_folder(), &nowhere, LocalOptions::default()).err().unwrap();
         assert!(matches!(&error, OnnxError::Runtime { .. }) && error.to_string().contains("`models/onnx --runtime`"), "{error}");
     }
 

@@ -21,6 +21,8 @@ pub(crate) struct Waiting {
 /// See the module.
 pub(crate) struct Queue {
     texts: VecDeque<Waiting>,
+    /// Texts that are still to come of requests that were taken.
+    reserved: usize,
     capacity: usize,
     pass_tokens: usize,
 }
@@ -28,17 +30,29 @@ pub(crate) struct Queue {
 impl Queue {
     /// Room for `capacity` texts.
     pub(crate) fn new(capacity: usize, pass_tokens: usize) -> Self {
-        Self { texts: VecDeque::new(), capacity, pass_tokens }
+        Self { texts: VecDeque::new(), reserved: 0, capacity, pass_tokens }
     }
 
-    /// Takes all texts of a request, or none and gives back how many tokens are ahead of it. An
-    /// empty queue takes any request: else one larger than the capacity could never be served.
-    pub(crate) fn push(&mut self, texts: Vec<Waiting>) -> Result<(), usize> {
-        if !self.texts.is_empty() && self.texts.len() + texts.len() > self.capacity {
+    /// Keeps room for all `texts` of a request, or for none and gives back how many tokens are ahead of it. An
+    /// empty queue has room for any request: else one larger than the capacity could never be served.
+    pub(crate) fn reserve(&mut self, texts: usize) -> Result<(), usize> {
+        let taken = self.texts.len() + self.reserved;
+        if taken > 0 && texts > 0 && taken + texts > self.capacity {
             return Err(self.texts.iter().map(|text| text.tokens.ids.len()).sum());
         }
-        self.texts.extend(texts);
+        self.reserved += texts;
         Ok(())
+    }
+
+    /// Takes texts that there is room kept for.
+    pub(crate) fn push(&mut self, texts: Vec<Waiting>) {
+        self.release(texts.len());
+        self.texts.extend(texts);
+    }
+
+    /// Gives room back.
+    pub(crate) fn release(&mut self, texts: usize) {
+        self.reserved = self.reserved.saturating_sub(texts);
     }
 
     /// The texts of the next pass; empty if nothing waits. Small requests share a pass.
@@ -71,7 +85,7 @@ mod tests {
     fn texts(lengths: &[usize]) -> Vec<Waiting> {
         let (reply, _) = channel();
         let text = |(place, length): (usize, &usize)| Waiting {
-            tokens: Tokens { ids: vec![0; *length], whole: *length },
+            tokens: Tokens::single(vec![0; *length], *length),
             place,
             reply: reply.clone(),
         };
@@ -82,11 +96,17 @@ mod tests {
         queue.next_pass().iter().map(|text| text.tokens.ids.len()).collect()
     }
 
+    fn push(queue: &mut Queue, lengths: &[usize]) -> Result<(), usize> {
+        queue.reserve(lengths.len())?;
+        queue.push(texts(lengths));
+        Ok(())
+    }
+
     #[test]
     fn passes_are_bounded_and_small_requests_share_one() {
         let mut queue = Queue::new(10, 100);
-        queue.push(texts(&[60, 30, 30])).unwrap();
-        queue.push(texts(&[50, 500, 7])).unwrap();
+        push(&mut queue, &[60, 30, 30]).unwrap();
+        push(&mut queue, &[50, 500, 7]).unwrap();
         assert_eq!(next_lengths(&mut queue), [60, 30]);
         assert_eq!(next_lengths(&mut queue), [30, 50], "two requests share a pass");
         assert_eq!(next_lengths(&mut queue), [500], "a text over the bound goes alone");
@@ -97,13 +117,25 @@ mod tests {
     #[test]
     fn a_full_queue_refuses() {
         let mut queue = Queue::new(3, 100);
-        queue.push(texts(&[1, 1, 1, 1, 1])).unwrap();
-        assert_eq!(queue.push(texts(&[1])), Err(5), "an empty queue takes any request, a full one none");
+        push(&mut queue, &[1, 1, 1, 1, 1]).unwrap();
+        assert_eq!(push(&mut queue, &[1]), Err(5), "an empty queue takes any request, a full one none");
+        assert_eq!(queue.reserve(0), Ok(()), "nothing always fits");
         assert_eq!(queue.len(), 5);
         queue.clear();
-        queue.push(texts(&[1, 1])).unwrap();
-        assert_eq!(queue.push(texts(&[1, 1])), Err(2));
-        queue.push(texts(&[1])).unwrap();
+        push(&mut queue, &[1, 1]).unwrap();
+        assert_eq!(push(&mut queue, &[1, 1]), Err(2));
+        push(&mut queue, &[1]).unwrap();
         assert_eq!(queue.len(), 3);
+    }
+
+    #[test]
+    fn room_that_is_kept_counts_until_it_is_filled_or_given_back() {
+        let mut queue = Queue::new(4, 100);
+        queue.reserve(3).unwrap();
+        assert_eq!(queue.reserve(2), Err(0));
+        queue.push(texts(&[1, 1]));
+        assert_eq!(queue.reserve(2), Err(2));
+        queue.release(1);
+        queue.reserve(2).unwrap();
     }
 }

@@ -59,10 +59,10 @@ struct State {
 }
 
 impl Worker {
-    /// Starts the thread `name`. `encode` gets the ids of one pass and gives a vector for each.
+    /// Starts the thread `name`. `encode` gets the texts of one pass and gives a vector for each.
     pub(crate) fn start<F>(name: &str, queue: Queue, encode: F) -> std::io::Result<Self>
     where
-        F: Fn(&[&[u32]]) -> Encoded + Send + 'static,
+        F: Fn(&[&Tokens]) -> Encoded + Send + 'static,
     {
         let shared = Arc::new(Shared {
             state: Mutex::new(State { queue, is_closed: false }),
@@ -80,15 +80,23 @@ impl Worker {
         Ok(Self { shared, thread: Some(thread) })
     }
 
-    /// Vectors for `texts` in their order. Blocks until they are there.
-    pub(crate) fn encode(&self, texts: Vec<Tokens>) -> Result<Vec<Vec<f32>>, EmbedError> {
-        let mut vectors = vec![Vec::new(); texts.len()];
+    /// Vectors for `count` texts, which come in `turns`, in their order. Each turn may be encoded while the next is
+    /// made. Blocks until all vectors are there; an error of a turn is an error of the whole.
+    pub(crate) fn encode<T>(&self, count: usize, turns: T) -> Result<Vec<Vec<f32>>, EmbedError>
+    where
+        T: Iterator<Item = Result<Vec<Tokens>, String>>,
+    {
+        let mut vectors = vec![Vec::new(); count];
         let (reply, answers) = channel::<Answer>();
-        let waiting = texts.into_iter().enumerate();
-        let waiting = waiting.map(|(place, tokens)| Waiting { tokens, place, reply: reply.clone() }).collect();
+        let mut room = self.shared.reserve(count)?;
+        let mut places = 0..count;
+        for turn in turns {
+            let waiting = turn.map_err(EmbedError::Failed)?.into_iter().zip(places.by_ref());
+            let waiting: Vec<Waiting> = waiting.map(|(tokens, place)| Waiting { tokens, place, reply: reply.clone() }).collect();
+            room.fill(waiting)?;
+        }
         drop(reply);
-        self.shared.submit(waiting)?;
-        for _ in 0..vectors.len() {
+        for _ in 0..count {
             let (place, answer) = answers.recv().map_err(|_| EmbedError::Closed)?;
             if let Some(vector) = vectors.get_mut(place) {
                 *vector = answer.map_err(EmbedError::Failed)?;
@@ -130,21 +138,20 @@ impl Drop for Worker {
 }
 
 impl Shared {
-    fn submit(&self, texts: Vec<Waiting>) -> Result<(), EmbedError> {
+    fn reserve(&self, texts: usize) -> Result<Room<'_>, EmbedError> {
         let mut state = self.lock();
         if state.is_closed {
             return Err(EmbedError::Closed);
         }
-        state.queue.push(texts).map_err(|tokens_ahead| EmbedError::Busy { retry_after: self.retry_after(tokens_ahead) })?;
-        self.wake.notify_one();
-        Ok(())
+        state.queue.reserve(texts).map_err(|tokens_ahead| EmbedError::Busy { retry_after: self.retry_after(tokens_ahead) })?;
+        Ok(Room { shared: self, texts })
     }
 
-    fn run(&self, encode: &dyn Fn(&[&[u32]]) -> Encoded) {
+    fn run(&self, encode: &dyn Fn(&[&Tokens]) -> Encoded) {
         while let Some(pass) = self.next_pass() {
-            let ids: Vec<&[u32]> = pass.iter().map(|text| text.tokens.ids.as_slice()).collect();
+            let texts: Vec<&Tokens> = pass.iter().map(|text| &text.tokens).collect();
             let start = Instant::now();
-            let outcome = catch_unwind(AssertUnwindSafe(|| encode(&ids))).unwrap_or_else(|_| Err("the encoder panicked".to_owned()));
+            let outcome = catch_unwind(AssertUnwindSafe(|| encode(&texts))).unwrap_or_else(|_| Err("the encoder panicked".to_owned()));
             self.count(&pass, start.elapsed());
             answer(pass, outcome);
         }
@@ -186,6 +193,31 @@ impl Shared {
     }
 }
 
+/// Places of the queue that are kept for a request until its texts come.
+struct Room<'a> {
+    shared: &'a Shared,
+    texts: usize,
+}
+
+impl Room<'_> {
+    fn fill(&mut self, texts: Vec<Waiting>) -> Result<(), EmbedError> {
+        let mut state = self.shared.lock();
+        if state.is_closed {
+            return Err(EmbedError::Closed);
+        }
+        self.texts = self.texts.saturating_sub(texts.len());
+        state.queue.push(texts);
+        self.shared.wake.notify_one();
+        Ok(())
+    }
+}
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        self.shared.lock().queue.release(self.texts);
+    }
+}
+
 /// Sends each text its vector. A caller that went away is not an error.
 fn answer(pass: Vec<Waiting>, outcome: Encoded) {
     match outcome {
@@ -205,10 +237,11 @@ fn answer(pass: Vec<Waiting>, outcome: Encoded) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::iter::once;
     use std::sync::mpsc::{Receiver, Sender, SyncSender, sync_channel};
 
     fn tokens(ids: &[u32]) -> Tokens {
-        Tokens { ids: ids.to_vec(), whole: ids.len() }
+        Tokens::single(ids.to_vec(), ids.len())
     }
 
     /// An encoder whose passes report their first ids and then wait to be let through.
@@ -217,16 +250,17 @@ mod tests {
         let (gate, opened) = channel();
         let opened = Mutex::new(opened);
         let worker = Worker::start("embed", Queue::new(capacity, 4), move |texts| {
-            started.send(texts.iter().map(|ids| ids[0]).collect()).unwrap();
+            started.send(texts.iter().map(|tokens| tokens.ids[0]).collect()).unwrap();
             opened.lock().unwrap().recv().unwrap();
-            Ok(texts.iter().map(|ids| vec![ids[0] as f32]).collect())
+            Ok(texts.iter().map(|tokens| vec![tokens.ids[0] as f32]).collect())
         });
         (Arc::new(worker.unwrap()), passes, gate)
     }
 
     fn in_background(worker: &Arc<Worker>, ids: &[u32]) -> JoinHandle<Result<Vec<Vec<f32>>, EmbedError>> {
-        let (worker, texts) = (Arc::clone(worker), ids.iter().map(|id| tokens(&[*id, 0])).collect());
-        std::thread::spawn(move || worker.encode(texts))
+        let worker = Arc::clone(worker);
+        let texts: Vec<Tokens> = ids.iter().map(|id| tokens(&[*id, 0])).collect();
+        std::thread::spawn(move || worker.encode(texts.len(), once(Ok(texts))))
     }
 
     fn wait_for(worker: &Worker, holds: impl Fn(Statistics) -> bool) {
@@ -240,7 +274,7 @@ mod tests {
         let (worker, passes, gate) = gated(4);
         let many = in_background(&worker, &[1, 2, 3, 4, 5, 6]);
         assert_eq!(passes.recv().unwrap(), [1, 2]);
-        let refused = worker.encode(vec![tokens(&[9])]);
+        let refused = worker.encode(1, once(Ok(vec![tokens(&[9])])));
         assert!(matches!(refused, Err(EmbedError::Busy { retry_after }) if retry_after >= RETRY_AFTER.0));
         (0..3).for_each(|_| gate.send(()).unwrap());
         assert_eq!(many.join().unwrap().unwrap(), [[1.0], [2.0], [3.0], [4.0], [5.0], [6.0]]);
@@ -258,20 +292,20 @@ mod tests {
         wait_for(&worker, |now| now.waiting == 1);
         worker.close();
         assert!(matches!(waiting.join().unwrap(), Err(EmbedError::Closed)));
-        assert!(matches!(worker.encode(vec![tokens(&[3])]), Err(EmbedError::Closed)));
+        assert!(matches!(worker.encode(1, once(Ok(vec![tokens(&[3])]))), Err(EmbedError::Closed)));
         gate.send(()).unwrap();
         assert_eq!(under_way.join().unwrap().unwrap(), [[1.0]]);
     }
 
     #[test]
     fn a_panic_or_an_error_fails_its_pass_and_the_worker_goes_on() {
-        let worker = Worker::start("embed", Queue::new(4, 100), |texts| match texts[0][0] {
+        let worker = Worker::start("embed", Queue::new(4, 100), |texts| match texts[0].ids[0] {
             0 => panic!("on purpose"),
             1 => Err("scripted".to_owned()),
             _ => Ok(vec![vec![1.0]]),
         });
         let worker = worker.unwrap();
-        let outcome = |id| worker.encode(vec![tokens(&[id])]);
+        let outcome = |id| worker.encode(1, once(Ok(vec![tokens(&[id])])));
         assert!(matches!(outcome(0), Err(EmbedError::Failed(fault)) if fault.contains("panicked")));
         assert!(matches!(outcome(1), Err(EmbedError::Failed(fault)) if fault == "scripted"));
         assert_eq!(outcome(2).unwrap(), [[1.0]]);

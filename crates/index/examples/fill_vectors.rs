@@ -58,6 +58,7 @@ fn main() {
             warnings: vec![],
             chunks,
             embedded: 0,
+            precision: corpus::Precision::F32,
         };
         catalog.commit_document(&job, processed).unwrap();
     }

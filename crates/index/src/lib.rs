@@ -34,7 +34,7 @@
 //! let span = Span::of(text, 0..text.len()).ok_or("span")?;
 //! let draft = ChunkDraft { span, text: text.into(), heading_path: vec![], page: None, tokens: 5 };
 //! let chunks = vec![(draft, Embedding::normalised(vec![3.0, 4.0], 2)?)];
-//! let processed = Processed { text: text.into(), media_type: "text/plain".into(), title: None, pages: None, warnings: vec![], chunks, embedded: 1 };
+//! let processed = Processed { text: text.into(), media_type: "text/plain".into(), title: None, pages: None, warnings: vec![], chunks, embedded: 1, precision: corpus::Precision::F32 };
 //! let seq = catalog.commit_document(&job, processed)?;
 //!
 //! let open = catalog.open_collection(&collection)?;

@@ -2,7 +2,7 @@
 //! by later versions too: a field may be added with a default, none may change its meaning.
 
 use crate::blobs::BlobId;
-use corpus::{Acl, CollectionId, DeletionId, DocumentId, EmbeddingModel, JobId, Metadata, Principals, Row, Span, TenantId};
+use corpus::{Acl, CollectionId, DeletionId, DocumentId, EmbeddingModel, JobId, Metadata, Precision, Principals, Row, Span, TenantId};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
@@ -241,6 +241,9 @@ pub struct ServedVersion {
     /// Pages, where the format has them.
     #[serde(default)]
     pub pages: Option<u32>,
+    /// In which numbers the model computed the embeddings that are new in it; the others came with an earlier one.
+    #[serde(default)]
+    pub precision: Precision,
     /// What was lost or doubtful in parsing and embedding.
     #[serde(default)]
     pub warnings: Vec<String>,

@@ -188,6 +188,7 @@ impl Pipeline {
             warnings,
             chunks: embedded.chunks,
             embedded: embedded.embedded,
+            precision: self.embedder.model().precision,
         };
         Ok(self.catalog.commit_document(job, processed)?)
     }

@@ -10,6 +10,7 @@ mod steps;
 
 use crate::manifest::Pooling;
 use crate::shape::{Activation, Shape};
+use crate::tokenizer::Tokens;
 use crate::weights::{Weights, dense_names, norm_names};
 use candle_core::{Device, Result, Tensor};
 use steps::{Activate, AddBias, AddNorm, Softmax};
@@ -19,8 +20,10 @@ pub(crate) struct Bert {
     words: Tensor,
     positions: Tensor,
     first_position: u32,
-    /// The embedding of segment 0, the only one used: added like a bias.
+    /// The embedding of segment 0: added like a bias.
     segment: Vec<f32>,
+    /// [2, hidden]: what each segment's embedding has over that of segment 0.
+    segment_steps: Tensor,
     norm: Norm,
     layers: Vec<Layer>,
     heads: usize,
@@ -55,11 +58,13 @@ impl Bert {
     pub(crate) fn new(shape: &Shape, weights: &Weights, pooling: Pooling) -> Result<Self> {
         let hidden = shape.hidden;
         let segments = weights.matrix("embeddings.token_type_embeddings.weight", hidden)?;
+        let (first, last) = (segments.narrow(0, 0, 1)?, segments.narrow(0, (segments.dim(0)? - 1).min(1), 1)?);
         Ok(Self {
             words: weights.matrix("embeddings.word_embeddings.weight", hidden)?,
             positions: weights.matrix("embeddings.position_embeddings.weight", hidden)?,
             first_position: u32::try_from(shape.first_position).unwrap_or(u32::MAX),
             segment: segments.get(0)?.to_vec1()?,
+            segment_steps: Tensor::cat(&[first.zeros_like()?, (last - &first)?], 0)?,
             norm: Norm::new(shape, weights, "embeddings.LayerNorm")?,
             layers: (0..shape.layers).map(|index| Layer::new(shape, weights, index)).collect::<Result<_>>()?,
             heads: shape.heads,
@@ -68,8 +73,8 @@ impl Bert {
     }
 
     /// One vector a text, not normalised. Every text must have a token.
-    pub(crate) fn encode(&self, texts: &[&[u32]]) -> Result<Vec<Vec<f32>>> {
-        let lengths: Vec<usize> = texts.iter().map(|ids| ids.len()).collect();
+    pub(crate) fn pooled(&self, texts: &[&Tokens]) -> Result<Vec<Vec<f32>>> {
+        let lengths: Vec<usize> = texts.iter().map(|text| text.ids.len()).collect();
         let mut states = self.embed(texts)?;
         for layer in &self.layers {
             states = layer.forward(&states, &lengths, self.heads)?;
@@ -77,12 +82,15 @@ impl Bert {
         self.pool(&states, &lengths)
     }
 
-    fn embed(&self, texts: &[&[u32]]) -> Result<Tensor> {
-        let ids = texts.concat();
-        let places: Vec<u32> = texts.iter().flat_map(|ids| (self.first_position..).take(ids.len())).collect();
-        let states = self.words.index_select(&Tensor::new(ids, &Device::Cpu)?, 0)?;
-        let places = self.positions.index_select(&Tensor::new(places, &Device::Cpu)?, 0)?;
-        self.norm.apply(&states, &self.segment, &places)?;
+    fn embed(&self, texts: &[&Tokens]) -> Result<Tensor> {
+        let rows = |table: &Tensor, of: &dyn Fn(&Tokens) -> Vec<u32>| {
+            let rows: Vec<u32> = texts.iter().flat_map(|text| of(text)).collect();
+            table.index_select(&Tensor::new(rows, &Device::Cpu)?, 0)
+        };
+        let states = rows(&self.words, &|text| text.ids.clone())?;
+        let places = rows(&self.positions, &|text| (self.first_position..).take(text.ids.len()).collect())?;
+        let segments = rows(&self.segment_steps, &|text| (0..text.ids.len()).map(|place| u32::from(place >= text.second)).collect())?;
+        self.norm.apply(&states, &self.segment, &(places + segments)?)?;
         Ok(states)
     }
 

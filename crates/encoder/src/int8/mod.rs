@@ -22,6 +22,7 @@ mod workspace;
 use crate::kernel::{Attention, ByteRows, ByteRowsMut, Dense, Kernels, Norm, ROWS_MAX};
 use crate::manifest::Pooling;
 use crate::shape::Shape;
+use crate::tokenizer::Tokens;
 use crate::weights::Weights;
 use barrier::{BreakOnPanic, Broken};
 pub(crate) use plan::deal;
@@ -51,6 +52,8 @@ struct Parameters {
     words: Table,
     /// [positions, hidden], the embedding of segment 0 added.
     positions: Vec<f32>,
+    /// What the embedding of segment 1 has over that of segment 0; nothing where there is but one.
+    segment_step: Vec<f32>,
     norm: Norm,
     layers: Vec<Layer>,
 }
@@ -106,7 +109,7 @@ impl Int8Bert {
 
     /// One vector a text, not normalised. Every text must have a token. To be called on a thread of the pool
     /// whose `threads` it may use.
-    pub(crate) fn encode(&self, texts: &[&[u32]], threads: usize) -> Result<Vec<Vec<f32>>, String> {
+    pub(crate) fn pooled(&self, texts: &[&Tokens], threads: usize) -> Result<Vec<Vec<f32>>, String> {
         let plan = Plan::new(texts, threads);
         let idle = self.lock().pop();
         let workspace = idle.unwrap_or_else(|| Workspace::new(threads));
@@ -125,7 +128,14 @@ impl Int8Bert {
             }
         }
         self.lock().push(workspace);
-        Ok(texts.iter().zip(sums).map(|(ids, sum)| self.finish(ids.len(), &sum)).collect())
+        Ok(texts.iter().zip(sums).map(|(text, sum)| self.finish(text.ids.len(), &sum)).collect())
+    }
+
+    /// The same for texts of segment 0.
+    #[cfg(test)]
+    pub(crate) fn encode(&self, texts: &[&[u32]], threads: usize) -> Result<Vec<Vec<f32>>, String> {
+        let texts: Vec<Tokens> = texts.iter().map(|ids| Tokens::single(ids.to_vec(), ids.len())).collect();
+        self.pooled(&texts.iter().collect::<Vec<_>>(), threads)
     }
 
     fn finish(&self, tokens: usize, sum: &[f64]) -> Vec<f32> {
@@ -161,17 +171,20 @@ impl Int8Bert {
     /// Embeddings of the tokens, normalised.
     fn embed(&self, pieces: &[Piece], scratch: &mut Scratch) {
         let (hidden, rows) = (self.shape.hidden, rows_of(pieces));
-        let Parameters { words, positions, norm, .. } = &self.parameters;
+        let Parameters { words, positions, segment_step, norm, .. } = &self.parameters;
         let states = room(&mut scratch.states, rows * hidden);
         let added = room(&mut scratch.joined, rows.max(3 * BLOCK) * hidden);
-        let tokens = pieces.iter().flat_map(|piece| piece.ids.iter().zip(piece.first..));
-        for ((id, place), (state, added)) in tokens.zip(states.chunks_exact_mut(hidden).zip(added.chunks_exact_mut(hidden))) {
+        let tokens = pieces.iter().flat_map(|piece| piece.ids.iter().zip(piece.first..).map(|(id, place)| (id, place, place >= piece.second)));
+        for ((id, place, is_second), (state, added)) in tokens.zip(states.chunks_exact_mut(hidden).zip(added.chunks_exact_mut(hidden))) {
             let (word, place) = (*id as usize * hidden, (place + self.shape.first_position) * hidden);
             let step = words.steps[*id as usize];
             for (x, count) in state.iter_mut().zip(&words.rows[word..word + hidden]) {
                 *x = f32::from(*count) * step;
             }
             added.copy_from_slice(&positions[place..place + hidden]);
+            if is_second {
+                added.iter_mut().zip(segment_step).for_each(|(x, step)| *x += step);
+            }
         }
         let mut out = ByteRowsMut { bytes: room(&mut scratch.bytes, rows * hidden), ranges: room(&mut scratch.ranges, rows) };
         self.kernels.add_norm(&added[..rows * hidden], norm, states, &mut out);

@@ -14,7 +14,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 /// Goes up with every change of the layout or of how weights are quantised.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const MAGIC: [u8; 8] = *b"RAGSTQ8\0";
 /// Arrays begin at multiples of it.
 const ALIGNMENT: usize = 64;
@@ -51,6 +51,8 @@ impl Parameters {
         for row in positions.chunks_exact_mut(shape.hidden) {
             row.iter_mut().zip(&segments).for_each(|(x, segment)| *x += segment);
         }
+        let second = segments.chunks_exact(shape.hidden).nth(1).unwrap_or(&segments);
+        let segment_step = second.iter().zip(&segments).map(|(second, first)| second - first).collect();
         let layer = |index| -> Result<Layer, String> {
             let [attention_in, attention_out, up, down] = dense_names(index).map(|names| quantise(weights, &names));
             let [attention_norm, last_norm] = norm_names(index).map(|name| norm(&name));
@@ -66,6 +68,7 @@ impl Parameters {
         Ok(Self {
             words: Table::quantise(&flat("embeddings.word_embeddings.weight")?, shape.hidden),
             positions,
+            segment_step,
             norm: norm("embeddings.LayerNorm")?,
             layers: (0..shape.layers).map(layer).collect::<Result<_, _>>()?,
         })
@@ -120,7 +123,7 @@ impl Parameters {
     /// All arrays in the order of the file.
     fn arrays(&self) -> Vec<&[u8]> {
         let mut arrays = vec![bytemuck::cast_slice(&self.words.rows), bytemuck::cast_slice(&self.words.steps)];
-        arrays.push(bytemuck::cast_slice(&self.positions));
+        arrays.extend([bytemuck::cast_slice(&self.positions), bytemuck::cast_slice(&self.segment_step)]);
         arrays.extend(of_norm(&self.norm));
         for layer in &self.layers {
             for dense in [&layer.attention_in, &layer.attention_out, &layer.up, &layer.down] {
@@ -139,6 +142,7 @@ impl Parameters {
         Some(Self {
             words: Table { rows: reader.take(words.checked_mul(hidden)?)?, steps: reader.take(words)? },
             positions: reader.take(shape.positions * hidden)?,
+            segment_step: reader.take(hidden)?,
             norm: norm(reader)?,
             layers: (0..shape.layers)
                 .map(|_| {

@@ -149,6 +149,7 @@ pub(crate) struct Kernels {
     add_norm: unsafe fn(&[f32], &Norm, &mut [f32], &mut ByteRowsMut),
     split_heads: unsafe fn(&[f32], usize, &mut [i16], &mut [f32], &mut KeyValuesMut, usize, &mut [i16]),
     attend: unsafe fn(&mut Attention, &[KeyValues]),
+    peak: unsafe fn(usize) -> (i32, usize),
 }
 
 /// The path `$name` of `$simd`: `$rows` rows by `$wide` vectors are multiplied in registers, `$deep` vectors of values.
@@ -186,7 +187,11 @@ macro_rules! kernels {
         unsafe fn attend(attention: &mut Attention, parts: &[KeyValues]) {
             steps::attend::<$simd, $rows, $wide, $deep>(attention, parts);
         }
-        Kernels { name: $name, multiplies_bytes: $bytes, multiply, quantise, activate, add_norm, split_heads, attend }
+        $(#[target_feature(enable = $features)])?
+        unsafe fn peak(turns: usize) -> (i32, usize) {
+            steps::peak::<$simd, $rows, $wide>(turns)
+        }
+        Kernels { name: $name, multiplies_bytes: $bytes, peak, multiply, quantise, activate, add_norm, split_heads, attend }
     }};
 }
 
@@ -313,6 +318,16 @@ impl Kernels {
         }
         // SAFETY: as above; a row of scores has `width` places.
         unsafe { (self.attend)(attention, parts) }
+    }
+}
+
+impl Kernels {
+    /// Products and additions of bytes in `turns` turns of a loop that does nothing else.
+    pub(crate) fn peak(&self, turns: usize) -> usize {
+        // SAFETY: as above.
+        let (sum, operations) = unsafe { (self.peak)(turns) };
+        std::hint::black_box(sum);
+        turns * operations
     }
 }
 

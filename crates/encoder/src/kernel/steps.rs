@@ -485,3 +485,26 @@ impl Function for Relu {
         S::max(x, S::splat(0.0))
     }
 }
+
+/// `turns` times as many products as registers hold sums, reading and writing no memory: what the multipliers can
+/// do at most. Gives one of the sums and how many products and additions of bytes a turn has.
+#[inline(always)]
+pub(super) unsafe fn peak<S: Simd, const ROWS: usize, const WIDE: usize>(turns: usize) -> (i32, usize) {
+    let bytes = [1_i8; 64];
+    let (b, a) = (S::load_bytes(bytes.as_ptr()), S::spread_bytes(bytes.as_ptr().cast()));
+    let mut sums = [[S::zero(); WIDE]; ROWS];
+    for _ in 0..turns {
+        for r in 0..ROWS {
+            for c in 0..WIDE {
+                sums[r][c] = S::dot_bytes(sums[r][c], a, b);
+            }
+        }
+    }
+    let mut sum = S::zero();
+    for of_row in sums {
+        for one in of_row {
+            sum = S::add_int(sum, one);
+        }
+    }
+    (S::sum_int(sum), ROWS * WIDE * S::LANES * 8)
+}

@@ -14,7 +14,7 @@ use crate::records::{
 };
 use crate::store::Batch;
 use crate::unserved;
-use corpus::{ChunkDraft, Embedding, Row};
+use corpus::{ChunkDraft, Embedding, Precision, Row};
 use std::sync::atomic::Ordering;
 
 /// Chunks that go into one batch; a document with more is staged.
@@ -41,6 +41,8 @@ pub struct Processed {
     pub chunks: Vec<(ChunkDraft, Embedding)>,
     /// Texts that had to be embedded for it; the other embeddings were there already.
     pub embedded: u64,
+    /// In which numbers the model computed them.
+    pub precision: Precision,
 }
 
 /// A version on its way into the store.
@@ -284,6 +286,7 @@ impl NewVersion<'_> {
             media_type: self.processed.media_type.clone(),
             title: self.processed.title.clone(),
             pages: self.processed.pages,
+            precision: self.processed.precision,
             warnings: self.processed.warnings.clone(),
             rows,
             chunks_reused: self.plan.reused() as u64,

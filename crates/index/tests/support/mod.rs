@@ -54,7 +54,7 @@ pub fn processed(text: &str) -> Processed {
         chunks.push((draft, Embedding::normalised(vec![1.0, line.len() as f32], 2).unwrap()));
     }
     let embedded = chunks.len() as u64;
-    Processed { text: text.to_owned(), media_type: "text/plain".into(), title: None, pages: None, warnings: vec![], chunks, embedded }
+    Processed { text: text.to_owned(), media_type: "text/plain".into(), title: None, pages: None, warnings: vec![], chunks, embedded, precision: corpus::Precision::F32 }
 }
 
 /// Takes in, processes and commits; the change's number.
