@@ -65,7 +65,7 @@ class Encoder:
 
     def tokenise(self, text, purpose="document"):
         """Ids cut to the model's length, and the length of the whole."""
-        ids = self.tokenizer.encode(self.entry[f"{purpose}_prefix"] + text).ids
+        ids = self.tokenizer.encode(self.entry.get(f"{purpose}_prefix", "") + text).ids
         most = self.entry["max_tokens"]
         return (ids if len(ids) <= most else ids[: most - 1] + ids[-1:]), len(ids)
 

@@ -1,6 +1,6 @@
-//! What every [`Embedder`] must do; each implementation's tests run it.
+//! What every [`Embedder`] and [`Reranker`] must do; each implementation's tests run it.
 
-use corpus::{EmbedError, Embedder, Purpose};
+use corpus::{EmbedError, Embedder, Purpose, Reranker};
 
 const TEXTS: [&str; 5] = [
     "Granite is an intrusive igneous rock.",
@@ -68,4 +68,35 @@ fn check_meaning(embedder: &dyn Embedder) {
     let documents = embedder.embed(&TEXTS, Purpose::Document).unwrap();
     let scores: Vec<f64> = documents.iter().map(|document| cosine(question, &document.embedding)).collect();
     assert!(scores[1..].iter().all(|score| *score < scores[0]), "{scores:?}");
+}
+
+/// The open reranker's part.
+pub(crate) fn check_reranker(reranker: &dyn Reranker) {
+    let question = "which stone is hard ?";
+    assert!(reranker.rerank(question, &[]).unwrap().is_empty(), "no texts, no scores");
+    let scores = reranker.rerank(question, &TEXTS).unwrap();
+    assert!(scores.iter().all(|score| (0.0..=1.0).contains(score)), "{scores:?}");
+    for (text, score) in TEXTS.iter().zip(&scores) {
+        let alone = reranker.rerank(question, &[text]).unwrap();
+        assert!(alone.len() == 1 && (alone[0] - score).abs() < 1e-4, "{text:?} alone and in a batch: {alone:?}, {score}");
+    }
+    check_long_pairs(reranker, question);
+}
+
+fn check_long_pairs(reranker: &dyn Reranker, question: &str) {
+    let long = "stone ".repeat(2 * reranker.model().max_tokens);
+    let other_end = format!("{long} slate");
+    let score = |question: &str, text: &str| reranker.rerank(question, &[text]).unwrap()[0];
+    let is_same = |a: f32, b: f32| (a - b).abs() < 1e-6;
+    assert!(is_same(score(question, &long), score(question, &other_end)), "what was cut off doesn't count");
+    assert!(!is_same(score(question, &long), score("slate", &long)), "the question is not cut off");
+    assert!(is_same(score(&long, "slate"), score(&other_end, "slate")), "unless it is too long itself");
+    assert!(!is_same(score(&long, "slate"), score(&long, "roof")), "which leaves room for the text");
+}
+
+/// After shut-down every call is refused.
+pub(crate) fn check_reranker_closed(reranker: &dyn Reranker) {
+    for texts in [&TEXTS[..0], &TEXTS[..1]] {
+        assert!(matches!(reranker.rerank("stone", texts), Err(EmbedError::Closed)));
+    }
 }

@@ -151,9 +151,9 @@ fn sha256_of(path: &Path) -> std::io::Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::manifest::{Manifest, ModelFile};
     use crate::test_model::models_folder;
-    use super::*;
 
     fn entry_with(files: Vec<ModelFile>) -> ModelEntry {
         let manifest = Manifest::read(&models_folder().join("manifest.toml")).unwrap();

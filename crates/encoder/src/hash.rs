@@ -100,8 +100,8 @@ fn fnv1a(bytes: &[u8]) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use crate::contract;
     use super::*;
+    use crate::contract;
 
     #[test]
     fn keeps_the_contract() {

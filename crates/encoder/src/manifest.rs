@@ -1,4 +1,4 @@
-//! Which embedding models there are: `models/manifest.toml`, read by the server and by
+//! Which models there are: `models/manifest.toml`, read by the server and by
 //! `models/pull`.
 //!
 //! Invariants: every entry that leaves [`Manifest::parse`] is usable (names unique and plain,
@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// The model of collections that don't name one.
+    /// The embedding model of collections that don't name one.
     pub default: String,
     /// All models, in the order of the file.
     #[serde(rename = "model")]
@@ -27,19 +27,25 @@ pub struct Manifest {
 pub struct ModelEntry {
     /// How collections and commands call it; the name of its folder.
     pub name: String,
+    /// What it is for.
+    #[serde(default)]
+    pub kind: Kind,
     /// Its architecture.
     pub family: Family,
-    /// Components of a vector.
+    /// Components of a vector, or of a state that a reranker's head gets.
     pub dimension: usize,
     /// Longest input in tokens, special tokens included.
     pub max_tokens: usize,
     /// How token states become one vector.
     pub pooling: Pooling,
     /// Vectors have length 1. Always true: search compares by inner product.
+    #[serde(default = "always")]
     pub normalise: bool,
     /// Put before a question.
+    #[serde(default)]
     pub query_prefix: String,
     /// Put before a chunk.
+    #[serde(default)]
     pub document_prefix: String,
     /// BCP 47 primary tags the model was trained for; empty means any.
     pub languages: Vec<String>,
@@ -47,16 +53,30 @@ pub struct ModelEntry {
     pub licence: String,
     /// Where `models/pull` gets it.
     pub source: Source,
-    /// What it consists of.
+    /// What it consists of. Default: what every model must have, not pinned.
+    #[serde(default = "unpinned")]
     pub files: Vec<ModelFile>,
 }
 
-/// An architecture.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+/// What a model is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// A vector for each text.
+    #[default]
+    Embedding,
+    /// A score for each pair of question and text.
+    Reranker,
+}
+
+/// An architecture: encoders with absolute positions, by the name that `config.json` has for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Family {
-    /// BERT encoders with absolute positions.
+    /// Positions are counted from 0, and pairs have two segments.
     Bert,
+    /// Positions are counted from behind the padding token's id.
+    XlmRoberta,
 }
 
 /// How token states become one vector.
@@ -162,8 +182,8 @@ impl Manifest {
 
     fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
-        if self.get(&self.default).is_none() {
-            faults.push(format!("default: there is no model {:?}", self.default));
+        if self.get(&self.default).is_none_or(|model| model.kind != Kind::Embedding) {
+            faults.push(format!("default: there is no embedding model {:?}", self.default));
         }
         let mut names = BTreeSet::new();
         for model in &self.models {
@@ -190,6 +210,17 @@ impl ModelEntry {
         }
     }
 
+    /// Says what it is for if that is not `kind`.
+    pub(crate) fn check_kind(&self, kind: Kind) -> Result<(), String> {
+        if self.kind == kind {
+            return Ok(());
+        }
+        Err(match self.kind {
+            Kind::Embedding => "it embeds texts and can't rerank".to_owned(),
+            Kind::Reranker => "it reranks and can't embed texts".to_owned(),
+        })
+    }
+
     fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         let mut expect = |holds: bool, fault: &str| {
@@ -201,6 +232,7 @@ impl ModelEntry {
         expect((1..=4096).contains(&self.dimension), "dimension: must be 1 to 4096");
         expect((3..=8192).contains(&self.max_tokens), "max_tokens: must be 3 to 8192");
         expect(self.normalise, "normalise: must be true");
+        expect(self.kind != Kind::Reranker || self.pooling == Pooling::Cls, "pooling: must be \"cls\" in a reranker");
         for required in crate::MODEL_FILES {
             expect(self.files.iter().any(|file| file.name == required), &format!("files: {required} is missing"));
         }
@@ -214,6 +246,14 @@ impl ModelEntry {
     }
 }
 
+const fn always() -> bool {
+    true
+}
+
+fn unpinned() -> Vec<ModelFile> {
+    crate::MODEL_FILES.map(|name| ModelFile { name: name.to_owned(), bytes: None, sha256: None }).to_vec()
+}
+
 fn is_plain_name(name: &str) -> bool {
     !name.is_empty() && !name.starts_with('.') && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
 }
@@ -224,8 +264,8 @@ pub(crate) fn is_sha256(hex: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::test_model::models_folder;
     use super::*;
+    use crate::test_model::models_folder;
 
     fn shipped() -> String {
         std::fs::read_to_string(models_folder().join("manifest.toml")).unwrap()
@@ -256,6 +296,19 @@ mod tests {
         assert_eq!(faults.len(), 4, "{faults:?}");
         assert!(faults[0].starts_with("default: ") && faults[1].starts_with("model.all-MiniLM-L6-v2.normalise: "), "{faults:?}");
         assert!(faults[2].contains("config.json needs bytes") && faults[3].starts_with("model.../e5.name: "), "{faults:?}");
+    }
+
+    #[test]
+    fn a_reranker_reads_the_first_token_and_is_no_default() {
+        let rerankers: Vec<_> = parse(&shipped()).unwrap().models.into_iter().filter(|model| model.kind == Kind::Reranker).collect();
+        assert!(!rerankers.is_empty() && rerankers.iter().all(|model| model.files.len() == 3));
+        let name = &rerankers[0].name;
+        let kind = format!("name = \"{name}\"\nkind = \"reranker\"\n");
+        let text = shipped().replace("default = \"all-MiniLM-L6-v2\"", &format!("default = \"{name}\""));
+        let (before, after) = text.split_once(&kind).unwrap();
+        let text = format!("{before}{kind}{}", after.replacen("pooling = \"cls\"", "pooling = \"mean\"", 1));
+        let Err(ManifestError::Invalid { faults, .. }) = parse(&text) else { panic!("two faults were accepted") };
+        assert!(faults.len() == 2 && faults[0].starts_with("default: ") && faults[1].contains("pooling: "), "{faults:?}");
     }
 
     #[test]

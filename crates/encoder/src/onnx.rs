@@ -8,12 +8,13 @@
 mod session;
 
 use self::session::{Session, load_runtime};
+use crate::encoder::{LocalOptions, OpenError, give_way};
 use crate::files::{self, CONFIG};
-use crate::local::{LocalEmbedder, LocalOptions, OpenError, give_way};
-use crate::manifest::ModelEntry;
+use crate::local::LocalEmbedder;
+use crate::manifest::{Kind, ModelEntry};
 use crate::queue::Queue;
 use crate::shape::Shape;
-use crate::tokenizer::TextTokenizer;
+use crate::tokenizer::{TextTokenizer, Tokens};
 use crate::worker::Worker;
 use std::path::{Path, PathBuf};
 
@@ -56,6 +57,7 @@ impl LocalEmbedder {
     /// # Errors
     /// Any [`OnnxError`].
     pub fn open_onnx(entry: &ModelEntry, folder: &Path, library: &Path, options: LocalOptions) -> Result<Self, OnnxError> {
+        entry.check_kind(Kind::Embedding).map_err(|fault| unusable(entry, fault))?;
         let revision = files::find(entry, folder).map_err(OpenError::from)?;
         let tokenizer = TextTokenizer::read(entry, folder).map_err(|fault| unusable(entry, fault))?;
         let shape = Shape::read(entry, &folder.join(CONFIG)).map_err(|fault| unusable(entry, fault))?;
@@ -91,9 +93,8 @@ where
 mod tests {
     use super::*;
     use crate::contract;
-    use crate::local::Requested;
+    use crate::encoder::Requested;
     use crate::test_model::{default_entry, default_folder, models_folder};
-    use crate::tokenizer::Tokens;
     use corpus::{EmbedError, Embedder, Precision, Purpose};
     use std::iter::once;
 
@@ -174,6 +175,6 @@ mod tests {
     fn a_graph_that_contradicts_the_manifest_is_refused() {
         let entry = ModelEntry { dimension: 512, ..default_entry() };
         let error = open_as(&entry, &default_folder()).err().unwrap();
-        assert!(error.to_string().contains("dimension is 512"), "{error}");
+        assert!(error.to_string().contains("the manifest's dimension 512"), "{error}");
     }
 }

@@ -84,11 +84,8 @@ mod tests {
 
     fn texts(lengths: &[usize]) -> Vec<Waiting> {
         let (reply, _) = channel();
-        let text = |(place, length): (usize, &usize)| Waiting {
-            tokens: Tokens::single(vec![0; *length], *length),
-            place,
-            reply: reply.clone(),
-        };
+        let text =
+            |(place, length): (usize, &usize)| Waiting { tokens: Tokens::single(vec![0; *length], *length), place, reply: reply.clone() };
         lengths.iter().enumerate().map(text).collect()
     }
 

@@ -1,6 +1,6 @@
 //! The shape of an encoder: what `config.json` says about its architecture.
 
-use crate::manifest::ModelEntry;
+use crate::manifest::{Family, ModelEntry};
 use serde::Deserialize;
 use std::path::Path;
 
@@ -29,7 +29,7 @@ pub(crate) struct Shape {
     pub(crate) intermediate: usize,
     /// Rows of the position table.
     pub(crate) positions: usize,
-    /// Row of the position table for the first token: 0 in BERT, one behind the padding id in RoBERTa's kin.
+    /// Row of the position table for the first token: 0 in BERT, one behind the padding id in XLM-RoBERTa.
     pub(crate) first_position: usize,
     pub(crate) epsilon: f32,
     pub(crate) activation: Activation,
@@ -38,7 +38,7 @@ pub(crate) struct Shape {
 /// `config.json` as the published checkpoints have it; the file has more.
 #[derive(Debug, Clone, Deserialize)]
 struct Config {
-    model_type: String,
+    model_type: Family,
     hidden_size: usize,
     num_hidden_layers: usize,
     num_attention_heads: usize,
@@ -61,10 +61,9 @@ impl Shape {
     pub(crate) fn read(entry: &ModelEntry, path: &Path) -> Result<Self, String> {
         let text = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
         let config: Config = serde_json::from_slice(&text).map_err(|error| format!("{}: {error}", path.display()))?;
-        let first_position = match config.model_type.as_str() {
-            "bert" => 0,
-            "xlm-roberta" | "roberta" => config.pad_token_id + 1,
-            other => return Err(format!("config.json of {}: model_type is {other:?}, not \"bert\", \"roberta\" or \"xlm-roberta\"", entry.name)),
+        let first_position = match config.model_type {
+            Family::Bert => 0,
+            Family::XlmRoberta => config.pad_token_id + 1,
         };
         config.check(entry, first_position)?;
         Ok(Self {
@@ -83,13 +82,17 @@ impl Shape {
 impl Config {
     fn check(&self, entry: &ModelEntry, first_position: usize) -> Result<(), String> {
         let expect = |holds: bool, fault: String| if holds { Ok(()) } else { Err(format!("config.json of {}: {fault}", entry.name)) };
+        expect(self.model_type == entry.family, format!("model_type is {:?}, the manifest's family {:?}", self.model_type, entry.family))?;
         expect(self.position_embedding_type == "absolute", "positions are not absolute".to_owned())?;
         expect(
             self.hidden_size == entry.dimension,
             format!("hidden_size is {}, the manifest's dimension {}", self.hidden_size, entry.dimension),
         )?;
         let positions = self.max_position_embeddings.saturating_sub(first_position);
-        expect(positions >= entry.max_tokens, format!("{positions} positions are fewer than the manifest's max_tokens {}", entry.max_tokens))?;
+        expect(
+            positions >= entry.max_tokens,
+            format!("{positions} positions are fewer than the manifest's max_tokens {}", entry.max_tokens),
+        )?;
         let is_even = self.num_attention_heads > 0 && self.hidden_size.is_multiple_of(self.num_attention_heads);
         expect(is_even, format!("{} heads don't divide {}", self.num_attention_heads, self.hidden_size))
     }

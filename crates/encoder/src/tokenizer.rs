@@ -112,8 +112,8 @@ fn cut(encoding: &mut Encoding, tokens: usize) {
 
 #[cfg(test)]
 mod tests {
-    use crate::test_model::{default_entry, default_folder};
     use super::*;
+    use crate::test_model::{default_entry, default_folder};
 
     const CLS: u32 = 101;
     const SEP: u32 = 102;

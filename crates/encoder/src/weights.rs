@@ -3,7 +3,10 @@
 //! Source of the names: the published checkpoints, with or without the architecture's prefix.
 
 use candle_core::{DType, Device, Result, Tensor};
+use serde::Deserialize;
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 /// What a checkpoint with a head puts before the names of its encoder.
@@ -20,6 +23,21 @@ impl Weights {
     pub(crate) fn read(path: &Path) -> std::result::Result<Self, String> {
         let tensors = candle_core::safetensors::load(path, &Device::Cpu).map_err(|error| format!("{}: {error}", path.display()))?;
         Ok(Self::new(tensors))
+    }
+
+    /// Reads only the tensors of these `names`; the error names the file.
+    pub(crate) fn read_some(path: &Path, names: &[String]) -> std::result::Result<Self, String> {
+        let read = || -> Result<_> {
+            let mut file = File::open(path)?;
+            let mut length = [0; 8];
+            file.read_exact(&mut length)?;
+            let length = u64::from_le_bytes(length);
+            let header = read_bytes(&mut file, 8, length)?;
+            let header: HashMap<String, serde_json::Value> = serde_json::from_slice(&header).map_err(candle_core::Error::wrap)?;
+            let named = names.iter().filter_map(|name| Some((name, header.get(name)?)));
+            named.map(|(name, place)| Ok((name.clone(), read_tensor(&mut file, 8 + length, place)?))).collect()
+        };
+        read().map(Self::new).map_err(|error| format!("{}: {error}", path.display()))
     }
 
     pub(crate) fn new(tensors: HashMap<String, Tensor>) -> Self {
@@ -70,6 +88,33 @@ impl Weights {
         }
         Ok((gain, shift))
     }
+}
+
+/// What the header of a safetensors file says about a tensor.
+#[derive(Deserialize)]
+struct Place {
+    dtype: String,
+    shape: Vec<usize>,
+    /// Begin and end behind the header.
+    data_offsets: (u64, u64),
+}
+
+fn read_tensor(file: &mut File, data: u64, place: &serde_json::Value) -> Result<Tensor> {
+    let Place { dtype, shape, data_offsets: (begin, end) } = Place::deserialize(place).map_err(candle_core::Error::wrap)?;
+    let dtype: DType = dtype.to_lowercase().parse().map_err(candle_core::Error::wrap)?;
+    let bytes = read_bytes(file, data + begin, end.saturating_sub(begin))?;
+    if bytes.len() != shape.iter().product::<usize>() * dtype.size_in_bytes() {
+        candle_core::bail!("the file is cut off");
+    }
+    Tensor::from_raw_buffer(&bytes, dtype, &shape, &Device::Cpu)
+}
+
+/// At most `length` bytes from `begin` on.
+fn read_bytes(file: &mut File, begin: u64, length: u64) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.seek(SeekFrom::Start(begin))?;
+    file.take(length).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// The names of layer `index`, one list for each product, in the order in which a pass needs them: query, key

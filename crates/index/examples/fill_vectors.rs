@@ -33,8 +33,14 @@ fn main() {
     let store = SledStore::open(folder.join("store"), &SledOptions::default()).unwrap();
     let params = CatalogParams { views: folder.join("views"), vector: Default::default(), collections_open_max: 4 };
     let catalog = Catalog::new(Arc::new(store), Blobs::open(folder.join("blobs")).unwrap(), params);
-    let model =
-        EmbeddingModel { name: model.clone(), revision: revision.clone(), dimension, max_tokens: 256, languages: vec!["en".into()], precision: corpus::Precision::F32 };
+    let model = EmbeddingModel {
+        name: model.clone(),
+        revision: revision.clone(),
+        dimension,
+        max_tokens: 256,
+        languages: vec!["en".into()],
+        precision: corpus::Precision::F32,
+    };
     let chunking = Chunking { strategy: "auto".into(), max_tokens: 256, overlap_tokens: 0 };
     let new = NewCollection { name: name.clone(), model, chunking, metadata: Metadata::default() };
     let collection = catalog.create_collection(&TenantId::default(), new, None).unwrap();

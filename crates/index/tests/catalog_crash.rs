@@ -24,7 +24,16 @@ fn processed(text: &str) -> Processed {
     let draft =
         ChunkDraft { span: Span::of(&text, 0..text.len()).unwrap(), text: text.clone(), heading_path: vec![], page: None, tokens: 3 };
     let chunks = vec![(draft, Embedding::normalised(vec![1.0, 2.0], 2).unwrap())];
-    Processed { text, media_type: "text/plain".into(), title: None, pages: None, warnings: vec![], chunks, embedded: 1, precision: corpus::Precision::F32 }
+    Processed {
+        text,
+        media_type: "text/plain".into(),
+        title: None,
+        pages: None,
+        warnings: vec![],
+        chunks,
+        embedded: 1,
+        precision: corpus::Precision::F32,
+    }
 }
 
 fn read(catalog: &Catalog, collection: &CollectionRecord) -> (Vec<u8>, String) {

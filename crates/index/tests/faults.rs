@@ -29,7 +29,16 @@ fn processed(text: &str) -> Processed {
         let draft = ChunkDraft { span, text: word.into(), heading_path: vec![], page: None, tokens: 3 };
         chunks.push((draft, Embedding::normalised(vec![1.0, start as f32], 2).unwrap()));
     }
-    Processed { text: text.into(), media_type: "text/plain".into(), title: None, pages: None, warnings: vec![], chunks, embedded: 0, precision: corpus::Precision::F32 }
+    Processed {
+        text: text.into(),
+        media_type: "text/plain".into(),
+        title: None,
+        pages: None,
+        warnings: vec![],
+        chunks,
+        embedded: 0,
+        precision: corpus::Precision::F32,
+    }
 }
 
 /// One step; what it acknowledged goes into the ledger.

@@ -22,7 +22,14 @@ pub(crate) struct FakeEmbedder {
 impl FakeEmbedder {
     pub(crate) fn new(languages: &[&str]) -> Self {
         let languages = languages.iter().map(|language| (*language).to_owned()).collect();
-        let model = EmbeddingModel { name: "fake".to_owned(), revision: "1".to_owned(), dimension: DIMENSION, max_tokens: 256, languages, precision: corpus::Precision::F32 };
+        let model = EmbeddingModel {
+            name: "fake".to_owned(),
+            revision: "1".to_owned(),
+            dimension: DIMENSION,
+            max_tokens: 256,
+            languages,
+            precision: corpus::Precision::F32,
+        };
         Self { model, is_broken: AtomicBool::new(false) }
     }
 }

@@ -252,7 +252,7 @@ fn middle(mut points: Vec<Point>) -> Option<Point> {
     points.into_iter().nth(middle)
 }
 
-fn median(times: &[f64]) -> f64 {
+pub(super) fn median(times: &[f64]) -> f64 {
     let mut times = times.to_vec();
     times.sort_by(f64::total_cmp);
     percentile(&times, 0.5)

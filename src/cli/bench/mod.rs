@@ -2,6 +2,7 @@
 
 mod churn;
 mod collection;
+mod embed;
 mod index;
 mod plot;
 mod search;
@@ -26,6 +27,8 @@ enum BenchCommand {
     Index(index::IndexArgs),
     /// Measure what deletes and inserts do to the vector index, and to searches beside them
     Churn(churn::ChurnArgs),
+    /// Measure the local embedding model, without a server
+    Embed(embed::EmbedArgs),
     /// Measure searches with given vectors (.npy, .fvecs) over HTTP
     Search(search::SearchArgs),
 }
@@ -34,6 +37,7 @@ pub(crate) fn run(args: &BenchArgs, global: &Global) -> anyhow::Result<ExitCode>
     match &args.what {
         Some(BenchCommand::Index(args)) => index::run(args),
         Some(BenchCommand::Churn(args)) => churn::run(args),
+        Some(BenchCommand::Embed(args)) => embed::run(args, global),
         Some(BenchCommand::Search(args)) => search::run(args, global),
         None => collection::run(&args.collection, global),
     }

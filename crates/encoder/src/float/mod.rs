@@ -73,7 +73,7 @@ impl Bert {
     }
 
     /// One vector a text, not normalised. Every text must have a token.
-    pub(crate) fn pooled(&self, texts: &[&Tokens]) -> Result<Vec<Vec<f32>>> {
+    pub(crate) fn encode(&self, texts: &[&Tokens]) -> Result<Vec<Vec<f32>>> {
         let lengths: Vec<usize> = texts.iter().map(|text| text.ids.len()).collect();
         let mut states = self.embed(texts)?;
         for layer in &self.layers {

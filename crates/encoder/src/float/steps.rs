@@ -8,8 +8,8 @@
 //! Invariant: results differ from the exact functions by a few f32 roundings (tested here
 //! against f64), never more.
 
-use candle_core::{CpuStorage, InplaceOp1, InplaceOp2, Layout, Result};
 use crate::shape::Activation;
+use candle_core::{CpuStorage, InplaceOp1, InplaceOp2, Layout, Result};
 
 /// Partial results kept side by side in a sum or maximum, so that it can run in vectors.
 const LANES: usize = 16;

@@ -17,9 +17,11 @@
 mod barrier;
 mod packed;
 mod plan;
+#[cfg(test)]
+mod tests;
 mod workspace;
 
-use crate::kernel::{Attention, ByteRows, ByteRowsMut, Dense, Kernels, Norm, ROWS_MAX};
+use crate::kernel::{self, Attention, ByteRows, ByteRowsMut, Dense, Kernels, Norm, ROWS_MAX};
 use crate::manifest::Pooling;
 use crate::shape::Shape;
 use crate::tokenizer::Tokens;
@@ -87,6 +89,9 @@ impl Int8Bert {
         kernels: &'static Kernels,
         weights: impl FnOnce() -> Result<Weights, String>,
     ) -> Result<Self, String> {
+        if !kernel::takes(&shape) {
+            return Err("8-bit integers need widths that are multiples of 64, and heads of 32, 64, 96 or 128 components".to_owned());
+        }
         let source = packed::source(revision, &shape);
         let parameters = match Parameters::load(cache, &shape, source) {
             Ok(parameters) => parameters,
@@ -108,11 +113,10 @@ impl Int8Bert {
     }
 
     /// One vector a text, not normalised. Every text must have a token. To be called on a thread of the pool
-    /// whose `threads` it may use.
-    pub(crate) fn pooled(&self, texts: &[&Tokens], threads: usize) -> Result<Vec<Vec<f32>>, String> {
+    /// whose `threads` it may use, by one caller at a time: two that divide texts would wait for each other.
+    pub(crate) fn encode(&self, texts: &[&Tokens], threads: usize) -> Result<Vec<Vec<f32>>, String> {
         let plan = Plan::new(texts, threads);
-        let idle = self.lock().pop();
-        let workspace = idle.unwrap_or_else(|| Workspace::new(threads));
+        let workspace = self.take_workspace(threads);
         let hands: Vec<_> = if plan.hands.len() == 1 {
             plan.hands.iter().map(|pieces| self.forward(pieces, 0, false, &workspace)).collect()
         } else if plan.is_shared {
@@ -131,17 +135,17 @@ impl Int8Bert {
         Ok(texts.iter().zip(sums).map(|(text, sum)| self.finish(text.ids.len(), &sum)).collect())
     }
 
-    /// The same for texts of segment 0.
-    #[cfg(test)]
-    pub(crate) fn encode(&self, texts: &[&[u32]], threads: usize) -> Result<Vec<Vec<f32>>, String> {
-        let texts: Vec<Tokens> = texts.iter().map(|ids| Tokens::single(ids.to_vec(), ids.len())).collect();
-        self.pooled(&texts.iter().collect::<Vec<_>>(), threads)
-    }
-
     fn finish(&self, tokens: usize, sum: &[f64]) -> Vec<f32> {
         let count = if self.pooling == Pooling::Mean { tokens } else { 1 };
         #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "at most 8,192 tokens; a vector is f32")]
         sum.iter().map(|x| (x / count as f64) as f32).collect()
+    }
+
+    /// One for so many threads, of an earlier pass if there is one: its barrier counts them.
+    fn take_workspace(&self, threads: usize) -> Workspace {
+        let mut idle = self.lock();
+        let place = idle.iter().position(|workspace| workspace.desks.len() == threads);
+        place.map_or_else(|| Workspace::new(threads), |place| idle.swap_remove(place))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Workspace>> {
@@ -174,7 +178,8 @@ impl Int8Bert {
         let Parameters { words, positions, segment_step, norm, .. } = &self.parameters;
         let states = room(&mut scratch.states, rows * hidden);
         let added = room(&mut scratch.joined, rows.max(3 * BLOCK) * hidden);
-        let tokens = pieces.iter().flat_map(|piece| piece.ids.iter().zip(piece.first..).map(|(id, place)| (id, place, place >= piece.second)));
+        let tokens =
+            pieces.iter().flat_map(|piece| piece.ids.iter().zip(piece.first..).map(|(id, place)| (id, place, place >= piece.second)));
         for ((id, place, is_second), (state, added)) in tokens.zip(states.chunks_exact_mut(hidden).zip(added.chunks_exact_mut(hidden))) {
             let (word, place) = (*id as usize * hidden, (place + self.shape.first_position) * hidden);
             let step = words.steps[*id as usize];

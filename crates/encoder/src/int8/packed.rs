@@ -53,8 +53,15 @@ impl Parameters {
         }
         let second = segments.chunks_exact(shape.hidden).nth(1).unwrap_or(&segments);
         let segment_step = second.iter().zip(&segments).map(|(second, first)| second - first).collect();
+        if positions.len() != shape.positions * shape.hidden {
+            return Err(format!("embeddings.position_embeddings.weight doesn't have {} rows", shape.positions));
+        }
+        let (hidden, wide) = (shape.hidden, shape.intermediate);
+        let sizes = [(hidden, 3 * hidden), (hidden, hidden), (hidden, wide), (wide, hidden)];
         let layer = |index| -> Result<Layer, String> {
-            let [attention_in, attention_out, up, down] = dense_names(index).map(|names| quantise(weights, &names));
+            let mut sizes = sizes.into_iter();
+            let [attention_in, attention_out, up, down] =
+                dense_names(index).map(|names| quantise(weights, &names, sizes.next().unwrap_or_default()));
             let [attention_norm, last_norm] = norm_names(index).map(|name| norm(&name));
             Ok(Layer {
                 attention_in: attention_in?,
@@ -170,8 +177,12 @@ pub(super) fn source(revision: &str, shape: &Shape) -> [u8; 32] {
     Sha256::digest(format!("{revision} {shape:?}")).into()
 }
 
-fn quantise(weights: &Weights, names: &[String]) -> Result<Dense, String> {
+/// One product of these layers, of so many inputs and outputs.
+fn quantise(weights: &Weights, names: &[String], (inputs, outputs): (usize, usize)) -> Result<Dense, String> {
     let (weight, bias) = weights.dense(names).map_err(|error| error.to_string())?;
+    if weight.dims() != [outputs, inputs] {
+        return Err(format!("{}: {:?} instead of [{outputs}, {inputs}]", names.join(", "), weight.dims()));
+    }
     let weight: Vec<f32> = weight.flatten_all().and_then(|flat| flat.to_vec1()).map_err(|error| error.to_string())?;
     Dense::new(&weight, bias).ok_or_else(|| format!("{}: sizes are not multiples of 64", names.join(", ")))
 }

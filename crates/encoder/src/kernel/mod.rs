@@ -11,6 +11,7 @@
 #![expect(unsafe_code, reason = "vector instructions and their pointers")]
 #![expect(unsafe_op_in_unsafe_fn, reason = "one contract for all of it: see `Simd`")]
 #![expect(clippy::indexing_slicing, reason = "arrays of registers; sizes are checked at the door")]
+#![expect(clippy::needless_range_loop, reason = "rows and columns of registers")]
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -147,10 +148,13 @@ pub(crate) struct Kernels {
     quantise: unsafe fn(&[f32], &mut ByteRowsMut),
     activate: unsafe fn(Activation, &mut [f32], &mut ByteRowsMut),
     add_norm: unsafe fn(&[f32], &Norm, &mut [f32], &mut ByteRowsMut),
-    split_heads: unsafe fn(&[f32], usize, &mut [i16], &mut [f32], &mut KeyValuesMut, usize, &mut [i16]),
+    split_heads: SplitHeads,
     attend: unsafe fn(&mut Attention, &[KeyValues]),
     peak: unsafe fn(usize) -> (i32, usize),
 }
+
+/// Joined rows and their width; queries and their steps; keys and values, the first token; scratch.
+type SplitHeads = unsafe fn(&[f32], usize, &mut [i16], &mut [f32], &mut KeyValuesMut, usize, &mut [i16]);
 
 /// The path `$name` of `$simd`: `$rows` rows by `$wide` vectors are multiplied in registers, `$deep` vectors of values.
 macro_rules! kernels {
@@ -333,7 +337,13 @@ impl Kernels {
 
 fn check_rows(rows: &[f32], out: &ByteRowsMut) {
     let fits = rows.len() == out.bytes.len() && out.bytes.len() == out.ranges.len() * out.width();
-    assert!(fits && out.width().is_multiple_of(PANEL), "sizes of rows");
+    let is_row = out.width() > 0 || out.ranges.is_empty();
+    assert!(fits && is_row && out.width().is_multiple_of(PANEL), "sizes of rows");
+}
+
+/// Whether a layer has such sizes.
+fn are_panels(inputs: usize, outputs: usize) -> bool {
+    inputs > 0 && [inputs, outputs].iter().all(|size| size.is_multiple_of(PANEL))
 }
 
 impl Dense {
@@ -342,8 +352,7 @@ impl Dense {
     pub(crate) fn new(weight: &[f32], bias: Vec<f32>) -> Option<Self> {
         let outputs = bias.len();
         let inputs = weight.len().checked_div(outputs)?;
-        let fits = weight.len() == inputs * outputs && inputs > 0 && inputs.is_multiple_of(PANEL) && outputs.is_multiple_of(PANEL);
-        if !fits {
+        if weight.len() != inputs * outputs || !are_panels(inputs, outputs) {
             return None;
         }
         let mut dense =
@@ -368,11 +377,19 @@ impl Dense {
 
     /// What [`Self::read`] wants, in its order.
     pub(crate) fn arrays(&self) -> [&[u8]; 4] {
-        [bytemuck::cast_slice(&self.weights), bytemuck::cast_slice(&self.steps), bytemuck::cast_slice(&self.sums), bytemuck::cast_slice(&self.bias)]
+        [
+            bytemuck::cast_slice(&self.weights),
+            bytemuck::cast_slice(&self.steps),
+            bytemuck::cast_slice(&self.sums),
+            bytemuck::cast_slice(&self.bias),
+        ]
     }
 
-    /// A layer from its arrays; `next` gives the bytes of one of this length.
+    /// A layer from its arrays; `next` gives the bytes of one of this length. `None` as with [`Self::new`].
     pub(crate) fn read<'a>(inputs: usize, outputs: usize, mut next: impl FnMut(usize) -> Option<&'a [u8]>) -> Option<Self> {
+        if !are_panels(inputs, outputs) {
+            return None;
+        }
         let mut weights = vec![Line([0; PANEL]); inputs * outputs / PANEL];
         let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut weights);
         bytes.copy_from_slice(next(bytes.len())?);

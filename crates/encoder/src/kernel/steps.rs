@@ -98,7 +98,7 @@ pub(super) unsafe fn quantise<S: Simd>(rows: &[f32], out: &mut ByteRowsMut) {
 unsafe fn to_bytes<S: Simd>(x: *const f32, width: usize, least: S::Float, most: S::Float, out: *mut u8) -> Range {
     let (low, high) = (S::smallest(least), S::largest(most));
     let step = (high - low) / BYTE_MAX;
-    let per_step = if step > 0.0 { 1.0 / step } else { 0.0 };
+    let per_step = per_step(step);
     let (scale, shift) = (S::splat(per_step), S::splat(-low * per_step));
     let (zero, top) = (S::splat(0.0), S::splat(BYTE_MAX));
     for at in (0..width).step_by(S::LANES) {
@@ -106,6 +106,11 @@ unsafe fn to_bytes<S: Simd>(x: *const f32, width: usize, least: S::Float, most: 
         S::store_bytes(out.add(at), S::to_int(S::min(S::max(x, zero), top)));
     }
     Range { step, low }
+}
+
+/// 1 / step; 0 where it would be infinite, for which every path would have another integer.
+fn per_step(step: f32) -> f32 {
+    if step >= f32::MIN_POSITIVE { 1.0 / step } else { 0.0 }
 }
 
 /// # Safety
@@ -197,14 +202,14 @@ pub(super) unsafe fn split_heads<S: Simd>(
         let x = x.add(2 * hidden);
         let step = step_of::<S>(x, hidden, VALUE_MAX);
         *out.value_steps.as_mut_ptr().add(token) = step;
-        let per_step = S::splat(if step > 0.0 { 1.0 / step } else { 0.0 });
+        let per_step = S::splat(per_step(step));
         for which in 0..hidden / head {
             // Two tokens share 32 bits: the even one keeps its half when the odd one comes.
             let to = values.add((which * out.padded + token / 2 * 2) * head).cast::<i32>();
             for at in (0..head).step_by(S::LANES) {
                 let value = S::to_int(S::mul(S::load(x.add(which * head + at)), per_step));
                 let to = to.add(at);
-                let both = if token % 2 == 0 { S::pack_halves(value, S::zero()) } else { S::pack_halves(S::load_int(to), value) };
+                let both = if token.is_multiple_of(2) { S::pack_halves(value, S::zero()) } else { S::pack_halves(S::load_int(to), value) };
                 S::store_int(to, both);
             }
         }
@@ -225,7 +230,7 @@ unsafe fn step_of<S: Simd>(x: *const f32, width: usize, most: f32) -> f32 {
 #[inline(always)]
 unsafe fn to_shorts<S: Simd>(x: *const f32, width: usize, most: f32, out: *mut i16) -> f32 {
     let step = step_of::<S>(x, width, most);
-    let per_step = S::splat(if step > 0.0 { 1.0 / step } else { 0.0 });
+    let per_step = S::splat(per_step(step));
     for at in (0..width).step_by(S::LANES) {
         S::store_shorts(out.add(at), S::to_int(S::mul(S::load(x.add(at)), per_step)));
     }
@@ -350,7 +355,8 @@ unsafe fn score<S: Simd, const ROWS: usize, const WIDE: usize>(
             }
         }
     }
-    let scale = 1.0 / (place.head as f32).sqrt();
+    // In units of log₂ e: softmax then takes powers of two.
+    let scale = std::f32::consts::LOG2_E / (place.head as f32).sqrt();
     for c in 0..WIDE {
         let at = key + c * S::LANES;
         let steps = S::load(part.key_steps.as_ptr().add(at));
@@ -364,14 +370,14 @@ unsafe fn score<S: Simd, const ROWS: usize, const WIDE: usize>(
     }
 }
 
-/// exp(score - most) times each value's share, as 16-bit weights; gives the sum of the exponentials, counted in
+/// 2 to the power of (score - most) times each value's share, as 16-bit weights; gives the sum of the powers, counted in
 /// integers so that it doesn't depend on their order.
 #[inline(always)]
 unsafe fn softmax<S: Simd>(place: &Place, row: usize, most: f32) -> f32 {
     let (scores, weights) = (place.scores.add(row * place.width), place.weights.add(row * place.width));
     let (most, mut sum) = (S::splat(most), S::zero());
     for at in (0..place.width).step_by(S::LANES) {
-        let x = exp::<S>(S::sub(S::load(scores.add(at)), most));
+        let x = exp2::<S>(S::sub(S::load(scores.add(at)), most));
         sum = S::add_int(sum, S::to_int(S::mul(x, S::splat(ONE))));
         S::store_shorts(weights.add(at), S::to_int(S::mul(x, S::load(place.shares.add(at)))));
     }
@@ -419,11 +425,11 @@ unsafe fn mix<S: Simd, const ROWS: usize, const DEEP: usize>(place: &Place, part
     }
 }
 
-/// eˣ for x ≤ 0, 0 below -87. Relative error below 1e-5: 2ᶠ for |f| ≤ ½ is a polynomial fitted for the least
-/// largest relative error (2.9e-6), and x · log₂ e is rounded to a float.
+/// 2ˣ for x ≤ 0, 0 below -126. Relative error below 3e-6: 2ᶠ for |f| ≤ ½ is a polynomial fitted for the least
+/// largest relative error.
 #[inline(always)]
-unsafe fn exp<S: Simd>(x: S::Float) -> S::Float {
-    let x = S::mul(S::max(x, S::splat(-87.0)), S::splat(std::f32::consts::LOG2_E));
+unsafe fn exp2<S: Simd>(x: S::Float) -> S::Float {
+    let x = S::max(x, S::splat(-126.0));
     let whole = S::round(x);
     let f = S::sub(x, whole);
     let mut p = S::splat(0.009_582_853);
@@ -431,6 +437,12 @@ unsafe fn exp<S: Simd>(x: S::Float) -> S::Float {
         p = S::mul_add(p, f, S::splat(c));
     }
     S::scale(p, whole)
+}
+
+/// eˣ for x ≤ 0; relative error below 1e-5, x · log₂ e being rounded to a float.
+#[inline(always)]
+unsafe fn exp<S: Simd>(x: S::Float) -> S::Float {
+    exp2::<S>(S::mul(x, S::splat(std::f32::consts::LOG2_E)))
 }
 
 /// What stands between two dense layers.
@@ -446,11 +458,11 @@ impl Function for Gelu {
     #[inline(always)]
     unsafe fn at<S: Simd>(x: S::Float) -> S::Float {
         const ODD: [f32; 8] =
-            [3.314_657e-9, 1.590_996_2e-7, 4.451_728e-6, 8.142_516e-5, 1.037_591_3e-3, 9.585_203e-3, 0.065_984_66, 0.398_712_6];
+            [3.314_672e-9, 1.591_001_4e-7, 4.451_738e-6, 8.142_526e-5, 1.037_592e-3, 9.585_205e-3, 0.065_984_66, 0.398_712_6];
 
         let near = S::min(S::max(x, S::splat(-4.5)), S::splat(4.5));
         let square = S::mul(near, near);
-        let mut p = S::splat(3.036_414_2e-11);
+        let mut p = S::splat(3.036_432e-11);
         for (nth, c) in ODD.into_iter().enumerate() {
             p = S::mul_add(p, square, S::splat(if nth % 2 == 0 { -c } else { c }));
         }

@@ -23,7 +23,14 @@ fn open_catalog_with(data: &Path, vector: VectorParams) -> Catalog {
 }
 
 pub(crate) fn new_collection(catalog: &Catalog, name: &str) -> CollectionRecord {
-    let model = EmbeddingModel { name: "m".into(), revision: "1".into(), dimension: 2, max_tokens: 64, languages: vec![], precision: corpus::Precision::F32 };
+    let model = EmbeddingModel {
+        name: "m".into(),
+        revision: "1".into(),
+        dimension: 2,
+        max_tokens: 64,
+        languages: vec![],
+        precision: corpus::Precision::F32,
+    };
     let chunking = Chunking { strategy: "auto".into(), max_tokens: 64, overlap_tokens: 0 };
     let new = NewCollection { name: name.into(), model, chunking, metadata: Metadata::default() };
     catalog.create_collection(&TenantId::default(), new, None).unwrap()
@@ -39,7 +46,16 @@ pub(crate) fn processed(text: &str) -> Processed {
         let draft = ChunkDraft { span, text: word.into(), heading_path: vec![], page: None, tokens: 3 };
         chunks.push((draft, Embedding::normalised(vec![1.0, start as f32], 2).unwrap()));
     }
-    Processed { text: text.into(), media_type: "text/plain".into(), title: None, pages: None, warnings: vec![], chunks, embedded: 0, precision: corpus::Precision::F32 }
+    Processed {
+        text: text.into(),
+        media_type: "text/plain".into(),
+        title: None,
+        pages: None,
+        warnings: vec![],
+        chunks,
+        embedded: 0,
+        precision: corpus::Precision::F32,
+    }
 }
 
 /// Takes a document in and commits it; its record.

@@ -23,7 +23,14 @@ pub fn over(store: Arc<dyn Store>, folder: &Path) -> Catalog {
 }
 
 pub fn new_collection(name: &str) -> NewCollection {
-    let model = EmbeddingModel { name: "m".into(), revision: "1".into(), dimension: 2, max_tokens: 64, languages: vec![], precision: corpus::Precision::F32 };
+    let model = EmbeddingModel {
+        name: "m".into(),
+        revision: "1".into(),
+        dimension: 2,
+        max_tokens: 64,
+        languages: vec![],
+        precision: corpus::Precision::F32,
+    };
     let chunking = Chunking { strategy: "auto".into(), max_tokens: 64, overlap_tokens: 0 };
     NewCollection { name: name.into(), model, chunking, metadata: Metadata::default() }
 }
@@ -54,7 +61,16 @@ pub fn processed(text: &str) -> Processed {
         chunks.push((draft, Embedding::normalised(vec![1.0, line.len() as f32], 2).unwrap()));
     }
     let embedded = chunks.len() as u64;
-    Processed { text: text.to_owned(), media_type: "text/plain".into(), title: None, pages: None, warnings: vec![], chunks, embedded, precision: corpus::Precision::F32 }
+    Processed {
+        text: text.to_owned(),
+        media_type: "text/plain".into(),
+        title: None,
+        pages: None,
+        warnings: vec![],
+        chunks,
+        embedded,
+        precision: corpus::Precision::F32,
+    }
 }
 
 /// Takes in, processes and commits; the change's number.

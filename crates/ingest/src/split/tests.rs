@@ -34,7 +34,14 @@ impl Embedder for Words {
 }
 
 fn words() -> Words {
-    let model = EmbeddingModel { name: "words".into(), revision: "0".into(), dimension: 1, max_tokens: 512, languages: vec![], precision: corpus::Precision::F32 };
+    let model = EmbeddingModel {
+        name: "words".into(),
+        revision: "0".into(),
+        dimension: 1,
+        max_tokens: 512,
+        languages: vec![],
+        precision: corpus::Precision::F32,
+    };
     Words { model, counted_bytes: AtomicUsize::new(0) }
 }
 
