@@ -11,7 +11,7 @@
 //! - No document, however broken, ends the server.
 //!
 //! ```
-//! # use {ragstone_encoder as encoder, ragstone_ingest as ingest};
+//! # use ragstone_ingest as ingest;
 //! use encoder::HashEmbedder;
 //! use ingest::parse::{InProcess, Parser};
 //! use ingest::{Chunking, split};
