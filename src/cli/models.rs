@@ -40,7 +40,7 @@ fn list(global: &Global, as_json: bool) -> anyhow::Result<ExitCode> {
     let (manifest, directory) = manifest(&global.overrides(None).settings()?.config)?;
     let is_here = |name: &str, entry| encoder::find(entry, &directory.join(name)).is_ok();
     let rows = manifest.models.iter().map(|entry| {
-        json!({ "name": entry.name, "dimension": entry.dimension, "max_tokens": entry.max_tokens, "licence": entry.licence,
+        json!({ "name": entry.name, "kind": entry.kind.to_string(), "dimension": entry.dimension, "max_tokens": entry.max_tokens, "licence": entry.licence,
                 "languages": entry.languages, "present": is_here(&entry.name, entry) })
     });
     let rows: Vec<_> = rows.collect();
@@ -48,10 +48,10 @@ fn list(global: &Global, as_json: bool) -> anyhow::Result<ExitCode> {
         println!("{}", serde_json::to_string_pretty(&rows)?);
         return Ok(ExitCode::SUCCESS);
     }
-    println!("{:<24} {:>9} {:>10}  {:<12} here", "name", "dimension", "max tokens", "licence");
+    println!("{:<24} {:<9} {:>9} {:>10}  {:<12} here", "name", "kind", "dimension", "max tokens", "licence");
     for entry in &manifest.models {
         let here = if is_here(&entry.name, entry) { "yes" } else { "no" };
-        println!("{:<24} {:>9} {:>10}  {:<12} {here}", entry.name, entry.dimension, entry.max_tokens, entry.licence);
+        println!("{:<24} {:<9} {:>9} {:>10}  {:<12} {here}", entry.name, entry.kind, entry.dimension, entry.max_tokens, entry.licence);
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -23,8 +23,7 @@ pub struct LocalOptions {
     pub threads: NonZero<usize>,
     /// Texts that may wait in each queue. Default: 4,096.
     pub queue_texts: usize,
-    /// Tokens of one pass. More was not measurably faster; much less starves the matrix products.
-    /// Default: 512.
+    /// Tokens of one pass. Much less starves the matrix products; much more takes memory. Default: 1,024.
     pub pass_tokens: usize,
     /// In which numbers. Default: [`Requested::Auto`].
     pub precision: Requested,
@@ -45,7 +44,7 @@ pub enum Requested {
 impl Default for LocalOptions {
     fn default() -> Self {
         let threads = std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
-        Self { threads, queue_texts: 4096, pass_tokens: 512, precision: Requested::Auto, instructions: None }
+        Self { threads, queue_texts: 4096, pass_tokens: 1024, precision: Requested::Auto, instructions: None }
     }
 }
 
@@ -69,7 +68,7 @@ pub enum OpenError {
 }
 
 /// Texts that are tokenized before the first of them may be encoded; the next are while those are.
-pub(crate) const TURN_TEXTS: usize = 16;
+pub(crate) const TURN_TEXTS: usize = 8;
 
 /// Nice value of the threads that embed documents: Linux gives a thread with it about a tenth of the
 /// time of one without, if both want to run (`sched(7)`; weights 110 and 1,024), and all that is left.

@@ -22,6 +22,8 @@ mod onnx;
 #[cfg(test)]
 mod parity_tests;
 mod queue;
+#[cfg(test)]
+mod random;
 mod reranker;
 mod shape;
 mod speed;

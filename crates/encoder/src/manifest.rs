@@ -69,6 +69,15 @@ pub enum Kind {
     Reranker,
 }
 
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Embedding => "embedding",
+            Self::Reranker => "reranker",
+        })
+    }
+}
+
 /// An architecture: encoders with absolute positions, by the name that `config.json` has for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]

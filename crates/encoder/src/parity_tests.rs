@@ -7,6 +7,7 @@ use crate::encoder::{LocalOptions, OpenError, Requested};
 use crate::files::{CONFIG, TOKENIZER, WEIGHTS};
 use crate::local::LocalEmbedder;
 use crate::manifest::{Family, Kind, ModelEntry, ModelFile, Pooling};
+use crate::random::Random;
 use crate::reranker::LocalReranker;
 use crate::test_model::default_entry;
 use candle_core::{Device, Tensor};
@@ -26,18 +27,6 @@ const WORDS: [&str; 14] =
     ["granite", "slate", "stone", "roof", "hard", "thin", "sheets", "lasts", "splits", "into", "is", "a", "which", "?"];
 const TEXTS: [&str; 5] = ["granite is a hard stone", "slate splits into thin sheets", "a slate roof lasts", "stone", ""];
 const QUESTION: &str = "which stone is hard ?";
-
-/// One number of each kind of weights: uniform, symmetric, so wide.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self, width: f32) -> f32 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        ((self.0 >> 40) as f32 / (1u64 << 23) as f32 - 1.0) * width
-    }
-}
 
 struct Case {
     family: Family,
@@ -134,9 +123,9 @@ impl Case {
     }
 
     fn invent(&mut self) {
-        let (mut random, prefix, head) = (Random(0x5EED), self.prefix(), self.head());
+        let (mut random, prefix, head) = (Random::new(0x5EED), self.prefix(), self.head());
         let mut put = |name: &str, shape: &[usize], middle: f32, width: f32| {
-            let data = (0..shape.iter().product()).map(|_| middle + random.next(width)).collect();
+            let data = (0..shape.iter().product()).map(|_| middle + random.float() * width).collect();
             self.tensors.insert(name.to_owned(), (shape.to_vec(), data));
         };
         let (positions, segments) = if self.family == Family::Bert { (MAX_TOKENS, 2) } else { (MAX_TOKENS + 2, 1) };

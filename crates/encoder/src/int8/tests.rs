@@ -4,6 +4,7 @@
 use super::*;
 use crate::float::Bert;
 use crate::kernel;
+use crate::random::Random;
 use crate::shape::Activation;
 use candle_core::{Device, Tensor};
 use std::collections::HashMap;
@@ -13,32 +14,9 @@ use std::path::PathBuf;
 const VOCABULARY: usize = 200;
 const POSITIONS: usize = 160;
 
-/// splitmix64 (Steele, Lea and Flood 2014); says its seed if the test fails.
-struct Random {
-    seed: u64,
-    state: u64,
-}
-
 impl Random {
-    fn new(seed: u64) -> Self {
-        Self { seed, state: seed }
-    }
-
-    fn next(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut x = self.state;
-        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        x ^ (x >> 31)
-    }
-
-    /// About normal with this deviation: the sum of three even numbers from -1 to 1 has 1.
-    fn float(&mut self, deviation: f32) -> f32 {
-        (0..3).map(|_| (self.next() >> 40) as f32 / (1 << 23) as f32 - 1.0).sum::<f32>() * deviation
-    }
-
     fn tensor(&mut self, sizes: &[usize], middle: f32, deviation: f32) -> Tensor {
-        let numbers: Vec<f32> = (0..sizes.iter().product()).map(|_| middle + self.float(deviation)).collect();
+        let numbers: Vec<f32> = (0..sizes.iter().product()).map(|_| middle + self.normal(deviation)).collect();
         Tensor::from_vec(numbers, sizes, &Device::Cpu).unwrap()
     }
 
@@ -50,14 +28,6 @@ impl Random {
 
     fn texts(&mut self, lengths: &[usize]) -> Vec<Tokens> {
         lengths.iter().map(|tokens| self.text(*tokens)).collect()
-    }
-}
-
-impl Drop for Random {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("the seed was {}", self.seed);
-        }
     }
 }
 

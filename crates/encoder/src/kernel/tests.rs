@@ -5,35 +5,13 @@
 //! when other rows, or another division of the text, come with it.
 
 use super::*;
+use crate::random::Random;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// splitmix64 (Steele, Lea and Flood 2014); says its seed if the test fails.
-struct Random {
-    seed: u64,
-    state: u64,
-}
-
 impl Random {
-    fn new(seed: u64) -> Self {
-        Self { seed, state: seed }
-    }
-
-    fn next(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut x = self.state;
-        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        x ^ (x >> 31)
-    }
-
-    /// From -1 to 1.
-    fn float(&mut self) -> f32 {
-        (self.next() >> 40) as f32 / (1 << 23) as f32 - 1.0
-    }
-
     /// About normal, times `scale`.
     fn floats(&mut self, count: usize, scale: f32) -> Vec<f32> {
-        (0..count).map(|_| (self.float() + self.float() + self.float()) * scale).collect()
+        (0..count).map(|_| self.normal(scale)).collect()
     }
 
     fn bytes(&mut self, count: usize) -> Vec<u8> {
@@ -42,14 +20,6 @@ impl Random {
 
     fn shorts(&mut self, count: usize, most: i16) -> Vec<i16> {
         (0..count).map(|_| (self.float() * f32::from(most)) as i16).collect()
-    }
-}
-
-impl Drop for Random {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("the seed was {}", self.seed);
-        }
     }
 }
 
