@@ -69,7 +69,7 @@ pub(crate) struct IngestConfig {
 
 impl Default for IngestConfig {
     fn default() -> Self {
-        Self { workers: 2, queued_max: 100_000, parse_timeout_s: 8, parse_memory_bytes_max: 512 << 20, text_bytes_max: 64 << 20 }
+        Self { workers: 4, queued_max: 100_000, parse_timeout_s: 8, parse_memory_bytes_max: 512 << 20, text_bytes_max: 64 << 20 }
     }
 }
 

@@ -4,7 +4,7 @@
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use corpus::{EmbedError, EmbeddingError, FilterError};
+use corpus::{EmbedError, EmbeddingError, FilterError, ModelMismatch};
 use index::blobs::BlobError;
 use index::store::StoreError;
 use index::{CatalogError, CollectionError};
@@ -131,7 +131,19 @@ impl From<EmbedError> for ApiError {
                 Self::busy(StatusCode::SERVICE_UNAVAILABLE, "shutting_down", "the server is shutting down", Duration::from_secs(5))
             }
             EmbedError::Failed(_) => Self::internal(error),
+            EmbedError::Provider { ref reason, retry_after: Some(wait) } => {
+                Self::busy(StatusCode::SERVICE_UNAVAILABLE, "embedding_unavailable", &error.to_string(), wait).caused_by(reason)
+            }
+            EmbedError::Provider { ref reason, retry_after: None } => {
+                Self::new(StatusCode::BAD_GATEWAY, "embedding_failed", error.to_string()).caused_by(reason)
+            }
         }
+    }
+}
+
+impl From<ModelMismatch> for ApiError {
+    fn from(error: ModelMismatch) -> Self {
+        Self::new(StatusCode::CONFLICT, "model_mismatch", error.to_string())
     }
 }
 
@@ -144,5 +156,22 @@ impl From<EmbeddingError> for ApiError {
 impl From<FilterError> for ApiError {
     fn from(error: FilterError) -> Self {
         Self::bad_request("bad_filter", error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_provider_that_fails_is_not_our_failure_and_its_words_stay_in_the_log() {
+        let wait = Some(Duration::from_secs(5));
+        for (retry_after, status) in [(None, StatusCode::BAD_GATEWAY), (wait, StatusCode::SERVICE_UNAVAILABLE)] {
+            let error = ApiError::from(EmbedError::Provider { reason: "401: wrong key sk-123".to_owned(), retry_after });
+            assert_eq!((error.status, error.retry_after), (status, retry_after));
+            assert!(!error.detail.contains("sk-123") && error.cause.is_some_and(|cause| cause.contains("sk-123")));
+        }
+        let error = ApiError::from(EmbedError::Failed("of the model".to_owned()));
+        assert_eq!(error.status, StatusCode::INTERNAL_SERVER_ERROR);
     }
 }

@@ -14,6 +14,7 @@ use index::{Catalog, CatalogParams};
 use ingest::parse::{ChildParser, ParseLimits};
 use ingest::{Ingest, IngestParams};
 use query::{Engine, EngineParams};
+use sha2::{Digest, Sha256};
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -145,8 +146,7 @@ fn local_options(config: &EmbeddingConfig) -> LocalOptions {
 fn remote_model(remote: &RemoteConfig, api_key: Option<String>) -> RemoteEmbedderConfig {
     let model = EmbeddingModel {
         name: remote.model.clone(),
-        // Providers don't say which weights they serve.
-        revision: remote.base_url.clone(),
+        revision: remote_revision(remote),
         dimension: remote.dimension,
         max_tokens: remote.max_tokens,
         languages: remote.languages.clone(),
@@ -163,6 +163,14 @@ fn remote_model(remote: &RemoteConfig, api_key: Option<String>) -> RemoteEmbedde
         attempts: remote.attempts,
         ..defaults
     }
+}
+
+/// Providers don't say which weights they serve: what tells two models of a name apart is what is asked of them. Not
+/// the address, which others shall not see and which may change.
+fn remote_revision(remote: &RemoteConfig) -> String {
+    let RemoteConfig { provider, model, dimension, shorten, query_prefix, document_prefix, .. } = remote;
+    let asked = format!("{provider:?} {model:?} {dimension} {shorten} {query_prefix:?} {document_prefix:?}");
+    Sha256::digest(asked).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The manifest and the folder it lies in.

@@ -129,7 +129,14 @@ impl EmbeddingConfig {
         check(self.cache_texts_max <= 10_000_000, "cache_texts_max", "must be at most 10000000");
         let is_remote = self.engine == EmbeddingEngine::Remote;
         check(is_remote == self.remote.is_some(), "remote", "goes together with engine = \"remote\"");
+        let is_own = self.engine == EmbeddingEngine::Auto || self.precision != PrecisionConfig::Int8;
+        check(is_own, "precision", "must not be \"int8\" with another engine than \"auto\": only this program computes in 8-bit integers");
         if let Some(remote) = &self.remote {
+            let is_url = remote.base_url.starts_with("http://") || remote.base_url.starts_with("https://");
+            check(is_url && !remote.base_url.contains('@'), "remote.base_url", "must begin with http:// or https:// and hold no password");
+            check(!remote.model.is_empty(), "remote.model", "must name a model of the provider");
+            let can_shorten = !remote.shorten || remote.provider != EmbeddingProvider::Tei;
+            check(can_shorten, "remote.shorten", "can't be asked of tei");
             check((1..=4096).contains(&remote.dimension), "remote.dimension", "must be 1 to 4096");
             check(remote.max_tokens >= 16, "remote.max_tokens", "must be at least 16");
             check(remote.batch_texts_max != Some(0), "remote.batch_texts_max", "must be at least 1");
@@ -149,6 +156,32 @@ impl EmbeddingConfig {
                 Ok(Some(key.trim().to_owned()))
             }
             (given, _) => Ok(given.map(str::to_owned)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn faults(text: &str) -> String {
+        toml::from_str::<EmbeddingConfig>(text).unwrap().validate().join("\n")
+    }
+
+    #[test]
+    fn what_could_not_be_done_is_refused() {
+        assert_eq!(faults("precision = \"int8\""), "");
+        assert!(faults("engine = \"onnx\"\nprecision = \"int8\"").contains("embedding.precision"));
+        assert!(faults("engine = \"remote\"").contains("embedding.remote"));
+        let remote = |provider: &str, url: &str, more: &str| {
+            let model = "model = \"m\"\ndimension = 8\nmax_tokens = 64";
+            faults(&format!("engine = \"remote\"\n[remote]\nprovider = \"{provider}\"\nbase_url = \"{url}\"\n{model}\n{more}"))
+        };
+        assert_eq!(remote("tei", "http://127.0.0.1:8080", ""), "");
+        assert!(remote("tei", "http://127.0.0.1:8080", "shorten = true").contains("embedding.remote.shorten"));
+        assert_eq!(remote("openai", "https://example.com/v1", "shorten = true"), "");
+        for url in ["ftp://example.com", "example.com", "https://user:word@example.com"] {
+            assert!(remote("openai", url, "").contains("embedding.remote.base_url"), "{url}");
         }
     }
 }

@@ -29,14 +29,7 @@ pub(crate) async fn search(
 /// The collection as retrieval sees it.
 pub(crate) fn source(app: &App, caller: &Caller, collection: &str) -> Result<Arc<CollectionSource>, ApiError> {
     let record = find::collection(app, caller, collection)?;
-    let model = app.embedder.model();
-    if record.model.name != model.name || record.model.revision != model.revision {
-        let detail = format!(
-            "the collection was embedded with {} ({}), this server embeds with {}",
-            record.model.name, record.model.revision, model.name
-        );
-        return Err(ApiError::new(axum::http::StatusCode::CONFLICT, "model_mismatch", detail));
-    }
+    record.model.check(app.embedder.model())?;
     let open = app.catalog.open_collection(&record)?;
     Ok(Arc::new(CollectionSource::new(open, Arc::clone(&app.embedder))))
 }

@@ -129,6 +129,7 @@ fn admit(
         return Err(ApiError::busy(StatusCode::TOO_MANY_REQUESTS, "queue_full", "too many documents wait to be processed", retry_after));
     }
     let collection = find_or_default(app, caller, collection)?;
+    collection.model.check(app.embedder.model())?;
     let admitted = app.catalog.admit(&collection, &caller.principals, uploads, once)?;
     // Known ones too: a job that has ended is dropped at once.
     for one in &admitted {

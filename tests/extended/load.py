@@ -54,7 +54,7 @@ def main(data):
         closed = run(closed_loop, address, questions, CLOSED_CLIENTS, STAGE_S)
         report.expect(not closed.errors, f"{CLOSED_CLIENTS} clients that wait: {closed}")
         full, calm = almost_full(report, address, questions, 2 * closed.rate)
-        before = memory_kib(server)
+        before = server.resident_mib()
         allowed = 2 * max(calm.p99, P99_FLOOR_MS)
         for factor in (2, 5):
             high = run(open_loop, address, questions, factor * full.rate, STAGE_S)
@@ -62,8 +62,8 @@ def main(data):
             report.expect(high.p99 <= allowed, f"{factor} ×: accepted p99 {high.p99:.1f} ms, at most {allowed:.1f} ms")
             report.expect(high.shed_p99 <= SHED_MS, f"{factor} ×: shed p99 {high.shed_p99:.1f} ms, at most {SHED_MS} ms")
         time.sleep(2)
-        after = memory_kib(server)
-        report.expect(after <= 1.1 * before, f"memory: {before >> 10} MiB at 0.8 ×, {after >> 10} MiB after 5 ×")
+        after = server.resident_mib()
+        report.expect(after <= 1.1 * before, f"memory: {before:.0f} MiB at 0.8 ×, {after:.0f} MiB after 5 ×")
         slow(report, address, questions)
         share(report, server, address, questions, read_lines(data / "retrieval/scifact-train/corpus.jsonl")[DOCUMENTS:])
         report.none(server.complaints(), "no errors in the log")
@@ -136,11 +136,6 @@ def share(report, server, address, questions, documents):
     report.expect(not beside.errors and not beside.shed, f"while documents come in: {beside}")
     report.expect(left < waiting, f"{waiting:.0f} documents waited, {left:.0f} at the end")
     report.expect(beside.p99 <= allowed, f"p99 of a normal client {alone.p99:.1f} ms alone, {beside.p99:.1f} ms while documents come in")
-
-
-def memory_kib(server):
-    status = Path(f"/proc/{server.process.pid}/status").read_text(encoding="ascii")
-    return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1])
 
 
 class Outcome:

@@ -114,6 +114,11 @@ class Server:
                 time.sleep(0.002)
         raise RuntimeError("the server did not come back within 60 s")
 
+    def resident_mib(self):
+        """Memory of the process; mapped files count where they were read."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
+        return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) / 1024
+
     def complaints(self):
         """Lines of the log that no sound run has."""
         lines = self.log_path.read_text(encoding="utf-8").splitlines()

@@ -19,6 +19,7 @@ mod children;
 mod collections;
 mod content;
 mod documents;
+mod embedding;
 mod hygiene;
 mod jobs;
 mod keys;

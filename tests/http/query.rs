@@ -1,6 +1,6 @@
-use crate::support::{Server, Setup};
+use crate::support::{Server, Setup, read_request};
 use serde_json::{Value, json};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::Write;
 use std::net::TcpListener;
 use std::sync::mpsc::Receiver;
 
@@ -80,16 +80,8 @@ fn provider(words: &'static [&'static str]) -> (u16, Receiver<Value>) {
     let (asked, receiver) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
-            let mut reader = BufReader::new(stream.unwrap());
-            let (mut line, mut length) = (String::new(), 0);
-            while line.trim() != "" || length == 0 {
-                line.clear();
-                reader.read_line(&mut line).unwrap();
-                let lower = line.to_lowercase();
-                length = lower.strip_prefix("content-length:").map_or(length, |value| value.trim().parse().unwrap());
-            }
-            let mut body = vec![0; length];
-            reader.read_exact(&mut body).unwrap();
+            let mut stream = stream.unwrap();
+            let (_, body) = read_request(&mut stream);
             asked.send(serde_json::from_slice(&body).unwrap()).unwrap();
             let delta = |word: &&str| format!("data: {}\n\n", json!({ "choices": [{ "index": 0, "delta": { "content": word } }] }));
             let end = json!({ "choices": [], "usage": { "prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10 } });
@@ -98,7 +90,7 @@ fn provider(words: &'static [&'static str]) -> (u16, Receiver<Value>) {
                 "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
                 events.len()
             );
-            reader.get_mut().write_all((head + &events).as_bytes()).unwrap();
+            stream.write_all((head + &events).as_bytes()).unwrap();
         }
     });
     (port, receiver)

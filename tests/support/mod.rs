@@ -3,6 +3,7 @@
 
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -273,4 +274,18 @@ pub fn eventually(mut is_true: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "it did not come true");
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// Header lines, in lower case, and body of a request with a length.
+pub fn read_request(stream: &mut TcpStream) -> (String, Vec<u8>) {
+    let mut reader = BufReader::new(stream);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        assert!(reader.read_line(&mut head).unwrap() > 0, "the request ends in its head: {head}");
+    }
+    let head = head.to_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length:")).unwrap();
+    let mut body = vec![0; length.trim().parse().unwrap()];
+    reader.read_exact(&mut body).unwrap();
+    (head, body)
 }

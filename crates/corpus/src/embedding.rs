@@ -123,6 +123,26 @@ pub struct EmbeddingModel {
     pub precision: Precision,
 }
 
+/// Vectors of one model among those of another would say nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the collection was embedded with {pinned}, this server embeds with {found}")]
+pub struct ModelMismatch {
+    pinned: String,
+    found: String,
+}
+
+impl EmbeddingModel {
+    /// Whether vectors of `found` go together with those of this model, which is a collection's.
+    ///
+    /// # Errors
+    /// [`ModelMismatch`] if name, revision or dimension differ.
+    pub fn check(&self, found: &Self) -> Result<(), ModelMismatch> {
+        let said = |model: &Self| format!("{} ({}, {} dimensions)", model.name, model.revision, model.dimension);
+        let (pinned, found) = (said(self), said(found));
+        if pinned == found { Ok(()) } else { Err(ModelMismatch { pinned, found }) }
+    }
+}
+
 /// One embedded text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Embedded {
@@ -146,9 +166,18 @@ pub enum EmbedError {
     /// The embedder was shut down.
     #[error("the embedder is shut down")]
     Closed,
-    /// The model or provider failed.
+    /// The model failed.
     #[error("embedding failed: {0}")]
     Failed(String),
+    /// The provider can't be reached, refuses, or answers nonsense. What it says stays in the log: it may show
+    /// an address or part of a key.
+    #[error("the embedding provider failed; the log has the reason")]
+    Provider {
+        /// For the log.
+        reason: String,
+        /// When another try makes sense; `None` if the same texts would fail again.
+        retry_after: Option<Duration>,
+    },
 }
 
 /// Turns texts into embeddings. Blocking: never call it on an async thread.

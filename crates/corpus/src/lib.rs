@@ -28,7 +28,7 @@ mod span;
 
 pub use access::{Acl, Principals};
 pub use chunk::{Chunk, ChunkDraft, Row};
-pub use embedding::{EmbedError, Embedded, Embedder, Embedding, EmbeddingError, EmbeddingModel, Precision, Purpose};
+pub use embedding::{EmbedError, Embedded, Embedder, Embedding, EmbeddingError, EmbeddingModel, ModelMismatch, Precision, Purpose};
 pub use filter::{Filter, FilterError};
 pub use ids::{ChunkId, CollectionId, DeletionId, DocumentId, IdError, JobId, KeyId, TenantId, TraceId};
 pub use metadata::{Metadata, MetadataError};

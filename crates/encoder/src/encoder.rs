@@ -126,6 +126,12 @@ impl Encoder {
     fn open(entry: &ModelEntry, folder: &Path, shape: &Shape, revision: &str, options: LocalOptions) -> Result<Self, String> {
         let path = folder.join(WEIGHTS);
         let weights = || Weights::read(&path);
+        // What is packed is kept for good, and known by the sha256 that the weights should have.
+        let whole_weights = || match files::sha256_of(&path) {
+            Ok(found) if found == revision => weights(),
+            Ok(found) => Err(format!("sha256 {found} instead of {revision}: the file is damaged, pull the model again")),
+            Err(error) => Err(error.to_string()),
+        };
         let kernels = match options.instructions {
             Some(name) => kernel::named(name).ok_or_else(|| format!("this processor doesn't have {name}"))?,
             None => kernel::best(),
@@ -138,7 +144,7 @@ impl Encoder {
         match precision {
             Precision::Int8 => {
                 let cache = folder.join(PACKED);
-                Int8Bert::open(shape.clone(), entry.pooling, &cache, revision, kernels, weights).map(Self::Int8)
+                Int8Bert::open(shape.clone(), entry.pooling, &cache, revision, kernels, whole_weights).map(Self::Int8)
             }
             Precision::F32 => Bert::new(shape, &weights()?, entry.pooling).map(Self::Float).map_err(|error| error.to_string()),
         }

@@ -136,7 +136,7 @@ fn explain(entry: &ModelEntry, path: &Path, source: std::io::Error) -> FilesErro
     }
 }
 
-fn sha256_of(path: &Path) -> std::io::Result<String> {
+pub(crate) fn sha256_of(path: &Path) -> std::io::Result<String> {
     let mut file = File::open(path)?;
     let mut hasher = Sha256::new();
     let mut block = vec![0; 1 << 20];

@@ -68,8 +68,9 @@ impl Case {
 
     fn entry(&self) -> ModelEntry {
         let pin = |name: &str| {
-            let bytes = std::fs::metadata(self.path().join(name)).unwrap().len();
-            ModelFile { name: name.to_owned(), bytes: Some(bytes), sha256: Some("0".repeat(64)) }
+            let path = self.path().join(name);
+            let (bytes, sha256) = (std::fs::metadata(&path).unwrap().len(), crate::files::sha256_of(&path).unwrap());
+            ModelFile { name: name.to_owned(), bytes: Some(bytes), sha256: Some(sha256) }
         };
         let Self { family, kind, pooling, .. } = *self;
         let files = crate::MODEL_FILES.map(pin).to_vec();

@@ -1,6 +1,6 @@
-//! The thread that feeds the encoder, so that candle never runs on a caller's thread.
+//! The thread that feeds the encoder, which runs on a pool of its own and never on a caller's thread.
 //!
-//! Invariants: the encoder runs on this thread only, one pass at a time; every text that was
+//! Invariants: one pass at a time, and only from here; every text that was
 //! taken is answered or, after [`Worker::close`], its channel is closed; a panic in the encoder
 //! fails the texts of its pass and nothing else; dropping the worker waits for the pass under way.
 
@@ -20,7 +20,7 @@ const RETRY_AFTER: (Duration, Duration) = (Duration::from_millis(100), Duration:
 /// Counters since start, for metrics.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Statistics {
-    /// Texts embedded.
+    /// Texts that went into a pass.
     pub texts: u64,
     /// Their tokens, as far as the model read them.
     pub tokens: u64,

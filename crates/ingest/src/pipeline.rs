@@ -3,7 +3,7 @@
 use crate::parse::{ParseError, ParsedDocument, Parser};
 use crate::progress::{Progress, Stage};
 use crate::split::{Chunking, SplitError, split};
-use corpus::{ChunkDraft, EmbedError, Embedded, Embedder, Embedding, Purpose};
+use corpus::{ChunkDraft, EmbedError, Embedded, Embedder, Embedding, ModelMismatch, Purpose};
 use index::blobs::BlobError;
 use index::records::{Chunking as ChunkingRecord, CollectionRecord, DocumentRecord, JobRecord, PendingVersion};
 use index::store::StoreError;
@@ -27,6 +27,9 @@ pub enum IngestError {
     /// The collection's stored chunking is not one.
     #[error("the collection's chunking can't be used: {0}")]
     Chunking(#[from] serde_json::Error),
+    /// The collection's vectors are another model's.
+    #[error(transparent)]
+    OtherModel(#[from] ModelMismatch),
     /// The embedder failed.
     #[error(transparent)]
     Embed(#[from] EmbedError),
@@ -56,7 +59,8 @@ impl IngestError {
             Self::Parse(ParseError::Unavailable { .. }) => None,
             Self::Parse(error) => Some(error.code()),
             Self::Split(_) | Self::Chunking(_) => Some("split_failed"),
-            Self::Embed(EmbedError::Failed(_)) => Some("embedding_failed"),
+            Self::OtherModel(_) => Some("model_mismatch"),
+            Self::Embed(EmbedError::Failed(_) | EmbedError::Provider { .. }) => Some("embedding_failed"),
             Self::Catalog(CatalogError::Blob(BlobError::Missing { .. } | BlobError::Corrupt { .. })) => Some("original_damaged"),
             Self::Catalog(CatalogError::Store(StoreError::TooLarge { .. }) | CatalogError::TooManyInside { .. }) => Some("too_large"),
             Self::Catalog(CatalogError::NestedTooDeep { .. }) => Some("nested_too_deep"),
@@ -106,6 +110,7 @@ impl Pipeline {
 
     fn read(&self, job: &JobRecord) -> Result<Source, IngestError> {
         let collection = self.catalog.collection(&job.tenant, job.collection.as_str())?;
+        collection.model.check(self.embedder.model())?;
         let record = self.catalog.document(&collection, job.document.as_str())?;
         let pending = record.pending.clone().filter(|pending| pending.job == job.id).ok_or(CatalogError::Superseded)?;
         let bytes = self.catalog.pending_original(&collection, &pending)?;
@@ -145,11 +150,18 @@ impl Pipeline {
         Ok(Embeddings { chunks: pair(chunks, &known)?, embedded, truncated })
     }
 
-    /// A full queue means that ingestion is ahead of the model: wait, as long as the job is wanted.
+    /// A full queue means that ingestion is ahead of the model, and a provider may come back: wait, as long as the
+    /// job is wanted.
     fn embed_when_there_is_room(&self, texts: &[&str], progress: &Progress) -> Result<Vec<Embedded>, IngestError> {
         loop {
-            match self.embedder.embed(texts, Purpose::Document) {
-                Err(EmbedError::Busy { retry_after }) => progress.wait(retry_after)?,
+            let result = self.embedder.embed(texts, Purpose::Document);
+            if let Err(EmbedError::Provider { reason, .. }) = &result {
+                tracing::warn!(reason, "the embedding provider failed");
+            }
+            match result {
+                Err(EmbedError::Busy { retry_after } | EmbedError::Provider { retry_after: Some(retry_after), .. }) => {
+                    progress.wait(retry_after)?;
+                }
                 Err(EmbedError::Closed) => return Err(IngestError::Stopping),
                 result => return Ok(result?),
             }

@@ -253,6 +253,7 @@ impl Shared {
             if let Some(next) = board.waiting.pop() {
                 return Some(next);
             }
+            self.pipeline.catalog.show_all();
             board = self.work.wait(board).unwrap_or_else(PoisonError::into_inner);
         }
     }

@@ -11,7 +11,9 @@
 //! (or in floats that are multiples of one step), which have no order.
 //!
 //! Quantisation: weights in 255 steps per output (symmetric), activations in 256 steps per token between the
-//! token's least and largest (Jacob et al. 2018, section 2.1; per-token ranges as in ZeroQuant, Yao et al. 2022).
+//! token's least and largest (Jacob et al. 2018, section 2.1; per-token ranges as in ZeroQuant, Yao et al. 2022),
+//! both after a Hadamard transform, which leaves no component much larger than others (QuaRot, Ashkboos et al.
+//! 2024).
 #![expect(clippy::indexing_slicing, reason = "rows and blocks are cut where they are counted")]
 
 mod barrier;
@@ -120,6 +122,7 @@ impl Int8Bert {
         let hands: Vec<_> = if plan.hands.len() == 1 {
             plan.hands.iter().map(|pieces| self.forward(pieces, 0, false, &workspace)).collect()
         } else if plan.is_shared {
+            assert_eq!(rayon::current_num_threads(), threads, "the barrier counts the threads of the pool");
             rayon::broadcast(|context| self.forward(&plan.hands[context.index()], context.index(), true, &workspace))
         } else {
             plan.hands.par_iter().enumerate().map(|(me, pieces)| self.forward(pieces, me, false, &workspace)).collect()
@@ -192,7 +195,7 @@ impl Int8Bert {
             }
         }
         let mut out = ByteRowsMut { bytes: room(&mut scratch.bytes, rows * hidden), ranges: room(&mut scratch.ranges, rows) };
-        self.kernels.add_norm(&added[..rows * hidden], norm, states, &mut out);
+        self.kernels.add_norm(&mut added[..rows * hidden], norm, states, &mut out);
     }
 
     /// Queries, keys and values of all tokens.
@@ -225,7 +228,7 @@ impl Int8Bert {
                 self.attend(nth, &rows, &within, scratch, memories);
             }
             let rows = scaled(&block, hidden);
-            let context = &scratch.context[..rows.len()];
+            let context = &mut scratch.context[..rows.len()];
             let bytes = room(&mut scratch.context_bytes, rows.len());
             let ranges = room(&mut scratch.context_ranges, block.len());
             self.kernels.quantise(context, &mut ByteRowsMut { bytes, ranges });

@@ -14,12 +14,15 @@ use std::io::{self, Write};
 use std::path::Path;
 
 /// Goes up with every change of the layout or of how weights are quantised.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const MAGIC: [u8; 8] = *b"RAGSTQ8\0";
 /// Arrays begin at multiples of it.
 const ALIGNMENT: usize = 64;
 /// Largest count of a component of the word table.
 const WORD_MAX: f32 = 32_767.0;
+
+/// Names of files that are being written: two threads may open the same model.
+static PARTIAL: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
 
 /// The first 64 bytes.
 #[derive(Clone, Copy, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
@@ -40,11 +43,12 @@ impl Parameters {
     pub(super) fn quantise(shape: &Shape, weights: &Weights) -> Result<Self, String> {
         let text = |error: candle_core::Error| error.to_string();
         let flat = |name: &str| -> Result<Vec<f32>, String> {
-            weights.matrix(name, shape.hidden).and_then(|tensor| tensor.flatten_all()?.to_vec1()).map_err(text)
+            let numbers = weights.matrix(name, shape.hidden).and_then(|tensor| tensor.flatten_all()?.to_vec1()).map_err(text)?;
+            finite(name, numbers)
         };
         let norm = |name: &str| -> Result<Norm, String> {
             let (gain, shift) = weights.norm(name, shape.hidden).map_err(text)?;
-            Ok(Norm { gain, shift, epsilon: shape.epsilon })
+            Ok(Norm { gain: finite(name, gain)?, shift: finite(name, shift)?, epsilon: shape.epsilon })
         };
         let segments = flat("embeddings.token_type_embeddings.weight")?;
         let mut positions = flat("embeddings.position_embeddings.weight")?;
@@ -93,7 +97,8 @@ impl Parameters {
             bytes += (array.len() + fill(array)) as u64;
         }
         let header = Header { magic: MAGIC, version: VERSION, crc, source, bytes, words: self.words.steps.len() as u64 };
-        let partial = path.with_extension(format!("partial-{}", std::process::id()));
+        let number = PARTIAL.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let partial = path.with_extension(format!("partial-{}-{number}", std::process::id()));
         let write = || {
             let mut file = io::BufWriter::new(std::fs::File::create(&partial)?);
             file.write_all(bytemuck::bytes_of(&header))?;
@@ -177,6 +182,15 @@ pub(super) fn source(revision: &str, shape: &Shape) -> [u8; 32] {
     Sha256::digest(format!("{revision} {shape:?}")).into()
 }
 
+/// Integers would hide a number that is none; floats carry it to the vector, where it is found.
+fn finite(name: &str, numbers: Vec<f32>) -> Result<Vec<f32>, String> {
+    if numbers.iter().all(|x| x.is_finite()) {
+        Ok(numbers)
+    } else {
+        Err(format!("{name}: a weight is not a finite number; the file is damaged"))
+    }
+}
+
 /// One product of these layers, of so many inputs and outputs.
 fn quantise(weights: &Weights, names: &[String], (inputs, outputs): (usize, usize)) -> Result<Dense, String> {
     let (weight, bias) = weights.dense(names).map_err(|error| error.to_string())?;
@@ -184,6 +198,7 @@ fn quantise(weights: &Weights, names: &[String], (inputs, outputs): (usize, usiz
         return Err(format!("{}: {:?} instead of [{outputs}, {inputs}]", names.join(", "), weight.dims()));
     }
     let weight: Vec<f32> = weight.flatten_all().and_then(|flat| flat.to_vec1()).map_err(|error| error.to_string())?;
+    let (weight, bias) = (finite(&names.join(", "), weight)?, finite(&names.join(", "), bias)?);
     Dense::new(&weight, bias).ok_or_else(|| format!("{}: sizes are not multiples of 64", names.join(", ")))
 }
 

@@ -27,8 +27,10 @@ pub(super) struct Scratch {
     /// All rows.
     pub(super) queries: Vec<i16>,
     pub(super) query_steps: Vec<f32>,
-    /// Rows of a block: query, key and value; then what comes out of attention; then what is added to states.
+    /// Rows of a block: query, key and value; then what is added to states. At first what is added to the embeddings
+    /// of all rows.
     pub(super) joined: Vec<f32>,
+    /// Rows of a block: what comes out of attention.
     pub(super) context: Vec<f32>,
     pub(super) context_bytes: Vec<u8>,
     pub(super) context_ranges: Vec<Range>,

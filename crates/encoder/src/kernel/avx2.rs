@@ -6,11 +6,12 @@ use std::arch::x86_64::{
     __m128i, __m256, __m256i, _MM_FROUND_NO_EXC, _MM_FROUND_TO_NEAREST_INT, _mm_add_epi32, _mm_add_ps, _mm_add_ss, _mm_cvtsi128_si32,
     _mm_cvtss_f32, _mm_max_ps, _mm_max_ss, _mm_min_ps, _mm_min_ss, _mm_movehdup_ps, _mm_movehl_ps, _mm_packs_epi32, _mm_packus_epi16,
     _mm_shuffle_epi32, _mm_storel_epi64, _mm_storeu_si128, _mm256_add_epi32, _mm256_add_ps, _mm256_and_si256, _mm256_blend_epi16,
-    _mm256_blendv_ps, _mm256_castps256_ps128, _mm256_castsi256_ps, _mm256_castsi256_si128, _mm256_cmpgt_epi32, _mm256_cvtepi32_ps,
-    _mm256_cvtps_epi32, _mm256_div_ps, _mm256_dpbusd_avx_epi32, _mm256_dpwssd_avx_epi32, _mm256_extractf128_ps, _mm256_extracti128_si256,
-    _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_max_ps, _mm256_min_ps, _mm256_mul_ps, _mm256_round_ps,
-    _mm256_set1_epi16, _mm256_set1_epi32, _mm256_set1_ps, _mm256_setr_epi32, _mm256_setzero_si256, _mm256_slli_epi16, _mm256_slli_epi32,
-    _mm256_srai_epi16, _mm256_srai_epi32, _mm256_srli_epi16, _mm256_storeu_ps, _mm256_storeu_si256, _mm256_sub_ps,
+    _mm256_blendv_ps, _mm256_castps_si256, _mm256_castps256_ps128, _mm256_castsi256_ps, _mm256_castsi256_si128, _mm256_cmpgt_epi32,
+    _mm256_cvtepi32_ps, _mm256_cvtps_epi32, _mm256_div_ps, _mm256_dpbusd_avx_epi32, _mm256_dpwssd_avx_epi32, _mm256_extractf128_ps,
+    _mm256_extracti128_si256, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_max_ps, _mm256_min_ps,
+    _mm256_mul_ps, _mm256_permute_ps, _mm256_permute2f128_ps, _mm256_round_ps, _mm256_set1_epi16, _mm256_set1_epi32, _mm256_set1_ps,
+    _mm256_setr_epi32, _mm256_setzero_si256, _mm256_slli_epi16, _mm256_slli_epi32, _mm256_srai_epi16, _mm256_srai_epi32, _mm256_srli_epi16,
+    _mm256_storeu_ps, _mm256_storeu_si256, _mm256_sub_ps,
 };
 
 /// Without products of bytes: even and odd bytes are widened to 16 bits, which is exact.
@@ -82,6 +83,7 @@ macro_rules! floats_and_integers {
         }
         #[inline(always)]
         unsafe fn scale(x: __m256, n: __m256) -> __m256 {
+            let n = _mm256_max_ps(n, _mm256_set1_ps(-126.0));
             let exponent = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
             _mm256_mul_ps(x, _mm256_castsi256_ps(_mm256_slli_epi32::<23>(exponent)))
         }
@@ -109,10 +111,20 @@ macro_rules! floats_and_integers {
             let two = _mm_min_ps(four, _mm_movehl_ps(four, four));
             _mm_cvtss_f32(_mm_min_ss(two, _mm_movehdup_ps(two)))
         }
+        #[inline(always)]
+        unsafe fn hadamard(x: __m256) -> __m256 {
+            let x = _mm256_fmadd_ps(x, signs(1), _mm256_permute_ps::<0b10_11_00_01>(x));
+            let x = _mm256_fmadd_ps(x, signs(2), _mm256_permute_ps::<0b01_00_11_10>(x));
+            _mm256_fmadd_ps(x, signs(4), _mm256_permute2f128_ps::<1>(x, x))
+        }
 
         #[inline(always)]
         unsafe fn zero() -> __m256i {
             _mm256_setzero_si256()
+        }
+        #[inline(always)]
+        unsafe fn to_bits(x: __m256) -> __m256i {
+            _mm256_castps_si256(x)
         }
         #[inline(always)]
         unsafe fn add_int(a: __m256i, b: __m256i) -> __m256i {
@@ -166,6 +178,12 @@ macro_rules! floats_and_integers {
             _mm256_set1_epi32(from.cast::<i32>().read_unaligned())
         }
     };
+}
+
+/// -1 in lanes whose number has this bit, 1 in others.
+#[inline(always)]
+unsafe fn signs(bit: usize) -> __m256 {
+    _mm256_loadu_ps(std::array::from_fn::<f32, 8, _>(|lane| if lane & bit == 0 { 1.0 } else { -1.0 }).as_ptr())
 }
 
 /// Eight 32-bit integers that fit in 16 bits.

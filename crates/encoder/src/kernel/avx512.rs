@@ -4,11 +4,11 @@ use super::simd::Simd;
 use std::arch::asm;
 use std::arch::x86_64::{
     __m512, __m512i, _MM_FROUND_NO_EXC, _MM_FROUND_TO_NEAREST_INT, _mm_storeu_si128, _mm256_storeu_si256, _mm512_add_epi32, _mm512_add_ps,
-    _mm512_and_si512, _mm512_cvtepi32_epi8, _mm512_cvtepi32_epi16, _mm512_cvtepi32_ps, _mm512_cvtps_epi32, _mm512_div_ps,
-    _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_mask_blend_epi16, _mm512_mask_mov_ps, _mm512_max_ps,
-    _mm512_min_ps, _mm512_mul_ps, _mm512_reduce_add_epi32, _mm512_reduce_add_ps, _mm512_reduce_max_ps, _mm512_reduce_min_ps,
-    _mm512_roundscale_ps, _mm512_scalef_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_si512, _mm512_slli_epi32, _mm512_srai_epi32,
-    _mm512_storeu_ps, _mm512_storeu_si512, _mm512_sub_ps,
+    _mm512_and_si512, _mm512_castps_si512, _mm512_cvtepi32_epi8, _mm512_cvtepi32_epi16, _mm512_cvtepi32_ps, _mm512_cvtps_epi32,
+    _mm512_div_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_mask_blend_epi16, _mm512_mask_mov_ps,
+    _mm512_max_ps, _mm512_min_ps, _mm512_mul_ps, _mm512_permute_ps, _mm512_reduce_add_epi32, _mm512_reduce_add_ps, _mm512_reduce_max_ps,
+    _mm512_reduce_min_ps, _mm512_roundscale_ps, _mm512_scalef_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_si512,
+    _mm512_shuffle_f32x4, _mm512_slli_epi32, _mm512_srai_epi32, _mm512_storeu_ps, _mm512_storeu_si512, _mm512_sub_ps,
 };
 
 /// See the module.
@@ -92,10 +92,21 @@ impl Simd for Avx512 {
     unsafe fn smallest(x: __m512) -> f32 {
         _mm512_reduce_min_ps(x)
     }
+    #[inline(always)]
+    unsafe fn hadamard(x: __m512) -> __m512 {
+        let x = _mm512_fmadd_ps(x, signs(1), _mm512_permute_ps::<0b10_11_00_01>(x));
+        let x = _mm512_fmadd_ps(x, signs(2), _mm512_permute_ps::<0b01_00_11_10>(x));
+        let x = _mm512_fmadd_ps(x, signs(4), _mm512_shuffle_f32x4::<0b10_11_00_01>(x, x));
+        _mm512_fmadd_ps(x, signs(8), _mm512_shuffle_f32x4::<0b01_00_11_10>(x, x))
+    }
 
     #[inline(always)]
     unsafe fn zero() -> __m512i {
         _mm512_setzero_si512()
+    }
+    #[inline(always)]
+    unsafe fn to_bits(x: __m512) -> __m512i {
+        _mm512_castps_si512(x)
     }
     #[inline(always)]
     unsafe fn add_int(a: __m512i, b: __m512i) -> __m512i {
@@ -162,6 +173,12 @@ impl Simd for Avx512 {
     unsafe fn dot_shorts(sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
         add_products(sum, a, b)
     }
+}
+
+/// -1 in lanes whose number has this bit, 1 in others.
+#[inline(always)]
+unsafe fn signs(bit: usize) -> __m512 {
+    _mm512_loadu_ps(std::array::from_fn::<f32, 16, _>(|lane| if lane & bit == 0 { 1.0 } else { -1.0 }).as_ptr())
 }
 
 /// In each lane the sum and two products of 16-bit integers. The compiler would make two instructions of the

@@ -1,7 +1,10 @@
 //! The arithmetic of the int8 encoder, by the widest instructions the processor has.
 //!
 //! Weights are signed bytes with a step per output; activations are unsigned bytes with a range per token;
-//! products are added in 32-bit integers, exactly. Attention counts queries, keys, values and weights in 16
+//! products are added in 32-bit integers, exactly. Both are first transformed (Hadamard) in groups of
+//! [`GROUP`] inputs: a product of two rows is that of their transforms / [`GROUP`], and the few components that
+//! are much larger than all others of a row no longer make its steps coarse (QuaRot, Ashkboos et al. 2024).
+//! Attention counts queries, keys, values and weights in 16
 //! bits. Everything else is f32. `simd` is what a processor must offer, `steps` what is computed with it.
 //!
 //! Invariant: every path gives the portable result, integers exactly and floats up to rounding. One machine
@@ -30,6 +33,10 @@ use crate::shape::{Activation, Shape};
 /// Outputs, or keys, whose numbers lie together: four bytes (two 16-bit integers) of the first, of the
 /// second and so on, then the next four (two).
 pub(crate) const PANEL: usize = 64;
+/// Inputs of a dense layer that a Hadamard transform makes as many others of. Widths are multiples of it.
+const GROUP: usize = 64;
+/// Inputs whose products of bytes, at most 255 · 127 each, stay below 2³¹.
+const INPUTS_MAX: usize = 65_536;
 /// Most that a query or key counts to: two to the twelfth, squared, 128 times, is below 2³¹.
 const KEY_MAX: f32 = 4095.0;
 /// Most that a value counts to. A panel of values times weights stays below 2³¹.
@@ -37,7 +44,7 @@ const VALUE_MAX: f32 = 2047.0;
 /// Most that a weight of attention counts to.
 const SHARE_MAX: f32 = 16_383.0;
 
-/// What a byte of a row stands for: `low + step · byte`.
+/// What a byte stands for, a component of the row's transform: `low + step · byte`.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct Range {
     pub(crate) step: f32,
@@ -67,7 +74,7 @@ impl ByteRowsMut<'_> {
 #[repr(C, align(64))]
 pub(crate) struct Line(pub(crate) [i8; PANEL]);
 
-/// A dense layer, quantised: weight[output][input] = step[output] · byte.
+/// A dense layer, quantised: the transform of weight[output] / [`GROUP`] = step[output] · byte.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Dense {
     inputs: usize,
@@ -75,7 +82,7 @@ pub(crate) struct Dense {
     /// Panels of [`PANEL`] outputs.
     weights: Vec<Line>,
     steps: Vec<f32>,
-    /// What each output's weights add up to: the factor of an activation's `low`.
+    /// What each output's transformed weights add up to: the factor of an activation's `low`.
     sums: Vec<f32>,
     bias: Vec<f32>,
 }
@@ -145,9 +152,9 @@ pub(crate) struct Kernels {
     /// Whether one instruction multiplies bytes and adds the products.
     pub(crate) multiplies_bytes: bool,
     multiply: unsafe fn(&ByteRows, &Dense, *mut f32),
-    quantise: unsafe fn(&[f32], &mut ByteRowsMut),
+    quantise: unsafe fn(&mut [f32], &mut ByteRowsMut),
     activate: unsafe fn(Activation, &mut [f32], &mut ByteRowsMut),
-    add_norm: unsafe fn(&[f32], &Norm, &mut [f32], &mut ByteRowsMut),
+    add_norm: unsafe fn(&mut [f32], &Norm, &mut [f32], &mut ByteRowsMut),
     split_heads: SplitHeads,
     attend: unsafe fn(&mut Attention, &[KeyValues]),
     peak: unsafe fn(usize) -> (i32, usize),
@@ -164,7 +171,7 @@ macro_rules! kernels {
             steps::multiply::<$simd, $rows, $wide>(a, dense, out);
         }
         $(#[target_feature(enable = $features)])?
-        unsafe fn quantise(rows: &[f32], out: &mut ByteRowsMut) {
+        unsafe fn quantise(rows: &mut [f32], out: &mut ByteRowsMut) {
             steps::quantise::<$simd>(rows, out);
         }
         $(#[target_feature(enable = $features)])?
@@ -172,7 +179,7 @@ macro_rules! kernels {
             steps::activate::<$simd>(activation, rows, out);
         }
         $(#[target_feature(enable = $features)])?
-        unsafe fn add_norm(added: &[f32], norm: &Norm, states: &mut [f32], out: &mut ByteRowsMut) {
+        unsafe fn add_norm(added: &mut [f32], norm: &Norm, states: &mut [f32], out: &mut ByteRowsMut) {
             steps::add_norm::<$simd>(added, norm, states, out);
         }
         $(#[target_feature(enable = $features)])?
@@ -241,7 +248,7 @@ pub(crate) fn named(name: &str) -> Option<&'static Kernels> {
 
 /// Whether an encoder has sizes that these steps can do.
 pub(crate) fn takes(shape: &Shape) -> bool {
-    let widths = [shape.hidden, shape.intermediate].iter().all(|width| width.is_multiple_of(PANEL));
+    let widths = [shape.hidden, shape.intermediate].iter().all(|width| width.is_multiple_of(PANEL) && *width <= INPUTS_MAX);
     widths && is_head(shape.hidden / shape.heads.max(1))
 }
 
@@ -262,22 +269,22 @@ impl Kernels {
         unsafe { (self.multiply)(a, dense, out.as_mut_ptr()) }
     }
 
-    /// Each row in bytes.
-    pub(crate) fn quantise(&self, rows: &[f32], out: &mut ByteRowsMut) {
+    /// row ← its transform, which `out` gets in bytes.
+    pub(crate) fn quantise(&self, rows: &mut [f32], out: &mut ByteRowsMut) {
         check_rows(rows, out);
         // SAFETY: as above; both have the same number of components.
         unsafe { (self.quantise)(rows, out) }
     }
 
-    /// row ← activation(row), and each row in bytes.
+    /// row ← transform of activation(row), which `out` gets in bytes.
     pub(crate) fn activate(&self, activation: Activation, rows: &mut [f32], out: &mut ByteRowsMut) {
         check_rows(rows, out);
         // SAFETY: as above.
         unsafe { (self.activate)(activation, rows, out) }
     }
 
-    /// state ← norm(state + added), and each state in bytes.
-    pub(crate) fn add_norm(&self, added: &[f32], norm: &Norm, states: &mut [f32], out: &mut ByteRowsMut) {
+    /// state ← norm(state + added), added ← its transform, which `out` gets in bytes.
+    pub(crate) fn add_norm(&self, added: &mut [f32], norm: &Norm, states: &mut [f32], out: &mut ByteRowsMut) {
         check_rows(states, out);
         let fits = added.len() == states.len() && [&norm.gain, &norm.shift].iter().all(|one| one.len() == out.width());
         assert!(fits || states.is_empty(), "sizes of a norm");
@@ -341,13 +348,28 @@ fn check_rows(rows: &[f32], out: &ByteRowsMut) {
     assert!(fits && is_row && out.width().is_multiple_of(PANEL), "sizes of rows");
 }
 
+/// Component i becomes Σⱼ ± component j, with - where i and j have an odd number of bits in common. Twice is
+/// [`GROUP`] times the components.
+fn hadamard(group: &mut [f32]) {
+    let mut distance = 1;
+    while distance < group.len() {
+        for pair in group.chunks_exact_mut(2 * distance) {
+            let (low, high) = pair.split_at_mut(distance);
+            for (low, high) in low.iter_mut().zip(high) {
+                (*low, *high) = (*low + *high, *low - *high);
+            }
+        }
+        distance *= 2;
+    }
+}
+
 /// Whether a layer has such sizes.
 fn are_panels(inputs: usize, outputs: usize) -> bool {
-    inputs > 0 && [inputs, outputs].iter().all(|size| size.is_multiple_of(PANEL))
+    (1..=INPUTS_MAX).contains(&inputs) && [inputs, outputs].iter().all(|size| size.is_multiple_of(PANEL))
 }
 
 impl Dense {
-    /// Quantises `weight`, [outputs, inputs] row by row: each row in 255 steps around zero. `None` unless inputs
+    /// Quantises `weight`, [outputs, inputs] row by row: each row's transform in 255 steps around zero. `None` unless inputs
     /// and outputs are multiples of [`PANEL`].
     pub(crate) fn new(weight: &[f32], bias: Vec<f32>) -> Option<Self> {
         let outputs = bias.len();
@@ -358,7 +380,11 @@ impl Dense {
         let mut dense =
             Self { inputs, outputs, weights: vec![Line([0; PANEL]); inputs * outputs / PANEL], steps: Vec::new(), sums: Vec::new(), bias };
         let packed: &mut [i8] = bytemuck::cast_slice_mut(&mut dense.weights);
-        for (output, row) in weight.chunks_exact(inputs).enumerate() {
+        let mut row = vec![0.0; inputs];
+        for (output, weights) in weight.chunks_exact(inputs).enumerate() {
+            row.copy_from_slice(weights);
+            row.chunks_exact_mut(GROUP).for_each(hadamard);
+            row.iter_mut().for_each(|x| *x /= GROUP as f32);
             let step = row.iter().fold(0.0_f32, |most, x| most.max(x.abs())) / 127.0;
             let per_step = if step > 0.0 { 1.0 / step } else { 0.0 };
             let mut sum = 0;

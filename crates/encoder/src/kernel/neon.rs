@@ -7,10 +7,11 @@ use super::simd::Simd;
 use std::arch::aarch64::{
     float32x4_t, int8x16_t, int16x4_t, int16x8_t, int32x4_t, uint8x16_t, vaddq_f32, vaddq_s32, vaddvq_f32, vaddvq_s32, vandq_s32,
     vbslq_f32, vcltq_u32, vcombine_s16, vcvtnq_s32_f32, vcvtq_f32_s32, vdivq_f32, vdup_n_s32, vdupq_n_f32, vdupq_n_s32, vdupq_n_u8,
-    vdupq_n_u32, veorq_u8, vfmaq_f32, vget_lane_u32, vget_low_s16, vld1q_f32, vld1q_s8, vld1q_s16, vld1q_s32, vld1q_u8, vld1q_u32,
-    vmaxnmq_f32, vmaxnmvq_f32, vminnmq_f32, vminnmvq_f32, vmlal_high_lane_s16, vmlal_lane_s16, vmovn_s16, vmovn_s32, vmulq_f32, vqtbl1q_u8,
-    vreinterpret_s16_s32, vreinterpret_u32_s8, vreinterpretq_f32_s32, vreinterpretq_s16_u8, vreinterpretq_u8_s16, vreinterpretq_u8_u32,
-    vrndnq_f32, vshlq_n_s32, vshrq_n_s32, vsliq_n_s32, vst1_s16, vst1q_f32, vst1q_s32, vsubq_f32, vsubq_s32,
+    vdupq_n_u32, veorq_u8, vextq_f32, vfmaq_f32, vget_lane_u32, vget_low_s16, vld1q_f32, vld1q_s8, vld1q_s16, vld1q_s32, vld1q_u8,
+    vld1q_u32, vmaxnmq_f32, vmaxnmvq_f32, vminnmq_f32, vminnmvq_f32, vmlal_high_lane_s16, vmlal_lane_s16, vmovn_s16, vmovn_s32, vmulq_f32,
+    vqtbl1q_u8, vreinterpret_s16_s32, vreinterpret_u32_s8, vreinterpretq_f32_s32, vreinterpretq_s16_u8, vreinterpretq_s32_f32,
+    vreinterpretq_u8_s16, vreinterpretq_u8_u32, vrev64q_f32, vrndnq_f32, vshlq_n_s32, vshrq_n_s32, vsliq_n_s32, vst1_s16, vst1q_f32,
+    vst1q_s32, vsubq_f32, vsubq_s32,
 };
 use std::arch::asm;
 
@@ -79,6 +80,7 @@ macro_rules! floats_and_integers {
         }
         #[inline(always)]
         unsafe fn scale(x: float32x4_t, n: float32x4_t) -> float32x4_t {
+            let n = vmaxnmq_f32(n, vdupq_n_f32(-126.0));
             let exponent = vaddq_s32(vcvtnq_s32_f32(n), vdupq_n_s32(127));
             vmulq_f32(x, vreinterpretq_f32_s32(vshlq_n_s32::<23>(exponent)))
         }
@@ -99,10 +101,19 @@ macro_rules! floats_and_integers {
         unsafe fn smallest(x: float32x4_t) -> f32 {
             vminnmvq_f32(x)
         }
+        #[inline(always)]
+        unsafe fn hadamard(x: float32x4_t) -> float32x4_t {
+            let x = vfmaq_f32(vrev64q_f32(x), x, vld1q_f32([1.0, -1.0, 1.0, -1.0].as_ptr()));
+            vfmaq_f32(vextq_f32::<2>(x, x), x, vld1q_f32([1.0, 1.0, -1.0, -1.0].as_ptr()))
+        }
 
         #[inline(always)]
         unsafe fn zero() -> int32x4_t {
             vdupq_n_s32(0)
+        }
+        #[inline(always)]
+        unsafe fn to_bits(x: float32x4_t) -> int32x4_t {
+            vreinterpretq_s32_f32(x)
         }
         #[inline(always)]
         unsafe fn add_int(a: int32x4_t, b: int32x4_t) -> int32x4_t {

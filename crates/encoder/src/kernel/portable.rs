@@ -64,7 +64,7 @@ impl Simd for Portable {
     }
     #[inline(always)]
     unsafe fn scale(x: Self::Float, n: Self::Float) -> Self::Float {
-        from_fn(|lane| x[lane] * f32::from_bits(((n[lane] as i32 + 127) as u32) << 23))
+        from_fn(|lane| x[lane] * f32::from_bits(((n[lane].max(-126.0) as i32 + 127) as u32) << 23))
     }
     #[inline(always)]
     unsafe fn keep_first(x: Self::Float, count: usize, other: f32) -> Self::Float {
@@ -82,18 +82,29 @@ impl Simd for Portable {
     unsafe fn smallest(x: Self::Float) -> f32 {
         x.iter().copied().fold(f32::INFINITY, f32::min)
     }
+    #[inline(always)]
+    unsafe fn hadamard(mut x: Self::Float) -> Self::Float {
+        for bit in [1, 2, 4] {
+            x = from_fn(|lane| if lane & bit == 0 { x[lane] + x[lane | bit] } else { x[lane ^ bit] - x[lane] });
+        }
+        x
+    }
 
     #[inline(always)]
     unsafe fn zero() -> Self::Int {
         [0; LANES]
     }
     #[inline(always)]
+    unsafe fn to_bits(x: Self::Float) -> Self::Int {
+        x.map(|x| x.to_bits() as i32)
+    }
+    #[inline(always)]
     unsafe fn add_int(a: Self::Int, b: Self::Int) -> Self::Int {
-        from_fn(|lane| a[lane] + b[lane])
+        from_fn(|lane| a[lane].wrapping_add(b[lane]))
     }
     #[inline(always)]
     unsafe fn sum_int(x: Self::Int) -> i32 {
-        x.iter().sum()
+        x.into_iter().fold(0, i32::wrapping_add)
     }
     #[inline(always)]
     unsafe fn split(x: Self::Int) -> (Self::Int, Self::Int) {

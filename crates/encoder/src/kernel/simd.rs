@@ -39,15 +39,18 @@ pub(super) trait Simd {
     unsafe fn mul_add(a: Self::Float, b: Self::Float, c: Self::Float) -> Self::Float;
     /// The nearest whole number, halves to even.
     unsafe fn round(x: Self::Float) -> Self::Float;
-    /// x · 2ⁿ for whole n from -126 to 127.
+    /// x · 2ⁿ for whole n up to 127; at most x · 2⁻¹²⁶ for those below -126.
     unsafe fn scale(x: Self::Float, n: Self::Float) -> Self::Float;
     /// The first `count` lanes, and `other` in the rest.
     unsafe fn keep_first(x: Self::Float, count: usize, other: f32) -> Self::Float;
     unsafe fn sum(x: Self::Float) -> f32;
     unsafe fn largest(x: Self::Float) -> f32;
     unsafe fn smallest(x: Self::Float) -> f32;
+    /// Lane i gets Σⱼ ± lane j, with - where i and j have an odd number of bits in common.
+    unsafe fn hadamard(x: Self::Float) -> Self::Float;
 
     unsafe fn zero() -> Self::Int;
+    unsafe fn to_bits(x: Self::Float) -> Self::Int;
     unsafe fn add_int(a: Self::Int, b: Self::Int) -> Self::Int;
     unsafe fn sum_int(x: Self::Int) -> i32;
     /// ⌊x / 2¹⁵⌋ and what is left, from 0 to 2¹⁵ - 1.

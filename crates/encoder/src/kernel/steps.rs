@@ -2,10 +2,17 @@
 //! the sizes that these rely on.
 
 use super::simd::Simd;
-use super::{Activation, Attention, ByteRows, ByteRowsMut, Dense, KEY_MAX, KeyValues, KeyValuesMut, PANEL, Range, SHARE_MAX, VALUE_MAX};
+use super::{
+    Activation, Attention, ByteRows, ByteRowsMut, Dense, GROUP, KEY_MAX, KeyValues, KeyValuesMut, PANEL, Range, SHARE_MAX, VALUE_MAX,
+};
 
 /// What 1 counts in a sum of exponentials: 16,383 of them stay below 2³¹.
 const ONE: f32 = 131_072.0;
+/// A float of this size plus a number from 0 to 1 (or a few roundings more), read as an integer, has grown by that
+/// number in [`ONE`]s.
+const BASE: f32 = 64.0;
+/// Vectors of a group, of four floats each.
+const LONGEST_GROUP: usize = GROUP / 4;
 /// Largest byte of a quantised activation.
 const BYTE_MAX: f32 = 255.0;
 
@@ -80,22 +87,30 @@ unsafe fn tile<S: Simd, const ROWS: usize, const WIDE: usize>(
 /// # Safety
 /// See [`super::Kernels::quantise`].
 #[inline(always)]
-pub(super) unsafe fn quantise<S: Simd>(rows: &[f32], out: &mut ByteRowsMut) {
+pub(super) unsafe fn quantise<S: Simd>(rows: &mut [f32], out: &mut ByteRowsMut) {
     let width = out.width();
     for (row, range) in out.ranges.iter_mut().enumerate() {
-        let x = rows.as_ptr().add(row * width);
-        let (mut least, mut most) = (S::load(x), S::load(x));
-        for at in (S::LANES..width).step_by(S::LANES) {
-            let x = S::load(x.add(at));
-            (least, most) = (S::min(least, x), S::max(most, x));
-        }
-        *range = to_bytes::<S>(x, width, least, most, out.bytes.as_mut_ptr().add(row * width));
+        let x = rows.as_mut_ptr().add(row * width);
+        *range = to_bytes::<S>(|at| S::load(x.add(at)), x, width, out.bytes.as_mut_ptr().add(row * width));
     }
 }
 
-/// A row in 256 even steps from the least of `least` to the most of `most`.
+/// The row whose components `load` gives: its transform to `x`, and that in 256 even steps from its least component
+/// to its largest.
 #[inline(always)]
-unsafe fn to_bytes<S: Simd>(x: *const f32, width: usize, least: S::Float, most: S::Float, out: *mut u8) -> Range {
+unsafe fn to_bytes<S: Simd>(load: impl Fn(usize) -> S::Float, x: *mut f32, width: usize, out: *mut u8) -> Range {
+    let (mut least, mut most) = (S::splat(f32::INFINITY), S::splat(f32::NEG_INFINITY));
+    for first in (0..width).step_by(GROUP) {
+        let mut group = [S::splat(0.0); LONGEST_GROUP];
+        for nth in 0..GROUP / S::LANES {
+            group[nth] = load(first + nth * S::LANES);
+        }
+        hadamard::<S>(&mut group);
+        for nth in 0..GROUP / S::LANES {
+            S::store(x.add(first + nth * S::LANES), group[nth]);
+            (least, most) = (S::min(least, group[nth]), S::max(most, group[nth]));
+        }
+    }
     let (low, high) = (S::smallest(least), S::largest(most));
     let step = (high - low) / BYTE_MAX;
     let per_step = per_step(step);
@@ -106,6 +121,23 @@ unsafe fn to_bytes<S: Simd>(x: *const f32, width: usize, least: S::Float, most: 
         S::store_bytes(out.add(at), S::to_int(S::min(S::max(x, zero), top)));
     }
     Range { step, low }
+}
+
+/// The transform of a group.
+#[inline(always)]
+unsafe fn hadamard<S: Simd>(group: &mut [S::Float; LONGEST_GROUP]) {
+    let vectors = GROUP / S::LANES;
+    for bit in [1, 2, 4, 8] {
+        for nth in 0..vectors {
+            if bit < vectors && nth & bit == 0 {
+                let (low, high) = (group[nth], group[nth + bit]);
+                (group[nth], group[nth + bit]) = (S::add(low, high), S::sub(low, high));
+            }
+        }
+    }
+    for nth in 0..vectors {
+        group[nth] = S::hadamard(group[nth]);
+    }
 }
 
 /// 1 / step; 0 where it would be infinite, for which every path would have another integer.
@@ -129,23 +161,17 @@ unsafe fn activate_with<S: Simd, F: Function>(rows: &mut [f32], out: &mut ByteRo
     let width = out.width();
     for (row, range) in out.ranges.iter_mut().enumerate() {
         let x = rows.as_mut_ptr().add(row * width);
-        let (mut least, mut most) = (S::splat(f32::INFINITY), S::splat(f32::NEG_INFINITY));
-        for at in (0..width).step_by(S::LANES) {
-            let y = F::at::<S>(S::load(x.add(at)));
-            S::store(x.add(at), y);
-            (least, most) = (S::min(least, y), S::max(most, y));
-        }
-        *range = to_bytes::<S>(x, width, least, most, out.bytes.as_mut_ptr().add(row * width));
+        *range = to_bytes::<S>(|at| F::at::<S>(S::load(x.add(at))), x, width, out.bytes.as_mut_ptr().add(row * width));
     }
 }
 
 /// # Safety
 /// See [`super::Kernels::add_norm`].
 #[inline(always)]
-pub(super) unsafe fn add_norm<S: Simd>(added: &[f32], norm: &super::Norm, states: &mut [f32], out: &mut ByteRowsMut) {
+pub(super) unsafe fn add_norm<S: Simd>(added: &mut [f32], norm: &super::Norm, states: &mut [f32], out: &mut ByteRowsMut) {
     let width = out.width();
     for (row, range) in out.ranges.iter_mut().enumerate() {
-        let (y, x) = (added.as_ptr().add(row * width), states.as_mut_ptr().add(row * width));
+        let (y, x) = (added.as_mut_ptr().add(row * width), states.as_mut_ptr().add(row * width));
         let mut sum = S::splat(0.0);
         for at in (0..width).step_by(S::LANES) {
             let x_at = x.add(at);
@@ -160,15 +186,13 @@ pub(super) unsafe fn add_norm<S: Simd>(added: &[f32], norm: &super::Norm, states
             squares = S::mul_add(off, off, squares);
         }
         let scale = S::splat(1.0 / (S::sum(squares) / width as f32 + norm.epsilon).sqrt());
-        let (mut least, mut most) = (S::splat(f32::INFINITY), S::splat(f32::NEG_INFINITY));
-        for at in (0..width).step_by(S::LANES) {
-            let x_at = x.add(at);
-            let unit = S::mul(S::sub(S::load(x_at), mean), scale);
+        let normalised = |at| {
+            let unit = S::mul(S::sub(S::load(x.add(at)), mean), scale);
             let value = S::mul_add(unit, S::load(norm.gain.as_ptr().add(at)), S::load(norm.shift.as_ptr().add(at)));
-            S::store(x_at, value);
-            (least, most) = (S::min(least, value), S::max(most, value));
-        }
-        *range = to_bytes::<S>(x, width, least, most, out.bytes.as_mut_ptr().add(row * width));
+            S::store(x.add(at), value);
+            value
+        };
+        *range = to_bytes::<S>(normalised, y, width, out.bytes.as_mut_ptr().add(row * width));
     }
 }
 
@@ -284,7 +308,8 @@ pub(super) unsafe fn attend<S: Simd, const ROWS: usize, const WIDE: usize, const
 unsafe fn weigh_values<S: Simd>(shares: &mut [f32], parts: &[KeyValues]) -> f32 {
     let steps = parts.iter().flat_map(|part| &part.value_steps[..part.tokens]);
     let most = steps.fold(0.0_f32, |most, step| most.max(*step));
-    let scale = if most > 0.0 { SHARE_MAX / most } else { 0.0 };
+    // Below that the quotient may be infinite, and nothing is left of the values anyway.
+    let scale = if most >= 1e-34 { SHARE_MAX / most } else { 0.0 };
     let mut column = 0;
     for part in parts {
         for (at, share) in shares[column..column + part.padded].iter_mut().enumerate() {
@@ -312,7 +337,7 @@ struct Place {
 
 #[inline(always)]
 unsafe fn attend_rows<S: Simd, const ROWS: usize, const WIDE: usize, const DEEP: usize>(place: &Place, parts: &[KeyValues]) {
-    let mut most = [S::splat(f32::NEG_INFINITY); ROWS];
+    let mut most = [S::splat(f32::MIN); ROWS];
     let mut column = 0;
     for part in parts {
         for key in (0..part.padded).step_by(WIDE * S::LANES) {
@@ -322,7 +347,7 @@ unsafe fn attend_rows<S: Simd, const ROWS: usize, const WIDE: usize, const DEEP:
     }
     let mut scales = [0.0; ROWS];
     for r in 0..ROWS {
-        let sum = softmax::<S>(place, r, S::largest(most[r]));
+        let sum = softmax::<S>(place, parts, r, S::largest(most[r]));
         scales[r] = place.value_step / (SHARE_MAX * sum);
     }
     for at in (0..place.head).step_by(DEEP * S::LANES) {
@@ -330,7 +355,8 @@ unsafe fn attend_rows<S: Simd, const ROWS: usize, const WIDE: usize, const DEEP:
     }
 }
 
-/// Queries times `WIDE` vectors of keys from `key` on, scaled; keys that are not there get -∞.
+/// Queries times `WIDE` vectors of keys from `key` on, without the queries' steps; keys that are not there get
+/// [`f32::MIN`].
 #[inline(always)]
 unsafe fn score<S: Simd, const ROWS: usize, const WIDE: usize>(
     place: &Place,
@@ -355,33 +381,40 @@ unsafe fn score<S: Simd, const ROWS: usize, const WIDE: usize>(
             }
         }
     }
-    // In units of log₂ e: softmax then takes powers of two.
-    let scale = std::f32::consts::LOG2_E / (place.head as f32).sqrt();
     for c in 0..WIDE {
         let at = key + c * S::LANES;
         let steps = S::load(part.key_steps.as_ptr().add(at));
         for r in 0..ROWS {
-            let step = S::mul(S::splat(*place.query_steps.add(r) * scale), steps);
-            let x = S::mul(S::to_float(sums[r][c]), step);
-            let x = if at + S::LANES > part.tokens { S::keep_first(x, part.tokens.saturating_sub(at), f32::NEG_INFINITY) } else { x };
+            let x = S::mul(S::to_float(sums[r][c]), steps);
+            let x = if at + S::LANES > part.tokens { S::keep_first(x, part.tokens.saturating_sub(at), f32::MIN) } else { x };
             most[r] = S::max(most[r], x);
             S::store(place.scores.add(r * place.width + column + at), x);
         }
     }
 }
 
-/// 2 to the power of (score - most) times each value's share, as 16-bit weights; gives the sum of the powers, counted in
-/// integers so that it doesn't depend on their order.
+/// exp(score - most) times each value's share, as 16-bit weights; gives the sum of the exponentials, counted in
+/// integers so that it doesn't depend on their order. A weight below 2⁻¹⁵ of the largest counts in the sum only:
+/// beside one that is far above all others, what thousands of weak ones add up to is lost in part.
 #[inline(always)]
-unsafe fn softmax<S: Simd>(place: &Place, row: usize, most: f32) -> f32 {
-    let (scores, weights) = (place.scores.add(row * place.width), place.weights.add(row * place.width));
-    let (most, mut sum) = (S::splat(most), S::zero());
-    for at in (0..place.width).step_by(S::LANES) {
-        let x = exp2::<S>(S::sub(S::load(scores.add(at)), most));
-        sum = S::add_int(sum, S::to_int(S::mul(x, S::splat(ONE))));
-        S::store_shorts(weights.add(at), S::to_int(S::mul(x, S::load(place.shares.add(at)))));
+unsafe fn softmax<S: Simd>(place: &Place, parts: &[KeyValues], row: usize, most: f32) -> f32 {
+    // In units of log₂ e, for powers of two.
+    let step = *place.query_steps.add(row) * std::f32::consts::LOG2_E / (place.head as f32).sqrt();
+    let (step, most, mut sum) = (S::splat(step), S::splat(-most * step), S::zero());
+    let (mut column, mut vectors) = (row * place.width, 0);
+    for part in parts {
+        for at in (0..part.tokens).step_by(S::LANES) {
+            let x = exp2::<S>(S::mul_add(S::load(place.scores.add(column + at)), step, most));
+            let x = if at + S::LANES > part.tokens { S::keep_first(x, part.tokens - at, 0.0) } else { x };
+            sum = S::add_int(sum, S::to_bits(S::add(x, S::splat(BASE))));
+            let share = S::load(place.shares.add(column - row * place.width + at));
+            S::store_shorts(place.weights.add(column + at), S::to_int(S::mul(x, share)));
+            vectors += 1;
+        }
+        column += part.padded;
     }
-    S::sum_int(sum) as f32 / ONE
+    let bases = (BASE.to_bits() as i32).wrapping_mul((vectors * S::LANES) as i32);
+    S::sum_int(sum).wrapping_sub(bases) as f32 / ONE
 }
 
 /// Weights times values, `DEEP` vectors of a head from `at` on. Sums of a panel fit in 32 bits; those of panels
@@ -425,11 +458,10 @@ unsafe fn mix<S: Simd, const ROWS: usize, const DEEP: usize>(place: &Place, part
     }
 }
 
-/// 2ˣ for x ≤ 0, 0 below -126. Relative error below 3e-6: 2ᶠ for |f| ≤ ½ is a polynomial fitted for the least
+/// 2ˣ for finite x ≤ 0 (or hardly above), at most 2⁻¹²⁶ below -126. Relative error below 3e-6: 2ᶠ for |f| ≤ ½ is a polynomial fitted for the least
 /// largest relative error.
 #[inline(always)]
 unsafe fn exp2<S: Simd>(x: S::Float) -> S::Float {
-    let x = S::max(x, S::splat(-126.0));
     let whole = S::round(x);
     let f = S::sub(x, whole);
     let mut p = S::splat(0.009_582_853);
@@ -442,7 +474,7 @@ unsafe fn exp2<S: Simd>(x: S::Float) -> S::Float {
 /// eˣ for x ≤ 0; relative error below 1e-5, x · log₂ e being rounded to a float.
 #[inline(always)]
 unsafe fn exp<S: Simd>(x: S::Float) -> S::Float {
-    exp2::<S>(S::mul(x, S::splat(std::f32::consts::LOG2_E)))
+    exp2::<S>(S::max(S::mul(x, S::splat(std::f32::consts::LOG2_E)), S::splat(-126.0)))
 }
 
 /// What stands between two dense layers.
@@ -498,17 +530,19 @@ impl Function for Relu {
     }
 }
 
-/// `turns` times as many products as registers hold sums, reading and writing no memory: what the multipliers can
+/// `turns` times as many products as registers hold sums, with operands from the nearest cache: what the multipliers can
 /// do at most. Gives one of the sums and how many products and additions of bytes a turn has.
 #[inline(always)]
 pub(super) unsafe fn peak<S: Simd, const ROWS: usize, const WIDE: usize>(turns: usize) -> (i32, usize) {
     let bytes = [1_i8; 64];
-    let (b, a) = (S::load_bytes(bytes.as_ptr()), S::spread_bytes(bytes.as_ptr().cast()));
+    let operands = ([S::spread_bytes(bytes.as_ptr().cast()); ROWS], [S::load_bytes(bytes.as_ptr()); WIDE]);
     let mut sums = [[S::zero(); WIDE]; ROWS];
     for _ in 0..turns {
+        // Or the compiler would see that all products are the same.
+        let (a, b) = std::hint::black_box(&operands);
         for r in 0..ROWS {
             for c in 0..WIDE {
-                sums[r][c] = S::dot_bytes(sums[r][c], a, b);
+                sums[r][c] = S::dot_bytes(sums[r][c], a[r], b[c]);
             }
         }
     }

@@ -81,6 +81,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const BACKOFF: Duration = Duration::from_millis(250);
 /// Longest wait between two tries. A provider that wants a longer one is busy: the caller waits.
 const WAIT_MAX: Duration = Duration::from_secs(5);
+/// Longest that a caller is asked to wait: it looks again whether the work is still wanted.
+const PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// An embedding model behind a provider's endpoint. Its tokens are estimated, on the high side: those
 /// of a text over `max_tokens` may have fitted. Such a text is cut by the provider if need be (OpenAI's
@@ -183,11 +185,11 @@ impl RemoteEmbedder {
         for _ in 1..self.config.attempts {
             match self.ask(batch, purpose).await {
                 Err(error) if error.is_retryable() && wait(&error, backoff) <= WAIT_MAX => sleep(wait(&error, backoff)).await,
-                result => return result.map_err(embed_error),
+                result => return result.map_err(|error| embed_error(&error)),
             }
             backoff = (2 * backoff).min(WAIT_MAX);
         }
-        self.ask(batch, purpose).await.map_err(embed_error)
+        self.ask(batch, purpose).await.map_err(|error| embed_error(&error))
     }
 
     /// One try.
@@ -213,7 +215,10 @@ impl RemoteEmbedder {
     fn check(&self, vector: Vec<f32>, input: &Input) -> Result<Embedded, EmbedError> {
         let EmbeddingModel { name, dimension, .. } = &self.config.model;
         let embedding = Embedding::normalised(vector, *dimension);
-        let embedding = embedding.map_err(|error| EmbedError::Failed(format!("the provider's model {name}: {error}")))?;
+        let embedding = embedding.map_err(|error| {
+            let reason = format!("the provider's model {name}: {error}");
+            EmbedError::Provider { reason, retry_after: None }
+        })?;
         Ok(Embedded { embedding, tokens: input.tokens, truncated: input.truncated })
     }
 }
@@ -269,10 +274,16 @@ fn wait(error: &ChatError, backoff: Duration) -> Duration {
     }
 }
 
-/// A provider that says when to come back is busy; everything else is a failure.
-fn embed_error(error: ChatError) -> EmbedError {
+/// A provider that says when to come back is busy. What is wrong with the texts or the answer stays wrong;
+/// everything else (nobody there, a key that ran out, no such model yet) can be put right meanwhile.
+fn embed_error(error: &ChatError) -> EmbedError {
     match error {
-        ChatError::Status { status: 429 | 503, retry_after: Some(wait), .. } => EmbedError::Busy { retry_after: wait.max(BACKOFF) },
-        error => EmbedError::Failed(error.to_string()),
+        ChatError::Status { status: 429 | 503, retry_after: Some(wait), .. } => {
+            EmbedError::Busy { retry_after: (*wait).clamp(BACKOFF, PAUSE_MAX) }
+        }
+        ChatError::Status { status: 400 | 413 | 422, .. } | ChatError::Malformed { .. } | ChatError::TooLarge { .. } => {
+            EmbedError::Provider { reason: error.to_string(), retry_after: None }
+        }
+        error => EmbedError::Provider { reason: error.to_string(), retry_after: Some(WAIT_MAX) },
     }
 }

@@ -34,7 +34,7 @@ fn ask(kind: EmbeddingProvider, answers: Vec<String>) -> (Result<Vec<Embedded>, 
 /// Why an embedding failed.
 fn failure(kind: EmbeddingProvider, answer: String) -> String {
     match ask(kind, vec![answer]) {
-        (Err(EmbedError::Failed(reason)), 1) => reason,
+        (Err(EmbedError::Provider { reason, .. }), 1) => reason,
         other => panic!("{other:?}"),
     }
 }
@@ -209,21 +209,24 @@ fn what_passes_is_tried_again_as_the_provider_wants() {
 fn a_long_wish_is_the_callers_to_grant() {
     let before = Instant::now();
     let (result, asked) = ask(Jina, vec![http("429 Too Many Requests", "retry-after: 60\r\n", "")]);
-    assert!(matches!(result, Err(EmbedError::Busy { retry_after }) if retry_after.as_secs() == 60), "{result:?}");
+    assert!(matches!(result, Err(EmbedError::Busy { retry_after }) if retry_after == PAUSE_MAX), "{result:?}");
     assert!(asked == 1 && before.elapsed() < Duration::from_secs(30));
 }
 
 #[test]
-fn without_a_wish_or_with_another_fault_it_is_a_failure() {
+fn without_a_wish_it_is_a_failure_that_may_pass() {
     let server = serve(|_| http("429 Too Many Requests", "", r#"{"error":{"message":"quota used up"}}"#).into_bytes());
     let config = RemoteEmbedderConfig { attempts: 2, ..config(OpenAi, &server.base_url) };
     let result = RemoteEmbedder::new(config).unwrap().embed(&["stone"], Purpose::Query);
-    assert!(matches!(&result, Err(EmbedError::Failed(reason)) if reason.contains("429: quota used up")), "{result:?}");
+    assert!(
+        matches!(&result, Err(EmbedError::Provider { reason, retry_after: Some(_) }) if reason.contains("429: quota used up")),
+        "{result:?}"
+    );
     assert_eq!(server.requests().len(), 2);
 }
 
 #[test]
-fn refusals_are_final_and_show_no_key() {
+fn refusals_are_not_asked_again_at_once_and_show_no_key() {
     for (kind, body) in [
         (OpenAi, r#"{"error":{"message":"bad key sk-canary"}}"#),
         (Cohere, r#"{"message":"bad key sk-canary"}"#),
@@ -236,6 +239,20 @@ fn refusals_are_final_and_show_no_key() {
     let reason = failure(Ollama, http("400 Bad Request", "", &json!({ "error": at_the_limit }).to_string()));
     assert!(!reason.contains("sk-c"), "{reason}");
     assert!(!format!("{:?}", config(Tei, "http://x")).contains("canary"));
+}
+
+#[test]
+fn what_is_wrong_with_the_texts_stays_wrong_and_the_rest_may_be_put_right() {
+    for status in ["400 Bad Request", "413 Too Large", "422 Unprocessable"] {
+        let (result, _) = ask(Tei, vec![http(status, "", "")]);
+        assert!(matches!(result, Err(EmbedError::Provider { retry_after: None, .. })), "{status}: {result:?}");
+    }
+    for status in ["401 Unauthorized", "403 Forbidden", "404 Not Found"] {
+        let (result, _) = ask(Tei, vec![http(status, "", "")]);
+        assert!(matches!(result, Err(EmbedError::Provider { retry_after: Some(_), .. })), "{status}: {result:?}");
+    }
+    let (result, _) = ask(Tei, vec![http("200 OK", "", "[]")]);
+    assert!(matches!(result, Err(EmbedError::Provider { retry_after: None, .. })), "{result:?}");
 }
 
 #[test]
@@ -285,10 +302,16 @@ fn nobody_there_is_a_failure_and_silence_runs_out_of_time() {
     drop(listener);
     let config = |base_url: &str| RemoteEmbedderConfig { attempts: 2, timeout: Duration::from_millis(100), ..config(Tei, base_url) };
     let result = RemoteEmbedder::new(config(&nobody)).unwrap().embed(&["stone"], Purpose::Query);
-    assert!(matches!(&result, Err(EmbedError::Failed(reason)) if reason.contains("can't connect")), "{result:?}");
+    assert!(
+        matches!(&result, Err(EmbedError::Provider { reason, retry_after: Some(_) }) if reason.contains("can't connect")),
+        "{result:?}"
+    );
     let silent = serve(|_| stall());
     let result = RemoteEmbedder::new(config(&silent.base_url)).unwrap().embed(&["stone"], Purpose::Query);
-    assert!(matches!(&result, Err(EmbedError::Failed(reason)) if reason.contains("waited 100ms for the whole")), "{result:?}");
+    assert!(
+        matches!(&result, Err(EmbedError::Provider { reason, retry_after: Some(_) }) if reason.contains("waited 100ms for the whole")),
+        "{result:?}"
+    );
     assert_eq!(silent.requests().len(), 1, "the time is used up");
 }
 

@@ -181,6 +181,11 @@ impl Catalog {
         Slot { catalog: self, key: key.clone() }
     }
 
+    /// Says that nothing more comes for now: the views show what was committed without a rest.
+    pub fn show_all(&self) {
+        self.applier.hurry();
+    }
+
     /// Closes a collection whose record is gone and removes its view files.
     pub(super) fn remove_views(&self, key: &CollectionKey) {
         let _slot = self.slot(key);

@@ -28,7 +28,7 @@ use roaring::RoaringBitmap;
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Rows that one round of applying takes from the store at most, unless one document has more.
 const ROWS_PER_ROUND: usize = 4096;
@@ -89,6 +89,8 @@ pub type FoundChunk = (Chunk, Arc<DocumentView>);
 struct Progress {
     applied: u64,
     is_stale: bool,
+    /// Who waits for more.
+    waiting: usize,
 }
 
 /// See the module.
@@ -122,7 +124,7 @@ impl Collection {
             text: opened.text,
             queue: Mutex::default(),
             applying: Mutex::default(),
-            progress: Mutex::new(Progress { applied: opened.seq, is_stale: false }),
+            progress: Mutex::new(Progress { applied: opened.seq, is_stale: false, waiting: 0 }),
             progressed: Condvar::new(),
         })
     }
@@ -144,19 +146,18 @@ impl Collection {
     /// # Errors
     /// [`CollectionError::Stale`] when the views can't follow.
     pub fn wait_applied(&self, seq: u64, timeout: Duration) -> Result<bool, CollectionError> {
-        let deadline = Instant::now() + timeout;
         let mut progress = lock(&self.progress);
-        while progress.applied < seq {
-            if progress.is_stale {
-                return Err(CollectionError::Stale);
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Ok(false);
-            }
-            progress = self.progressed.wait_timeout(progress, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
-        Ok(true)
+        progress.waiting += 1;
+        let is_early = |progress: &mut Progress| progress.applied < seq && !progress.is_stale;
+        let waited = self.progressed.wait_timeout_while(progress, timeout, is_early);
+        let (mut progress, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        progress.waiting -= 1;
+        if progress.applied < seq && progress.is_stale { Err(CollectionError::Stale) } else { Ok(progress.applied >= seq) }
+    }
+
+    /// Whether somebody waits for the views.
+    pub(crate) fn is_awaited(&self) -> bool {
+        lock(&self.progress).waiting > 0
     }
 
     /// The live rows that pass the filter and may be read by these principals.
@@ -298,13 +299,15 @@ impl Collection {
         lock(&self.queue).is_empty() && self.applying.try_lock().is_ok()
     }
 
-    /// Applies what waits, round by round.
+    /// Applies what waits now, round by round; what comes meanwhile is for the next call.
     pub(crate) fn apply_pending(&self) {
         let _in_order = lock(&self.applying);
-        loop {
+        let Some(target) = lock(&self.queue).back().map(|pending| pending.seq) else { return };
+        let mut seq = 0;
+        while seq < target {
             let round = self.next_round();
             let Some(last) = round.last() else { return };
-            let seq = last.seq;
+            seq = last.seq;
             let outcome = if self.is_stale() { Err(CollectionError::Stale) } else { self.apply_guarded(&round) };
             let mut progress = lock(&self.progress);
             match outcome {
