@@ -19,7 +19,7 @@ mod segmented;
 
 pub use exact::ExactIndex;
 pub use hnsw::HnswIndex;
-pub use segmented::{SavedSegment, SegmentedIndex, inspect};
+pub use segmented::{Inspected, SavedSegment, SegmentedIndex, inspect};
 
 use crate::scored::Scored;
 use corpus::{Embedding, EmbeddingError, Row};

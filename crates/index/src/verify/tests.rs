@@ -368,6 +368,14 @@ fn vector_segments_are_compared_with_the_store() {
     let segment = build();
     std::fs::write(segment.with_file_name("notes.txt"), "not a segment").unwrap();
     fixture.is_repaired(&["view_damaged"]);
+
+    let cut_off = build().with_extension("tmp");
+    std::fs::write(&cut_off, "the beginning of a segment").unwrap();
+    let report = verify(fixture.data.path()).unwrap();
+    assert_eq!(report.findings.iter().map(|finding| finding.code).collect::<Vec<_>>(), ["file_unfinished"]);
+    assert!(report.is_sound(), "a kill may leave one behind");
+    build();
+    assert!(!cut_off.exists(), "opening removes it");
 }
 
 #[test]

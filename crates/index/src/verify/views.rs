@@ -6,7 +6,7 @@ use crate::collection::vector_home;
 use crate::keys;
 use crate::records::CollectionRecord;
 use crate::text::TextIndex;
-use crate::vector::{self, SavedSegment};
+use crate::vector::{self, Inspected, SavedSegment};
 use corpus::{CollectionId, Row, TenantId};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -48,12 +48,20 @@ impl Verifier<'_> {
         for (path, found) in vector::inspect(&vector_home(at, &views, seq), at.model.dimension)? {
             let fix = Fix::RemovePath { path: path.clone() };
             match found {
-                Err(reason) => self.repairable("view_damaged", path.as_path(), reason, fix),
-                Ok(segment) if segment.seq > seq => {
+                Inspected::Unusable(reason) => self.repairable("view_damaged", path.as_path(), reason, fix),
+                Inspected::Unfinished => {
+                    self.note(
+                        "file_unfinished",
+                        path.as_path(),
+                        "a segment that was being written; opening the collection removes it",
+                        Some(fix),
+                    );
+                }
+                Inspected::Segment(segment) if segment.seq > seq => {
                     let detail = format!("the vector segment is at change {}, the store at {seq}", segment.seq);
                     self.repairable("view_ahead", path.as_path(), detail, fix);
                 }
-                Ok(segment) => {
+                Inspected::Segment(segment) => {
                     if let Some(row) = self.first_difference(at, tally, &segment)? {
                         let detail = format!("the vector of row {row} is another one than in the store");
                         self.repairable("view_differs", path.as_path(), detail, fix);

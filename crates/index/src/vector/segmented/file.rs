@@ -21,6 +21,8 @@ compile_error!("segment files are little endian and are read as they lie");
 const MAGIC: &[u8; 8] = b"RAGSEG\0\x03";
 const ALIGNMENT: u64 = 4096;
 const CHECKED_BYTES: usize = 1 << 20;
+/// What a file's name ends with while it is written.
+pub(super) const TEMPORARY: &str = "tmp";
 /// More is no header: one of 2³² vectors would be smaller.
 const HEADER_BYTES_MAX: u32 = 64 << 20;
 
@@ -71,7 +73,7 @@ pub(super) fn write<A: Serialize>(path: &Path, about: &A, sections: &[(&str, &[u
         header.sections.push(Section { name: (*name).to_owned(), offset: 0, bytes: bytes.len() as u64, checksums });
     }
     place(&mut header)?;
-    let temporary = path.with_extension("tmp");
+    let temporary = path.with_extension(TEMPORARY);
     let written = write_all(&temporary, &header, sections).and_then(|()| std::fs::rename(&temporary, path));
     if written.is_err() {
         // What is left of it is swept when the collection is opened.

@@ -2,6 +2,7 @@
 //! youngest.
 
 use super::super::{Home, VectorError};
+use super::file;
 use super::saved::{self, Stamp};
 use super::segment::Segment;
 use super::snapshot::{Served, Snapshot};
@@ -76,17 +77,31 @@ impl SavedSegment {
     }
 }
 
-/// Every file in the folder of an index, with what is in it or why it can't be used.
+/// What a file of an index is.
+pub enum Inspected {
+    /// A segment, every byte of it checked.
+    Segment(SavedSegment),
+    /// A write that was cut off; opening the index removes it.
+    Unfinished,
+    /// Of no use, and why.
+    Unusable(String),
+}
+
+/// Every file in the folder of an index, and what it is.
 ///
 /// # Errors
 /// The folder can't be read.
-pub fn inspect(home: &Home, dimension: usize) -> io::Result<Vec<(PathBuf, Result<SavedSegment, String>)>> {
+pub fn inspect(home: &Home, dimension: usize) -> io::Result<Vec<(PathBuf, Inspected)>> {
     let look = |(number, path): (Option<u64>, PathBuf)| {
         let found = match number {
-            Some(_) => saved::load(&path, &home.collection, dimension).map_err(|error| error.to_string()),
-            None => Err("it is no segment".to_owned()),
+            Some(_) => saved::load(&path, &home.collection, dimension).map_or_else(
+                |error| Inspected::Unusable(error.to_string()),
+                |(segment, stamp)| Inspected::Segment(SavedSegment { segment, seq: stamp.seq }),
+            ),
+            None if path.extension().is_some_and(|extension| extension == file::TEMPORARY) => Inspected::Unfinished,
+            None => Inspected::Unusable("it is no segment".to_owned()),
         };
-        (path, found.map(|(segment, stamp)| SavedSegment { segment, seq: stamp.seq }))
+        (path, found)
     };
     Ok(files(&home.directory)?.into_iter().map(look).collect())
 }

@@ -19,7 +19,7 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 
-pub use folder::{SavedSegment, inspect};
+pub use folder::{Inspected, SavedSegment, inspect};
 
 use super::{Home, VectorError, VectorIndex, VectorParams, VectorQuery, VectorStats, check};
 use crate::scored::Scored;
