@@ -80,7 +80,7 @@ impl SavedSegment {
 /// What a file of an index is.
 pub enum Inspected {
     /// A segment, every byte of it checked.
-    Segment(SavedSegment),
+    Segment(Box<SavedSegment>),
     /// A write that was cut off; opening the index removes it.
     Unfinished,
     /// Of no use, and why.
@@ -96,7 +96,7 @@ pub fn inspect(home: &Home, dimension: usize) -> io::Result<Vec<(PathBuf, Inspec
         let found = match number {
             Some(_) => saved::load(&path, &home.collection, dimension).map_or_else(
                 |error| Inspected::Unusable(error.to_string()),
-                |(segment, stamp)| Inspected::Segment(SavedSegment { segment, seq: stamp.seq }),
+                |(segment, stamp)| Inspected::Segment(Box::new(SavedSegment { segment, seq: stamp.seq })),
             ),
             None if path.extension().is_some_and(|extension| extension == file::TEMPORARY) => Inspected::Unfinished,
             None => Inspected::Unusable("it is no segment".to_owned()),
