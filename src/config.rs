@@ -3,6 +3,7 @@
 //! path. Nothing else in the program reads the environment.
 
 mod embedding;
+mod llm;
 mod server;
 
 use crate::auth::{AuthConfig, Keys, QuotasConfig};
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub(crate) use embedding::{EmbeddingConfig, EmbeddingEngine, PrecisionConfig, RemoteConfig};
+pub(crate) use llm::{BalanceConfig, DeploymentConfig, DeploymentKeys, LlmConfig, PLAIN, PreferenceConfig, Provider};
 pub(crate) use server::{ServerConfig, TlsConfig};
 
 /// The whole file. Every field has a default: an empty file is a working server.
@@ -124,33 +126,6 @@ impl Default for QueryConfig {
     }
 }
 
-/// A language model behind an OpenAI-compatible endpoint. Without `base_url` answers are extractive.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct LlmConfig {
-    /// For example `http://127.0.0.1:11434/v1` for Ollama.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) base_url: Option<String>,
-    /// Name of the model there.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) model: Option<String>,
-    /// File that holds the key. `RAGSTONE_LLM_API_KEY` wins over it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) api_key_file: Option<PathBuf>,
-    /// Seconds until the first token must have come.
-    pub(crate) first_token_timeout_s: u64,
-    /// Seconds that an answer may take altogether.
-    pub(crate) total_timeout_s: u64,
-    /// Tokens an answer may have.
-    pub(crate) max_answer_tokens: u32,
-}
-
-impl Default for LlmConfig {
-    fn default() -> Self {
-        Self { base_url: None, model: None, api_key_file: None, first_token_timeout_s: 15, total_timeout_s: 120, max_answer_tokens: 1024 }
-    }
-}
-
 /// How long what is over can still be looked at.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -213,6 +188,7 @@ pub(crate) struct Settings {
     pub(crate) config: Config,
     pub(crate) keys: Keys,
     pub(crate) llm_api_key: Option<String>,
+    pub(crate) deployment_keys: DeploymentKeys,
     pub(crate) embedding_api_key: Option<String>,
 }
 
@@ -228,6 +204,7 @@ impl Config {
     fn validate(&self) -> Vec<String> {
         let mut errors = self.server.validate();
         errors.extend(self.embedding.validate());
+        errors.extend(self.llm.validate());
         let mut check = |is_right: bool, path: &str, rule: &str| {
             if !is_right {
                 errors.push(format!("{path}: {rule}"));
@@ -257,7 +234,6 @@ impl Config {
         check(self.index.collections_open_max > 0, "index.collections_open_max", positive);
         check(self.retention.interval_s > 0, "retention.interval_s", positive);
         check(self.query.max_context_tokens >= 64, "query.max_context_tokens", "must be at least 64");
-        check(self.llm.base_url.is_some() == self.llm.model.is_some(), "llm", "base_url and model go together");
         check(["text", "json"].contains(&self.log.format.as_str()), "log.format", "must be text or json");
         errors
     }
@@ -289,7 +265,8 @@ impl Overrides {
         match (errors.is_empty(), keys) {
             (true, Ok(keys)) => {
                 let embedding_api_key = config.embedding.api_key(self.embedding_api_key.as_deref())?;
-                Ok(Settings { llm_api_key: self.llm_key(&config)?, embedding_api_key, config, keys })
+                let deployment_keys = config.llm.deployment_keys(|name| std::env::var(name).ok())?;
+                Ok(Settings { llm_api_key: self.llm_key(&config)?, deployment_keys, embedding_api_key, config, keys })
             }
             _ => bail!("the configuration has {} error(s):\n  {}", errors.len(), errors.join("\n  ")),
         }

@@ -1,12 +1,14 @@
 //! Puts the rooms together, innermost first. The only place that names concrete types.
 
+mod models;
+
 use crate::app::{App, AppState};
 use crate::auth::Keys;
 use crate::config::{Config, EmbeddingConfig, EmbeddingEngine, PrecisionConfig, RemoteConfig, Settings};
 use anyhow::{Context, bail};
 use corpus::{Embedder, EmbeddingModel, Precision};
 use encoder::{CachedEmbedder, LocalEmbedder, LocalOptions, Manifest, Requested};
-use gateway::{ApiKey, ChatModel, OpenAiChat, OpenAiConfig, RemoteEmbedder, RemoteEmbedderConfig, Timeouts};
+use gateway::{ApiKey, RemoteEmbedder, RemoteEmbedderConfig};
 use index::blobs::Blobs;
 use index::store::{SledOptions, SledStore};
 use index::vector::{Engine as VectorEngine, VectorParams};
@@ -22,7 +24,7 @@ use std::time::Duration;
 
 /// Opens the data directory and starts everything but the listener. Blocking.
 pub(crate) fn start(settings: Settings) -> anyhow::Result<AppState> {
-    let Settings { config, keys, llm_api_key, embedding_api_key } = settings;
+    let Settings { config, keys, llm_api_key, deployment_keys, embedding_api_key } = settings;
     let metrics = metrics()?;
     // The model first: without it nothing works, and its error names the command that mends it.
     let embedder = embedder(&config, embedding_api_key)?;
@@ -31,8 +33,9 @@ pub(crate) fn start(settings: Settings) -> anyhow::Result<AppState> {
     let parser = Arc::new(parser(&config)?);
     let params = IngestParams { workers: config.ingest.workers, queued_max: config.ingest.queued_max };
     let ingest = Ingest::start(Arc::clone(&catalog), parser, Arc::clone(&embedder), params).context("can't start ingestion")?;
-    let engine = Arc::new(Engine::new(chat(&config, llm_api_key)?, engine_params(&config)));
-    Ok(AppState(Arc::new(App::new(config, keys, catalog, ingest, embedder, engine, metrics))))
+    let models = models::models(&config.llm, llm_api_key, &deployment_keys)?;
+    let engine = Arc::new(Engine::new(models.get(None).cloned(), engine_params(&config)));
+    Ok(AppState(Arc::new(App::new(config, keys, catalog, ingest, embedder, models, engine, metrics))))
 }
 
 /// The keys that were made over `/v1/keys`.
@@ -192,18 +195,6 @@ fn models_directory(config: &Config) -> PathBuf {
         Some(beside) if !here.join("manifest.toml").exists() && beside.join("manifest.toml").exists() => beside,
         _ => here,
     }
-}
-
-fn chat(config: &Config, api_key: Option<String>) -> anyhow::Result<Option<Arc<dyn ChatModel>>> {
-    let (Some(base_url), Some(model)) = (&config.llm.base_url, &config.llm.model) else { return Ok(None) };
-    let timeouts = Timeouts {
-        first_token: Duration::from_secs(config.llm.first_token_timeout_s),
-        total: Duration::from_secs(config.llm.total_timeout_s),
-        ..Timeouts::default()
-    };
-    let chat =
-        OpenAiChat::new(OpenAiConfig { base_url: base_url.clone(), api_key: api_key.map(ApiKey::new), model: model.clone(), timeouts });
-    Ok(Some(Arc::new(chat.context("llm: can't set up the model")?)))
 }
 
 fn engine_params(config: &Config) -> EngineParams {

@@ -5,6 +5,7 @@ mod bench;
 mod eval;
 mod health;
 mod ingest;
+mod mock_provider;
 mod models;
 mod openapi;
 mod parse_worker;
@@ -85,6 +86,8 @@ enum Command {
     Restore(restore::RestoreArgs),
     /// Say whether the server is ready; exit code 0 or 1
     Health(health::HealthArgs),
+    /// Play a scripted model provider (OpenAI, Azure and Anthropic), to try clients, failures and delays
+    MockProvider(mock_provider::MockProviderArgs),
     /// Print the OpenAPI document
     Openapi,
     /// Parse documents from standard input (the server starts this)
@@ -109,6 +112,7 @@ pub(crate) fn run() -> anyhow::Result<ExitCode> {
         Command::Backup(args) => backup::run(&args, &global),
         Command::Restore(args) => restore::run(&args, &global),
         Command::Health(args) => health::run(&args),
+        Command::MockProvider(args) => mock_provider::run(&args),
         Command::Openapi => openapi::run(),
         Command::ParseWorker => parse_worker::run(),
     }

@@ -5,17 +5,20 @@ pub(crate) mod admission;
 pub(crate) mod backups;
 pub(crate) mod benchmarks;
 pub(crate) mod browser;
+mod chat;
 mod collections;
 mod content;
 mod deletions;
 mod docs;
 mod documents;
+mod embeddings;
 mod extract;
 mod find;
 mod gate;
 mod health;
 mod jobs;
 mod keys;
+mod models;
 mod problem;
 mod query;
 mod quotas;
@@ -67,6 +70,10 @@ fn api() -> Router<AppState> {
         .route(&format!("{document}/chunks"), get(content::chunks))
         .route("/v1/collections/{collection}/search", post(search::search))
         .route("/v1/collections/{collection}/query", post(query::query))
+        .route("/v1/chat/completions", post(chat::completions))
+        .route("/v1/embeddings", post(embeddings::create))
+        .route("/v1/models", get(models::list))
+        .route("/v1/models/{model}", get(models::get))
         .route("/v1/deletions/{deletion}/verify", get(deletions::verify))
         .route("/v1/jobs/{job}", get(jobs::get).delete(jobs::cancel))
         .route("/v1/jobs/{job}/events", get(jobs::events))

@@ -11,7 +11,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use corpus::TraceId;
 use futures::FutureExt;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
@@ -86,20 +86,45 @@ fn render(mut response: Response, ids: &RequestIds, path: &str) -> Response {
         Some(cause) => tracing::error!(status = status.as_u16(), code = error.code, cause, "request failed"),
         None => tracing::debug!(status = status.as_u16(), code = error.code, detail = error.detail, "request refused"),
     }
+    if is_openai(path) {
+        return answer(response, status, &openai_body(&error), "application/json", error.retry_after);
+    }
     let problem = json!({
         "type": "about:blank", "title": status.canonical_reason().unwrap_or("Error"), "status": status.as_u16(),
         "detail": error.detail, "instance": path, "code": error.code, "request_id": ids.request, "trace_id": ids.trace,
     });
+    answer(response, status, &problem, "application/problem+json", error.retry_after)
+}
+
+/// The routes whose clients expect errors in OpenAI's shape.
+fn is_openai(path: &str) -> bool {
+    ["/v1/chat/", "/v1/embeddings", "/v1/models"].iter().any(|prefix| path.starts_with(prefix))
+}
+
+/// An error as OpenAI's clients read it.
+pub(super) fn openai_body(error: &ApiError) -> Value {
+    let kind = match error.status.as_u16() {
+        401 => "authentication_error",
+        403 => "permission_error",
+        404 => "not_found_error",
+        429 => "rate_limit_error",
+        400..=499 => "invalid_request_error",
+        _ => "server_error",
+    };
+    json!({ "error": { "message": error.detail, "type": kind, "param": null, "code": error.code } })
+}
+
+fn answer(response: Response, status: StatusCode, body: &Value, media_type: &'static str, retry_after: Option<Duration>) -> Response {
     let mut headers = response.headers().clone();
     headers.remove(header::CONTENT_LENGTH);
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-    if let Some(retry_after) = error.retry_after {
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    if let Some(retry_after) = retry_after {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(retry_after.as_secs().max(1)));
     }
     if status == StatusCode::UNAUTHORIZED {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
-    (status, headers, problem.to_string()).into_response()
+    (status, headers, body.to_string()).into_response()
 }
 
 fn plain_error(status: StatusCode) -> ApiError {

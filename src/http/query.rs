@@ -59,7 +59,7 @@ struct Turn {
 
 impl Turn {
     async fn of(app: &App) -> Result<Self, ApiError> {
-        let model = if app.config.llm.base_url.is_some() { Some(app.admission.answers.enter().await?) } else { None };
+        let model = if app.config.llm.has_models() { Some(app.admission.answers.enter().await?) } else { None };
         Ok(Self { compute: app.admission.queries.enter().await?, model })
     }
 

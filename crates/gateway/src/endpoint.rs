@@ -6,7 +6,7 @@
 use crate::ChatError;
 use crate::http::client_builder;
 use crate::retry_after::retry_after;
-use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Response, Url};
 use serde::Serialize;
 use serde_json::Value;
@@ -46,6 +46,76 @@ pub enum EndpointError {
     Client(String),
 }
 
+/// Which header carries the key.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum KeyHeader {
+    /// `Authorization: Bearer`.
+    Bearer,
+    /// The bare key in a header of this name.
+    Named(&'static str),
+}
+
+/// An address and what every request to it carries.
+pub(crate) struct Address {
+    url: Url,
+    headers: HeaderMap,
+    key: Option<(KeyHeader, ApiKey)>,
+    connect_timeout: Duration,
+}
+
+impl Address {
+    /// What answers at `path` below `base_url`; a query of the latter stays behind the path.
+    pub(crate) fn new(base_url: &str, path: &str, connect_timeout: Duration) -> Result<Self, EndpointError> {
+        let url = join(base_url, path).ok_or_else(|| EndpointError::BaseUrl(base_url.to_owned()))?;
+        Ok(Self { url, headers: HeaderMap::new(), key: None, connect_timeout })
+    }
+
+    #[must_use]
+    pub(crate) fn with_accept(mut self, accept: &'static str) -> Self {
+        self.headers.insert(ACCEPT, HeaderValue::from_static(accept));
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn with_header(mut self, name: &'static str, value: &'static str) -> Self {
+        self.headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn with_key(mut self, header: KeyHeader, key: Option<ApiKey>) -> Self {
+        self.key = key.map(|key| (header, key));
+        self
+    }
+
+    /// Sets the client up; sends nothing.
+    pub(crate) fn connect(self) -> Result<Endpoint, EndpointError> {
+        let client = client_builder(&self.url)
+            .map_err(|error| EndpointError::Client(error.to_string()))?
+            .default_headers(self.headers()?)
+            .connect_timeout(self.connect_timeout)
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .build()
+            .map_err(|error| EndpointError::Client(chain(&error)))?;
+        Ok(Endpoint { client, url: self.url, api_key: self.key.map(|(_, key)| key) })
+    }
+
+    fn headers(&self) -> Result<HeaderMap, EndpointError> {
+        let mut headers = self.headers.clone();
+        if let Some((header, ApiKey(key))) = &self.key {
+            let (name, value) = match header {
+                KeyHeader::Bearer => (AUTHORIZATION, format!("Bearer {key}")),
+                KeyHeader::Named(name) => (HeaderName::from_static(name), key.clone()),
+            };
+            let mut value = HeaderValue::from_str(&value).map_err(|_| EndpointError::ApiKey)?;
+            value.set_sensitive(true);
+            headers.insert(name, value);
+        }
+        Ok(headers)
+    }
+}
+
 /// Cheap to share; pools its connections.
 pub(crate) struct Endpoint {
     client: Client,
@@ -54,26 +124,6 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
-    /// Sets the client up; sends nothing.
-    pub(crate) fn new(
-        base_url: &str,
-        path: &str,
-        api_key: Option<ApiKey>,
-        accept: &'static str,
-        connect_timeout: Duration,
-    ) -> Result<Self, EndpointError> {
-        let url = join(base_url, path).ok_or_else(|| EndpointError::BaseUrl(base_url.to_owned()))?;
-        let client = client_builder(&url)
-            .map_err(|error| EndpointError::Client(error.to_string()))?
-            .default_headers(headers(accept, api_key.as_ref())?)
-            .connect_timeout(connect_timeout)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .build()
-            .map_err(|error| EndpointError::Client(chain(&error)))?;
-        Ok(Self { client, url, api_key })
-    }
-
     /// Sends `body` as JSON; the answer is one of success, its body still to be read.
     pub(crate) async fn post(&self, body: &impl Serialize) -> Result<Response, ChatError> {
         let response = self.client.post(self.url.clone()).json(body).send().await.map_err(network_error)?;
@@ -103,19 +153,10 @@ impl Endpoint {
 const REFUSAL_BYTES_MAX: usize = 16 * 1024;
 
 fn join(base_url: &str, path: &str) -> Option<Url> {
-    let url = Url::parse(&format!("{}{path}", base_url.trim_end_matches('/'))).ok()?;
+    let (base, query) = base_url.split_once('?').map_or((base_url, None), |(base, query)| (base, Some(query)));
+    let mut url = Url::parse(&format!("{}{path}", base.trim_end_matches('/'))).ok()?;
+    url.set_query(query);
     matches!(url.scheme(), "http" | "https").then_some(url)
-}
-
-fn headers(accept: &'static str, api_key: Option<&ApiKey>) -> Result<HeaderMap, EndpointError> {
-    let mut headers = HeaderMap::new();
-    headers.insert(ACCEPT, HeaderValue::from_static(accept));
-    if let Some(ApiKey(key)) = api_key {
-        let mut value = HeaderValue::from_str(&format!("Bearer {key}")).map_err(|_| EndpointError::ApiKey)?;
-        value.set_sensitive(true);
-        headers.insert(AUTHORIZATION, value);
-    }
-    Ok(headers)
 }
 
 /// Appends the body to `body` until its end, or until that holds more than `bytes_max`.

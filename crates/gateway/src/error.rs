@@ -63,6 +63,20 @@ pub enum ChatError {
         /// What was met.
         reason: String,
     },
+    /// The request can't be said in the provider's protocol.
+    #[error("the request can't be put to this provider: {reason}")]
+    Unsupported {
+        /// What can't be said.
+        reason: String,
+    },
+    /// Nobody was asked, because it is known that it would be no use now.
+    #[error("no deployment can be asked at the moment: {reason}")]
+    Unavailable {
+        /// Why.
+        reason: String,
+        /// When it may be.
+        retry_after: Option<Duration>,
+    },
     /// A line or the body is larger than any honest one.
     #[error("the model provider's answer is too large: {what} over {bytes_max} bytes")]
     TooLarge {
@@ -73,19 +87,68 @@ pub enum ChatError {
     },
 }
 
+/// What a failure means for the call, and for whoever failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It may pass by itself: ask again, here or elsewhere.
+    Passing,
+    /// Nothing to be had here for a while, but perhaps elsewhere: a wrong key, a wrong address, an empty account.
+    TakenOut,
+    /// Not here and not now, but perhaps elsewhere: an answer that can't be read, a deployment that is at its limits.
+    Elsewhere,
+    /// The request itself is wrong, or its time is over: asking anybody else is no use.
+    Final,
+}
+
 /// Statuses that pass by themselves. Others say that the request or the key is wrong.
 const PASSING: [u16; 7] = [408, 429, 500, 502, 503, 504, 529];
 
+/// Statuses that say that the key, the address or the account of a deployment is wrong.
+const TAKING_OUT: [u16; 4] = [401, 402, 403, 404];
+
 impl ChatError {
-    /// Whether the same call may work in a moment. Holds only for errors of
-    /// [`ChatModel::chat`](crate::ChatModel::chat): an error inside a stream is never retried.
+    /// What it means. Holds only for errors of [`ChatModel::chat`](crate::ChatModel::chat): an error inside a stream
+    /// is never retried.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        match self {
+            Self::Connect { .. } | Self::Interrupted { .. } => Verdict::Passing,
+            Self::Status { status, .. } if PASSING.contains(status) => Verdict::Passing,
+            Self::Status { status, .. } if TAKING_OUT.contains(status) => Verdict::TakenOut,
+            // A redirect is the sign of a wrong address.
+            Self::Status { status, .. } if *status < 400 => Verdict::TakenOut,
+            Self::Status { status, .. } if *status < 500 => Verdict::Final,
+            Self::Timeout { stage: Stage::FirstToken, .. } => Verdict::Passing,
+            Self::Timeout { .. } => Verdict::Final,
+            Self::Status { .. } | Self::Malformed { .. } | Self::TooLarge { .. } | Self::Unavailable { .. } => Verdict::Elsewhere,
+            // Another provider's protocol may be able to say it.
+            Self::Unsupported { .. } => Verdict::Elsewhere,
+        }
+    }
+
+    /// Whether the same call may work in a moment.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
+        self.verdict() == Verdict::Passing
+    }
+
+    /// Whether it tells of a deployment that doesn't work, as a breaker counts. A refusal of the request doesn't, nor
+    /// does a limit that is kept.
+    #[must_use]
+    pub fn is_failure(&self) -> bool {
         match self {
-            Self::Connect { .. } | Self::Interrupted { .. } => true,
-            Self::Status { status, .. } => PASSING.contains(status),
-            Self::Timeout { stage, .. } => *stage == Stage::FirstToken,
-            Self::Malformed { .. } | Self::TooLarge { .. } => false,
+            Self::Connect { .. } | Self::Interrupted { .. } | Self::Timeout { .. } | Self::Malformed { .. } | Self::TooLarge { .. } => true,
+            Self::Status { status, .. } => *status >= 500,
+            Self::Unsupported { .. } | Self::Unavailable { .. } => false,
+        }
+    }
+
+    /// When the provider wants to be asked again, if it said so.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Status { retry_after, .. } | Self::Unavailable { retry_after, .. } => *retry_after,
+            _ => None,
         }
     }
 }
@@ -106,5 +169,11 @@ mod tests {
         let timeout = |stage| ChatError::Timeout { stage, limit: Duration::from_secs(1) };
         assert!(timeout(Stage::FirstToken).is_retryable());
         assert!(!timeout(Stage::Total).is_retryable(), "the deadline is past");
+        for of_the_deployment in [302, 401, 402, 403, 404] {
+            assert_eq!(status(of_the_deployment).verdict(), Verdict::TakenOut, "{of_the_deployment}");
+        }
+        for of_the_request in [400, 413, 422] {
+            assert_eq!(status(of_the_request).verdict(), Verdict::Final, "{of_the_request}");
+        }
     }
 }

@@ -1,9 +1,10 @@
 //! Everything that leaves the process for a model.
 //!
-//! A [`ChatModel`] takes a [`ChatRequest`] and answers with a stream of [`ChatEvent`]s.
-//! [`OpenAiChat`] speaks to any endpoint of the OpenAI protocol (OpenAI, Ollama, vLLM);
-//! [`ScriptedChat`] plays a script, for tests. A [`RemoteEmbedder`] is a `corpus::Embedder` whose
-//! model is at a provider.
+//! A [`ChatModel`] takes a [`ChatRequest`] and answers with a [`ChatReply`]: a stream of [`ChatEvent`]s and how they
+//! came about. [`OpenAiChat`] speaks to any endpoint of the OpenAI protocol, [`AnthropicChat`] to Anthropic's;
+//! [`ScriptedChat`] plays a script, for tests. What stands around a deployment ([`Breaker`], [`Rest`], [`Rate`],
+//! [`Concurrency`], [`Hedge`], [`Deadline`]) is a model itself, and so is a [`Ladder`] of [`Group`]s of them. A
+//! [`RemoteEmbedder`] is a `corpus::Embedder` whose model is at a provider.
 //!
 //! Invariants, kept by every chat model and relied on by everything that wraps one:
 //! - An `Err` of [`ChatModel::chat`] means that no token was heard: another try, elsewhere too, is
@@ -22,7 +23,7 @@
 //! # async fn main() -> Result<(), gateway::ChatError> {
 //! let model = ScriptedChat::new("demo", vec![vec![Step::delta("four")]]);
 //! let mut answer = model.chat(ChatRequest::new(vec![ChatMessage::user("2 + 2?")])).await?;
-//! assert_eq!(answer.next().await, Some(Ok(ChatEvent::Delta("four".to_owned()))));
+//! assert_eq!(answer.events.next().await, Some(Ok(ChatEvent::Delta("four".to_owned()))));
 //! # Ok(())
 //! # }
 //! ```
@@ -32,14 +33,25 @@ mod embeddings;
 mod endpoint;
 mod error;
 pub mod http;
-mod openai;
+mod models;
+mod providers;
+mod resilience;
 mod retry_after;
+mod routing;
 mod scripted;
 mod sse;
+mod tokens;
 
-pub use chat::{ChatEvent, ChatMessage, ChatModel, ChatRequest, ChatStream, FinishReason, Role, TokenUsage};
+pub use chat::{
+    ChatEvent, ChatMessage, ChatModel, ChatReply, ChatRequest, ChatStream, Content, FinishReason, ImageUrl, OutputFormat, Part, Role,
+    TokenUsage, Tool, ToolCall, ToolCallDelta, ToolChoice,
+};
 pub use embeddings::{EmbeddingProvider, RemoteEmbedder, RemoteEmbedderConfig};
 pub use endpoint::{ApiKey, EndpointError};
-pub use error::{ChatError, Stage};
-pub use openai::{OpenAiChat, OpenAiConfig, Timeouts};
+pub use error::{ChatError, Stage, Verdict};
+pub use models::Models;
+pub use providers::{AnthropicChat, ChatConfig, Dialect, OpenAiChat, Timeouts};
+pub use resilience::{Breaker, BreakerParams, BreakerState, Concurrency, Deadline, Hedge, Rate, RateParams, Rest};
+pub use routing::{Balance, Choice, Chooser, Complexity, Group, Ladder, Member, Preference, RetryBudget, RetryParams, Route, Try};
 pub use scripted::{ScriptedChat, Step};
+pub use tokens::estimate_tokens;

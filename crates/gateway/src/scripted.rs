@@ -1,6 +1,6 @@
 //! A chat model that plays a script, for the tests of everything that talks to one.
 
-use crate::{ChatError, ChatEvent, ChatModel, ChatRequest, ChatStream, FinishReason, TokenUsage};
+use crate::{ChatError, ChatEvent, ChatModel, ChatReply, ChatRequest, ChatStream, FinishReason, TokenUsage};
 use async_trait::async_trait;
 use futures::{StreamExt, stream};
 use std::collections::VecDeque;
@@ -54,7 +54,7 @@ impl ChatModel for ScriptedChat {
         &self.name
     }
 
-    async fn chat(&self, request: ChatRequest) -> Result<ChatStream, ChatError> {
+    async fn chat(&self, request: ChatRequest) -> Result<ChatReply, ChatError> {
         self.requests.lock().unwrap_or_else(PoisonError::into_inner).push(request);
         let steps = self.answers.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         let steps = steps.ok_or_else(|| ChatError::Connect { reason: "the script is over".to_owned() })?;
@@ -62,7 +62,7 @@ impl ChatModel for ScriptedChat {
         match steps.first() {
             Some(Step::Fail(error)) => Err(error.clone()),
             Some(Step::Stall) => std::future::pending().await,
-            _ => Ok(play(steps)),
+            _ => Ok(ChatReply::from(&self.name, &self.name, play(steps))),
         }
     }
 }
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     async fn ask(model: &ScriptedChat) -> Result<Vec<Result<ChatEvent, ChatError>>, ChatError> {
-        Ok(model.chat(ChatRequest::new(Vec::new())).await?.collect().await)
+        Ok(model.chat(ChatRequest::new(Vec::new())).await?.events.collect().await)
     }
 
     #[tokio::test]

@@ -26,7 +26,7 @@ use corpus::{EmbedError, Principals};
 use events::Events;
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use gateway::{ChatError, ChatEvent, ChatModel, ChatRequest, ChatStream, TokenUsage};
+use gateway::{ChatError, ChatEvent, ChatModel, ChatReply, ChatRequest, TokenUsage};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -210,8 +210,8 @@ impl Engine {
         let started = Instant::now();
         events.send(|| AnswerEvent::Sources(prepared.packed.sources.iter().map(|source| source.hit.clone()).collect())).await;
         let draft = match self.ask_model(&prepared).await {
-            Asked::Answering(name, answer) => {
-                let draft = self.hear(name, answer, &prepared, events).await?;
+            Asked::Answering(reply) => {
+                let draft = self.hear(*reply, &prepared, events).await?;
                 prepared.timings_ms.note("generate", started);
                 draft
             }
@@ -239,9 +239,9 @@ impl Engine {
             return Asked::Nobody { is_degraded: false };
         };
         let messages = messages(&prepared.question, &prepared.packed.sources);
-        let request = ChatRequest { messages, max_tokens: Some(self.params.answer_tokens), temperature: Some(0.0) };
+        let request = ChatRequest { max_tokens: Some(self.params.answer_tokens), temperature: Some(0.0), ..ChatRequest::new(messages) };
         match model.chat(request).await {
-            Ok(answer) => Asked::Answering(model.name().to_owned(), answer),
+            Ok(reply) => Asked::Answering(Box::new(reply)),
             Err(error) => {
                 tracing::warn!(model = model.name(), %error, "the model gave no answer; extracting one");
                 Asked::Nobody { is_degraded: true }
@@ -250,9 +250,10 @@ impl Engine {
     }
 
     /// Hears a model out and checks its citations.
-    async fn hear(&self, name: String, mut answer: ChatStream, prepared: &Prepared, events: &mut Events) -> Result<Draft, QueryError> {
-        let mut draft = Draft { mode: AnswerMode::Generated, model: Some(name), ..Draft::default() };
-        while let Some(event) = answer.next().await {
+    async fn hear(&self, mut reply: ChatReply, prepared: &Prepared, events: &mut Events) -> Result<Draft, QueryError> {
+        let is_degraded = reply.route.degraded().is_some();
+        let mut draft = Draft { mode: AnswerMode::Generated, model: Some(reply.route.model), is_degraded, ..Draft::default() };
+        while let Some(event) = reply.events.next().await {
             match event.map_err(QueryError::Interrupted)? {
                 ChatEvent::Delta(text) => {
                     if draft.text.len() + text.len() > self.params.answer_bytes {
@@ -263,6 +264,8 @@ impl Engine {
                     events.send(|| AnswerEvent::Delta(text)).await;
                 }
                 ChatEvent::Usage(usage) => draft.usage = usage,
+                // None was offered.
+                ChatEvent::ToolCall(_) => {}
                 ChatEvent::Done { .. } => break,
             }
         }
@@ -274,7 +277,7 @@ impl Engine {
 
 enum Asked {
     /// A model has begun to answer.
-    Answering(String, ChatStream),
+    Answering(Box<ChatReply>),
     /// There is none to ask, or it failed.
     Nobody { is_degraded: bool },
 }

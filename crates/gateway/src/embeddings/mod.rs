@@ -14,7 +14,7 @@ mod wire;
 
 use crate::ChatError;
 use crate::Stage;
-use crate::endpoint::{self, ApiKey, Endpoint, EndpointError};
+use crate::endpoint::{self, Address, ApiKey, Endpoint, EndpointError, KeyHeader};
 use corpus::{EmbedError, Embedded, Embedder, Embedding, EmbeddingModel, Purpose};
 use estimate::{SPECIAL_TOKENS, token_starts};
 use futures::future::{Either, select};
@@ -105,7 +105,10 @@ impl RemoteEmbedder {
     /// [`EndpointError`].
     pub fn new(config: RemoteEmbedderConfig) -> Result<Self, EndpointError> {
         let connect_timeout = CONNECT_TIMEOUT.min(config.timeout);
-        let endpoint = Endpoint::new(&config.base_url, config.kind.path(), config.api_key.clone(), "application/json", connect_timeout)?;
+        let endpoint = Address::new(&config.base_url, config.kind.path(), connect_timeout)?
+            .with_accept("application/json")
+            .with_key(KeyHeader::Bearer, config.api_key.clone())
+            .connect()?;
         let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("embed-remote").enable_all().build();
         let runtime = runtime.map_err(|error| EndpointError::Client(error.to_string()))?;
         let handle = runtime.handle().clone();

@@ -161,13 +161,13 @@ async fn a_listener_that_leaves_stops_the_model() {
         fn name(&self) -> &'static str {
             "watched"
         }
-        async fn chat(&self, _: ChatRequest) -> Result<ChatStream, ChatError> {
+        async fn chat(&self, _: ChatRequest) -> Result<ChatReply, ChatError> {
             let held = self.0.clone();
             let words = futures::stream::repeat_with(move || {
                 let _ = &held;
                 Ok(ChatEvent::Delta("word ".to_owned()))
             });
-            Ok(words.boxed())
+            Ok(ChatReply::from("watched", "watched", words.boxed()))
         }
     }
     let held = Arc::new(());

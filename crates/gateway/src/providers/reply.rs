@@ -1,62 +1,59 @@
 //! An answer as it comes in: bytes in, events out, every wait limited.
 
-use super::Timeouts;
-use super::wire::{self, Said};
+use super::clock::Clock;
 use crate::sse::SseDecoder;
-use crate::{ChatError, ChatEvent, ChatStream, FinishReason, Stage, TokenUsage};
+use crate::{ChatError, ChatEvent, ChatStream, FinishReason, TokenUsage};
 use bytes::Bytes;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
+use reqwest::Response;
+use reqwest::header::CONTENT_TYPE;
 use std::collections::VecDeque;
-use std::time::Duration;
-use tokio::time::{Instant, timeout_at};
 
 /// Largest answer that is read.
 const BODY_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Largest answer in one piece of JSON.
 const JSON_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// When to stop waiting. Only tokens (thoughts included) count as progress: a server that sends keep-alive comments
-/// or one byte a second still runs out of time.
-pub(crate) struct Clock {
-    timeouts: Timeouts,
-    started: Instant,
-    waiting_since: Instant,
-    stage: Stage,
+/// What a protocol's JSON texts mean. Keeps what must be known of the ones before.
+pub(super) trait Protocol: Send + 'static {
+    /// Reads the data of one event of a stream.
+    fn read(&mut self, data: &str) -> Result<Said, ChatError>;
+
+    /// Reads a whole answer.
+    fn read_whole(&mut self, json: &[u8]) -> Result<Said, ChatError>;
 }
 
-impl Clock {
-    pub(crate) fn start(timeouts: Timeouts) -> Self {
-        let now = Instant::now();
-        Self { timeouts, started: now, waiting_since: now, stage: Stage::FirstToken }
-    }
-
-    /// Waits for `future`, but no longer than the stage and the whole answer may take.
-    pub(crate) async fn limit<T>(&self, future: impl Future<Output = T>) -> Result<T, ChatError> {
-        let limit = if self.stage == Stage::FirstToken { self.timeouts.first_token } else { self.timeouts.between_chunks };
-        let of_stage = self.waiting_since + limit;
-        let of_total = self.started + self.timeouts.total;
-        let (deadline, stage, limit) =
-            if of_stage <= of_total { (of_stage, self.stage, limit) } else { (of_total, Stage::Total, self.timeouts.total) };
-        timeout_at(deadline, future).await.map_err(|_| timeout(stage, limit))
-    }
-
-    fn progress(&mut self) {
-        self.stage = Stage::BetweenChunks;
-        self.waiting_since = Instant::now();
-    }
-}
-
-fn timeout(stage: Stage, limit: Duration) -> ChatError {
-    ChatError::Timeout { stage, limit }
+/// What one JSON text said.
+#[derive(Default)]
+pub(super) struct Said {
+    pub(super) events: Vec<ChatEvent>,
+    /// Whether it holds thoughts: not part of the answer, but a sign of life.
+    pub(super) is_thinking: bool,
+    pub(super) usage: Option<TokenUsage>,
+    pub(super) finish_reason: Option<FinishReason>,
+    /// Whether nothing more is to come.
+    pub(super) is_last: bool,
 }
 
 /// How the body is written.
-pub(crate) enum Format {
+pub(super) enum Format {
     /// Server-sent events, as asked for.
     Events,
     /// One JSON text: servers that ignore `stream`.
     Json,
+}
+
+impl Format {
+    /// By the content type. A page for people means that the address is wrong.
+    pub(super) fn of(response: &Response) -> Result<Self, ChatError> {
+        let content_type =
+            response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("").to_ascii_lowercase();
+        if content_type.contains("html") {
+            return Err(ChatError::Malformed { reason: format!("an answer of type {content_type}: is the base URL right?") });
+        }
+        Ok(if content_type.contains("json") { Self::Json } else { Self::Events })
+    }
 }
 
 enum Body {
@@ -65,7 +62,8 @@ enum Body {
 }
 
 /// An answer under way.
-struct Reply {
+struct Reply<P> {
+    protocol: P,
     bytes: BoxStream<'static, Result<Bytes, ChatError>>,
     bytes_read: usize,
     body: Body,
@@ -78,7 +76,8 @@ struct Reply {
 
 /// The events in `bytes`, once the first of them is there; so that, as the seam demands, whatever
 /// fails before the first token fails here.
-pub(crate) async fn events(
+pub(super) async fn events<P: Protocol>(
+    protocol: P,
     bytes: BoxStream<'static, Result<Bytes, ChatError>>,
     format: Format,
     clock: Clock,
@@ -87,8 +86,8 @@ pub(crate) async fn events(
         Format::Events => Body::Events(SseDecoder::default()),
         Format::Json => Body::Json(Vec::new()),
     };
-    let ready = VecDeque::new();
-    let mut reply = Reply { bytes, bytes_read: 0, body, clock, ready, usage: None, finish_reason: None, is_over: false };
+    let mut reply =
+        Reply { protocol, bytes, bytes_read: 0, body, clock, ready: VecDeque::new(), usage: None, finish_reason: None, is_over: false };
     let first = reply.next().await?;
     let rest = stream::try_unfold(reply, |mut reply| async move {
         reply.clock.progress();
@@ -97,7 +96,7 @@ pub(crate) async fn events(
     Ok(stream::iter(first.map(Ok)).chain(rest.into_stream()).boxed())
 }
 
-impl Reply {
+impl<P: Protocol> Reply<P> {
     async fn next(&mut self) -> Result<Option<ChatEvent>, ChatError> {
         loop {
             if let Some(event) = self.ready.pop_front() {
@@ -138,12 +137,12 @@ impl Reply {
         if self.is_over {
             return Ok(());
         }
-        if data.trim() == "[DONE]" {
-            self.finish();
-            return Ok(());
-        }
-        let said = wire::read(data.as_bytes())?;
+        let said = self.protocol.read(data)?;
+        let is_last = said.is_last;
         self.note(said);
+        if is_last {
+            self.finish();
+        }
         Ok(())
     }
 
@@ -151,16 +150,16 @@ impl Reply {
         if said.is_thinking {
             self.clock.progress();
         }
-        self.ready.extend(said.delta);
+        self.ready.extend(said.events);
         self.usage = said.usage.or(self.usage);
         self.finish_reason = said.finish_reason.or(self.finish_reason.take());
     }
 
-    /// The body is at its end. Servers may leave out `[DONE]`, but not the finish reason.
+    /// The body is at its end. Servers may leave out the end mark, but not the finish reason.
     fn close(&mut self) -> Result<(), ChatError> {
         if let Body::Json(body) = &self.body {
-            let said = wire::read(body)?;
-            if said.delta.is_none() && said.finish_reason.is_none() {
+            let said = self.protocol.read_whole(body)?;
+            if said.events.is_empty() && said.finish_reason.is_none() {
                 return Err(ChatError::Malformed { reason: "the JSON holds no answer".to_owned() });
             }
             self.note(said);

@@ -1,11 +1,12 @@
 //! The client against a real server that answers byte for byte as told.
 
-use super::reply::{self, Clock, Format};
+use super::wire::OpenAi;
 use super::*;
-use crate::{ChatEvent, ChatMessage, FinishReason, Stage, TokenUsage};
+use crate::providers::{Dialect, Timeouts};
+use crate::{ApiKey, ChatEvent, ChatMessage, FinishReason, Stage, TokenUsage};
 use bytes::Bytes;
 use futures::stream;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -21,11 +22,12 @@ const END: &str = "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}
 
 fn model(base_url: String, timeouts: Timeouts) -> OpenAiChat {
     let api_key = Some(ApiKey::new("sk-canary"));
-    OpenAiChat::new(OpenAiConfig { base_url, api_key, model: "small".to_owned(), timeouts }).unwrap()
+    let (deployment, model) = ("here".to_owned(), "small".to_owned());
+    OpenAiChat::new(ChatConfig { deployment, base_url, api_key, model, dialect: Dialect::default(), timeouts }).unwrap()
 }
 
 fn question() -> ChatRequest {
-    ChatRequest { messages: vec![ChatMessage::user("hello?")], max_tokens: Some(9), temperature: Some(0.0) }
+    ChatRequest { max_tokens: Some(9), temperature: Some(0.0), ..ChatRequest::new(vec![ChatMessage::user("hello?")]) }
 }
 
 fn delta(text: &str) -> Result<ChatEvent, ChatError> {
@@ -71,7 +73,7 @@ async fn serve(answer: impl Into<Vec<u8>>) -> (String, oneshot::Receiver<String>
 
 async fn ask(answer: impl Into<Vec<u8>>) -> Result<Vec<Result<ChatEvent, ChatError>>, ChatError> {
     let (base_url, _request) = serve(answer).await;
-    Ok(model(base_url, Timeouts::default()).chat(question()).await?.collect().await)
+    Ok(model(base_url, Timeouts::default()).chat(question()).await?.events.collect().await)
 }
 
 fn http(status: &str, headers: &str, body: &str) -> String {
@@ -81,7 +83,7 @@ fn http(status: &str, headers: &str, body: &str) -> String {
 #[tokio::test]
 async fn a_stream_is_heard_to_its_end_and_asked_for_rightly() {
     let (base_url, request) = serve(format!("{EVENTS}{HELLO}{END}")).await;
-    let events: Vec<_> = model(base_url, Timeouts::default()).chat(question()).await.unwrap().collect().await;
+    let events: Vec<_> = model(base_url, Timeouts::default()).chat(question()).await.unwrap().events.collect().await;
     assert_eq!(events, [delta("Hel"), delta("lo"), usage(), done()]);
     let request = request.await.unwrap();
     assert!(request.starts_with("post /v1/chat/completions http/1.1"), "{request}");
@@ -213,7 +215,7 @@ async fn a_client_that_leaves_hangs_up() {
         // Only the client ends this read: the server itself never stops.
         socket.read(&mut [0; 16]).await
     });
-    let mut answer = model(base_url, Timeouts::default()).chat(question()).await.unwrap();
+    let mut answer = model(base_url, Timeouts::default()).chat(question()).await.unwrap().events;
     assert_eq!(answer.next().await, Some(delta("Hel")));
     drop(answer);
     let heard = tokio::time::timeout(Duration::from_secs(10), server).await.expect("the connection stayed open").unwrap();
@@ -230,7 +232,7 @@ fn paced(pieces: Vec<(u64, &'static str)>) -> stream::BoxStream<'static, Result<
 }
 
 async fn hear(pieces: Vec<(u64, &'static str)>) -> Result<Vec<Result<ChatEvent, ChatError>>, ChatError> {
-    Ok(reply::events(paced(pieces), Format::Events, Clock::start(Timeouts::default())).await?.collect().await)
+    Ok(reply::events(OpenAi, paced(pieces), Format::Events, Clock::start(Timeouts::default())).await?.collect().await)
 }
 
 const X: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"x\"}}]}\n\n";
@@ -265,7 +267,9 @@ async fn the_whole_answer_has_a_deadline() {
 
 #[test]
 fn bad_configurations_are_named_and_keys_never_shown() {
-    let config = |base_url: &str, key: &str| OpenAiConfig {
+    let config = |base_url: &str, key: &str| ChatConfig {
+        deployment: "d".to_owned(),
+        dialect: Dialect::default(),
         base_url: base_url.to_owned(),
         api_key: Some(ApiKey::new(key)),
         model: "m".to_owned(),

@@ -1,0 +1,51 @@
+//! A client of any endpoint that speaks the OpenAI protocol: OpenAI, Azure, Gemini's, Ollama, vLLM and others.
+
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use super::ChatConfig;
+use super::clock::Clock;
+use super::reply::{self, Format};
+use crate::endpoint::{Address, Endpoint, EndpointError, KeyHeader, network_error};
+use crate::{ChatError, ChatModel, ChatReply, ChatRequest};
+use async_trait::async_trait;
+use futures::{StreamExt, TryStreamExt};
+use wire::OpenAi;
+
+/// One model behind one OpenAI-compatible endpoint. Cheap to share; pools its connections.
+pub struct OpenAiChat {
+    endpoint: Endpoint,
+    config: ChatConfig,
+}
+
+impl OpenAiChat {
+    /// Sets the client up; sends nothing.
+    ///
+    /// # Errors
+    /// [`EndpointError`].
+    pub fn new(config: ChatConfig) -> Result<Self, EndpointError> {
+        let header = if config.dialect.has_api_key_header { KeyHeader::Named("api-key") } else { KeyHeader::Bearer };
+        let endpoint = Address::new(&config.base_url, "/chat/completions", config.timeouts.connect)?
+            .with_accept("text/event-stream, application/json")
+            .with_key(header, config.api_key.clone());
+        Ok(Self { endpoint: endpoint.connect()?, config })
+    }
+}
+
+#[async_trait]
+impl ChatModel for OpenAiChat {
+    fn name(&self) -> &str {
+        &self.config.model
+    }
+
+    async fn chat(&self, request: ChatRequest) -> Result<ChatReply, ChatError> {
+        let clock = Clock::start(self.config.timeouts);
+        let body = wire::body(&self.config.model, self.config.dialect, &request);
+        let response = clock.limit(self.endpoint.post(&body)).await??;
+        let format = Format::of(&response)?;
+        let bytes = response.bytes_stream().map_err(network_error).boxed();
+        let events = reply::events(OpenAi, bytes, format, clock).await?;
+        Ok(ChatReply::from(&self.config.deployment, &self.config.model, events))
+    }
+}

@@ -1,0 +1,58 @@
+//! Leaves a deployment alone for as long as it asked for (Retry-After), or as its refusal suggests: a wrong key does
+//! not become right within the second.
+
+use crate::{ChatError, ChatModel, ChatReply, ChatRequest, Verdict};
+use async_trait::async_trait;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long a deployment is taken out that refuses the key, the address or the account.
+const TAKEN_OUT: Duration = Duration::from_secs(60);
+
+/// Refuses calls during a rest.
+pub struct Rest {
+    inner: Arc<dyn ChatModel>,
+    until: Mutex<Option<Instant>>,
+}
+
+impl Rest {
+    /// Around `inner`.
+    #[must_use]
+    pub fn new(inner: Arc<dyn ChatModel>) -> Self {
+        Self { inner, until: Mutex::new(None) }
+    }
+
+    fn left(&self) -> Duration {
+        let until = *self.until.lock().unwrap_or_else(PoisonError::into_inner);
+        until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()))
+    }
+
+    /// The latest word counts, even if it is shorter.
+    fn heed(&self, error: &ChatError) {
+        let rest = if error.verdict() == Verdict::TakenOut { Some(TAKEN_OUT) } else { error.retry_after() };
+        if let Some(rest) = rest {
+            *self.until.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + rest);
+        }
+    }
+}
+
+#[async_trait]
+impl ChatModel for Rest {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn ready_in(&self) -> Duration {
+        self.inner.ready_in().max(self.left())
+    }
+
+    async fn chat(&self, request: ChatRequest) -> Result<ChatReply, ChatError> {
+        let left = self.left();
+        if !left.is_zero() {
+            let reason = format!("{} rests", self.inner.name());
+            return Err(ChatError::Unavailable { reason, retry_after: Some(left) });
+        }
+        self.inner.chat(request).await.inspect_err(|error| self.heed(error))
+    }
+}

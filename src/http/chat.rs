@@ -1,0 +1,122 @@
+//! `POST /v1/chat/completions`: the configured models, in OpenAI's protocol.
+
+mod failure;
+mod wire;
+
+use super::extract::Body;
+use super::problem::openai_body;
+use super::trace::RequestIds;
+use crate::app::AppState;
+use crate::auth::Caller;
+use crate::error::ApiError;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use futures::{FutureExt, Stream, StreamExt, stream};
+use gateway::{ChatError, ChatEvent, ChatReply, ChatStream, TokenUsage};
+use serde_json::{Value, json};
+use std::convert::Infallible;
+use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
+use wire::{Asked, Head, Heard, delta, finish_reason};
+
+pub(crate) async fn completions(
+    State(app): State<AppState>,
+    caller: Caller,
+    Extension(ids): Extension<RequestIds>,
+    Body(asked): Body<Asked>,
+) -> Result<Response, ApiError> {
+    let model = app.models.get(Some(&asked.model)).cloned().ok_or_else(|| no_model(&app, &asked.model))?;
+    let (is_stream, wants_usage) = (asked.is_stream(), asked.wants_usage());
+    let request = asked.request()?;
+    let turn = app.admission.answers.enter().await?;
+    let ChatReply { route, events } = model.chat(request).await?;
+    tracing::info!(deployment = route.deployment, model = route.model, failed = route.failed.len(), choice = ?route.choice, "a model answers");
+    let head = Head { id: format!("chatcmpl-{}", ids.trace), created: now_s(), model: route.model.clone() };
+    if is_stream {
+        let chunks = until_cut_off(app, caller, chunks(head, events, wants_usage, turn)).map(Ok::<_, Infallible>);
+        return Ok(Sse::new(chunks).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))).into_response());
+    }
+    let mut answer = head.completion(&in_one_piece(events).await?);
+    if let Some(fields) = answer.as_object_mut() {
+        fields.insert("route".to_owned(), json!(route));
+    }
+    Ok(Json(answer).into_response())
+}
+
+fn no_model(app: &AppState, name: &str) -> ApiError {
+    let names: Vec<&str> = app.models.names().collect();
+    let detail = match names.is_empty() {
+        true => "no language model is configured; see [llm] of the configuration".to_owned(),
+        false => format!("there is no model {name:?}; there are {}", names.join(", ")),
+    };
+    ApiError::new(StatusCode::NOT_FOUND, "model_not_found", detail)
+}
+
+fn now_s() -> i64 {
+    time::OffsetDateTime::now_utc().unix_timestamp()
+}
+
+async fn in_one_piece(mut events: ChatStream) -> Result<Heard, ApiError> {
+    let mut heard = Heard::default();
+    while let Some(event) = events.next().await {
+        if !heard.take(event?) {
+            return Err(ChatError::TooLarge { what: "the answer", bytes_max: wire::HEARD_BYTES_MAX }.into());
+        }
+    }
+    Ok(heard)
+}
+
+/// The events of an answer as chunks; an error is the last one, and then nothing says that it is done.
+fn chunks(head: Head, events: ChatStream, wants_usage: bool, turn: OwnedSemaphorePermit) -> impl Stream<Item = Event> {
+    let role = head.chunk(&json!({ "role": "assistant", "content": "" }), None);
+    let mut telling = Telling { head, wants_usage, usage: None };
+    let told = events.flat_map(move |event| {
+        // Held until the stream ends or is dropped.
+        let _turn = &turn;
+        stream::iter(telling.tell(event))
+    });
+    stream::once(std::future::ready(data(&role))).chain(told)
+}
+
+struct Telling {
+    head: Head,
+    wants_usage: bool,
+    /// Comes before the end, and is told after it.
+    usage: Option<TokenUsage>,
+}
+
+impl Telling {
+    fn tell(&mut self, event: Result<ChatEvent, ChatError>) -> Vec<Event> {
+        match event {
+            Ok(ChatEvent::Usage(usage)) => {
+                self.usage = Some(usage);
+                Vec::new()
+            }
+            Ok(ChatEvent::Done { finish_reason: reason }) => {
+                let end = data(&self.head.chunk(&json!({}), Some(finish_reason(&reason))));
+                let usage = self.usage.filter(|_| self.wants_usage).map(|usage| data(&self.head.usage_chunk(usage)));
+                [Some(end), usage, Some(Event::default().data("[DONE]"))].into_iter().flatten().collect()
+            }
+            Ok(event) => delta(&event).map(|delta| data(&self.head.chunk(&delta, None))).into_iter().collect(),
+            Err(error) => vec![data(&openai_body(&error.into()))],
+        }
+    }
+}
+
+fn data(value: &Value) -> Event {
+    Event::default().data(value.to_string())
+}
+
+/// The chunks; where the server stops or the key is revoked, an error comes instead of the rest.
+fn until_cut_off(app: AppState, caller: Caller, chunks: impl Stream<Item = Event> + Send + 'static) -> impl Stream<Item = Event> {
+    let cut_off = async move { app.cut_off(&caller).await }.shared();
+    let told = cut_off.clone();
+    let last = async move {
+        let (code, detail) = told.now_or_never()?;
+        Some(data(&openai_body(&ApiError::new(StatusCode::SERVICE_UNAVAILABLE, code, detail))))
+    };
+    chunks.take_until(cut_off).chain(stream::once(last).filter_map(std::future::ready))
+}

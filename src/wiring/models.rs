@@ -1,0 +1,147 @@
+//! Language models from their configuration: a client for each deployment, what stands around it, and the ladders.
+
+use crate::config::{BalanceConfig, DeploymentConfig, DeploymentKeys, LlmConfig, PLAIN, PreferenceConfig, Provider};
+use anyhow::Context;
+use gateway::{
+    AnthropicChat, ApiKey, Balance, Breaker, BreakerParams, ChatConfig, ChatModel, Chooser, Concurrency, Deadline, Dialect, Group, Hedge,
+    Ladder, Member, Models, OpenAiChat, Preference, Rate, RateParams, Rest, RetryBudget, RetryParams, Timeouts,
+};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Calls that one deployment may have at a time which the short form of the configuration makes.
+const PLAIN_CONCURRENT_MAX: usize = 100;
+/// How long a call waits for a place at its deployment.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+type Deployments = BTreeMap<String, (u32, Arc<dyn ChatModel>)>;
+
+/// Every model that can be asked for; the one that answers questions is the default.
+pub(super) fn models(config: &LlmConfig, plain_key: Option<String>, keys: &DeploymentKeys) -> anyhow::Result<Models> {
+    let budget = Arc::new(RetryBudget::new(config.retry.share));
+    let mut deployments = Deployments::new();
+    for one in config.deployments.iter().cloned().chain(plain(config)) {
+        let key = if one.name == PLAIN { plain_key.clone() } else { keys.get(&one.name).cloned() };
+        let model = deployment(config, &one, key).with_context(|| format!("llm.deployments.{}: can't set up the model", one.name))?;
+        deployments.insert(one.name.clone(), (one.weight, model));
+    }
+    let mut models = Models::none();
+    if config.base_url.is_some() {
+        let groups = vec![group(&deployments, &[PLAIN.to_owned()], BalanceConfig::Weighted)];
+        models.add(around(config, Ladder::new(PLAIN, groups, retry(config), Arc::clone(&budget)), None));
+    }
+    for model in &config.models {
+        let groups = model.ladder.iter().map(|names| group(&deployments, names, model.balance)).collect();
+        models.add(around(config, Ladder::new(&model.name, groups, retry(config), Arc::clone(&budget)), model.hedge_after_ms));
+    }
+    for choice in &config.choices {
+        let [Some(simple), Some(moderate), Some(complex)] =
+            [&choice.simple, &choice.moderate, &choice.complex].map(|name| models.get(Some(name)).cloned())
+        else {
+            continue;
+        };
+        let preference = match choice.prefer {
+            PreferenceConfig::Cost => Preference::Cost,
+            PreferenceConfig::Speed => Preference::Speed,
+            PreferenceConfig::Quality => Preference::Quality,
+        };
+        models.add(Arc::new(Chooser::new(&choice.name, [simple, moderate, complex], preference)));
+    }
+    if let Some(name) = &config.answers {
+        models.set_default(name);
+    }
+    Ok(models)
+}
+
+/// The deployment that `base_url` and `model` make.
+fn plain(config: &LlmConfig) -> Option<DeploymentConfig> {
+    let (base_url, model) = (config.base_url.clone()?, config.model.clone()?);
+    Some(DeploymentConfig {
+        name: PLAIN.to_owned(),
+        provider: Provider::Compatible,
+        model,
+        base_url: Some(base_url),
+        api_key_file: None,
+        api_key_env: None,
+        weight: 1,
+        requests_per_minute: None,
+        tokens_per_minute: None,
+        concurrent_max: PLAIN_CONCURRENT_MAX,
+    })
+}
+
+/// A client and what stands around it, innermost first.
+fn deployment(config: &LlmConfig, one: &DeploymentConfig, key: Option<String>) -> anyhow::Result<Arc<dyn ChatModel>> {
+    let client = client(config, one, key)?;
+    // Sees what the provider does and nothing else, so that our own refusals don't count.
+    let breaker = Arc::new(Breaker::new(client, breaker(config)));
+    // Heeds what the provider asks for, whether or not the breaker counts it.
+    let rest = Arc::new(Rest::new(breaker));
+    // Places only for calls that are really made.
+    let places = Arc::new(Concurrency::new(rest, one.concurrent_max, PATIENCE));
+    let rates = RateParams { requests_per_minute: one.requests_per_minute, tokens_per_minute: one.tokens_per_minute };
+    // Outermost: what it grants can't be given back.
+    Ok(if rates == RateParams::default() { places } else { Arc::new(Rate::new(places, rates)) })
+}
+
+fn client(config: &LlmConfig, one: &DeploymentConfig, key: Option<String>) -> anyhow::Result<Arc<dyn ChatModel>> {
+    let base_url = one.base_url.as_deref().or(one.provider.base_url()).unwrap_or_default();
+    let is_openai = matches!(one.provider, Provider::Openai | Provider::Azure);
+    let chat = ChatConfig {
+        deployment: one.name.clone(),
+        base_url: base_url.to_owned(),
+        api_key: key.map(ApiKey::new),
+        model: one.model.clone(),
+        dialect: Dialect { has_max_completion_tokens: is_openai, has_api_key_header: one.provider == Provider::Azure },
+        timeouts: Timeouts {
+            first_token: Duration::from_secs(config.first_token_timeout_s),
+            total: Duration::from_secs(config.total_timeout_s),
+            ..Timeouts::default()
+        },
+    };
+    Ok(if one.provider == Provider::Anthropic { Arc::new(AnthropicChat::new(chat)?) } else { Arc::new(OpenAiChat::new(chat)?) })
+}
+
+fn breaker(config: &LlmConfig) -> BreakerParams {
+    let breaker = &config.breaker;
+    BreakerParams {
+        window: Duration::from_secs(breaker.window_s),
+        consecutive: breaker.consecutive,
+        calls_min: breaker.calls_min,
+        share: breaker.share,
+        open: Duration::from_secs(breaker.open_s),
+        open_max: Duration::from_secs(breaker.open_s_max),
+    }
+}
+
+fn retry(config: &LlmConfig) -> RetryParams {
+    let retry = &config.retry;
+    RetryParams {
+        tries_max: retry.tries_max,
+        backoff: Duration::from_millis(retry.backoff_ms),
+        backoff_max: Duration::from_millis(retry.backoff_ms_max),
+        wait_max: Duration::from_millis(retry.wait_ms_max),
+    }
+}
+
+fn group(deployments: &Deployments, names: &[String], balance: BalanceConfig) -> Group {
+    let member = |name: &String| deployments.get(name).map(|(weight, model)| Member::new(name, Arc::clone(model), *weight));
+    let balance = match balance {
+        BalanceConfig::Weighted => Balance::Weighted,
+        BalanceConfig::LeastLatency => Balance::LeastLatency,
+    };
+    Group::new(names.iter().filter_map(member).collect(), balance)
+}
+
+/// What stands around a ladder, innermost first.
+fn around(config: &LlmConfig, ladder: Ladder, hedge_after_ms: Option<u64>) -> Arc<dyn ChatModel> {
+    let ladder: Arc<dyn ChatModel> = Arc::new(ladder);
+    // Around the ladder, so that the second call may go to another deployment.
+    let hedged = match hedge_after_ms {
+        Some(after_ms) => Arc::new(Hedge::new(ladder, Duration::from_millis(after_ms))),
+        None => ladder,
+    };
+    // Around everything: retries, waits and other rungs come out of the same time.
+    Arc::new(Deadline::new(hedged, Duration::from_secs(config.total_timeout_s)))
+}
