@@ -1,5 +1,5 @@
 # What a contributor types. Needs Rust (rust-version in Cargo.toml), Python 3.11 or newer with pip
-# (for models/pull and models/onnx) and, on Debian, `apt-get install build-essential`. `mold` makes
+# (for models/pull and models/onnx) and, on Debian, `apt-get install build-essential`; the tests need `redis-server` too. `mold` makes
 # linking faster if it is there.
 
 CARGO  := $(if $(shell command -v mold),mold -run )cargo

@@ -7,7 +7,6 @@ use crate::http::admission::Admission;
 use crate::http::backups::Backups;
 use crate::http::benchmarks::Benchmarks;
 use corpus::Embedder;
-use gateway::Models;
 use index::Catalog;
 use ingest::Ingest;
 use query::Engine;
@@ -33,7 +32,6 @@ pub(crate) struct App {
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) ingest: Ingest,
     pub(crate) embedder: Arc<dyn Embedder>,
-    pub(crate) models: Models,
     pub(crate) engine: Arc<Engine>,
     pub(crate) backups: Backups,
     pub(crate) benchmarks: Benchmarks,
@@ -53,7 +51,6 @@ impl App {
         catalog: Arc<Catalog>,
         ingest: Ingest,
         embedder: Arc<dyn Embedder>,
-        models: Models,
         engine: Arc<Engine>,
         metrics: metrics_exporter_prometheus::PrometheusHandle,
     ) -> Self {
@@ -61,7 +58,7 @@ impl App {
         let hops = Arc::new(Semaphore::new(config.server.concurrent_requests_max + config.server.concurrent_streams_max));
         let backups = Backups::new(config.server.data_dir.join("backups"));
         let (benchmarks, draining, stopping) = (Benchmarks::default(), AtomicBool::new(false), watch::Sender::new(false));
-        Self { config, keys, catalog, ingest, embedder, models, engine, backups, benchmarks, metrics, admission, hops, draining, stopping }
+        Self { config, keys, catalog, ingest, embedder, engine, backups, benchmarks, metrics, admission, hops, draining, stopping }
     }
 
     /// From here on the server is not ready, though it still serves.

@@ -34,8 +34,8 @@ pub(crate) fn start(settings: Settings) -> anyhow::Result<AppState> {
     let params = IngestParams { workers: config.ingest.workers, queued_max: config.ingest.queued_max };
     let ingest = Ingest::start(Arc::clone(&catalog), parser, Arc::clone(&embedder), params).context("can't start ingestion")?;
     let models = models::models(&config.llm, llm_api_key, &deployment_keys)?;
-    let engine = Arc::new(Engine::new(models.get(None).cloned(), engine_params(&config)));
-    Ok(AppState(Arc::new(App::new(config, keys, catalog, ingest, embedder, models, engine, metrics))))
+    let engine = Arc::new(Engine::new(models, engine_params(&config)));
+    Ok(AppState(Arc::new(App::new(config, keys, catalog, ingest, embedder, engine, metrics))))
 }
 
 /// The keys that were made over `/v1/keys`.

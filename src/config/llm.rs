@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-/// What a model is called that `llm.base_url` alone makes.
+/// What the deployment is called that `llm.base_url` makes.
 pub(crate) const PLAIN: &str = "default";
 
 /// Language models. With none answers are extractive. One model behind an OpenAI-compatible endpoint needs no more
@@ -251,8 +251,8 @@ impl LlmConfig {
 
     /// Every name that a request may ask for.
     fn names(&self) -> impl Iterator<Item = &str> {
-        let plain = self.base_url.iter().map(|_| PLAIN);
-        plain.chain(self.models.iter().map(|model| model.name.as_str())).chain(self.choices.iter().map(|choice| choice.name.as_str()))
+        let ladders = self.model.iter().chain(self.models.iter().map(|model| &model.name)).map(String::as_str);
+        ladders.chain(self.choices.iter().map(|choice| choice.name.as_str()))
     }
 
     /// Everything that is wrong, one line each: `path: what`.
@@ -289,6 +289,7 @@ impl LlmConfig {
         }
         let deployments: BTreeSet<&str> = self.deployments.iter().map(|deployment| deployment.name.as_str()).collect();
         check(deployments.len() == self.deployments.len(), ".deployments".into(), "two have the same name");
+        check(!deployments.contains(PLAIN), ".deployments".into(), "\"default\" is the name of the one that base_url makes");
         for model in &self.models {
             let path = format!(".models.{}.ladder", model.name);
             let is_full = !model.ladder.is_empty() && model.ladder.iter().all(|group| !group.is_empty());
@@ -296,7 +297,8 @@ impl LlmConfig {
             let is_known = model.ladder.iter().flatten().all(|name| deployments.contains(name.as_str()));
             check(is_known, path, "names a deployment that is not there");
         }
-        let ladders: BTreeSet<&str> = self.base_url.iter().map(|_| PLAIN).chain(self.models.iter().map(|model| model.name.as_str())).collect();
+        let ladders: BTreeSet<&str> =
+            self.base_url.iter().map(|_| PLAIN).chain(self.models.iter().map(|model| model.name.as_str())).collect();
         for choice in &self.choices {
             let is_known = [&choice.simple, &choice.moderate, &choice.complex].into_iter().all(|name| ladders.contains(name.as_str()));
             check(is_known, format!(".choices.{}", choice.name), "names a model that is not there");
@@ -316,7 +318,9 @@ impl LlmConfig {
         for deployment in &self.deployments {
             let path = format!("llm.deployments.{}", deployment.name);
             let key = match (&deployment.api_key_file, &deployment.api_key_env) {
-                (Some(file), _) => std::fs::read_to_string(file).with_context(|| format!("{path}.api_key_file: can't read {}", file.display()))?,
+                (Some(file), _) => {
+                    std::fs::read_to_string(file).with_context(|| format!("{path}.api_key_file: can't read {}", file.display()))?
+                }
                 (None, Some(name)) => variable(name).with_context(|| format!("{path}.api_key_env: there is no variable {name}"))?,
                 (None, None) => continue,
             };

@@ -28,7 +28,7 @@ pub(crate) async fn completions(
     Extension(ids): Extension<RequestIds>,
     Body(asked): Body<Asked>,
 ) -> Result<Response, ApiError> {
-    let model = app.models.get(Some(&asked.model)).cloned().ok_or_else(|| no_model(&app, &asked.model))?;
+    let model = app.engine.models().get(Some(&asked.model)).cloned().ok_or_else(|| no_model(&app, &asked.model))?;
     let (is_stream, wants_usage) = (asked.is_stream(), asked.wants_usage());
     let request = asked.request()?;
     let turn = app.admission.answers.enter().await?;
@@ -47,7 +47,7 @@ pub(crate) async fn completions(
 }
 
 fn no_model(app: &AppState, name: &str) -> ApiError {
-    let names: Vec<&str> = app.models.names().collect();
+    let names: Vec<&str> = app.engine.models().names().collect();
     let detail = match names.is_empty() {
         true => "no language model is configured; see [llm] of the configuration".to_owned(),
         false => format!("there is no model {name:?}; there are {}", names.join(", ")),

@@ -80,8 +80,7 @@ pub(crate) async fn create(State(app): State<AppState>, Body(asked): Body<Asked>
     });
     let embedded = work.await?;
     let tokens: usize = embedded.iter().map(|one| one.tokens).sum();
-    let data: Vec<Value> =
-        embedded.iter().enumerate().map(|(index, one)| item(index, &one.embedding, asked.encoding_format)).collect();
+    let data: Vec<Value> = embedded.iter().enumerate().map(|(index, one)| item(index, &one.embedding, asked.encoding_format)).collect();
     Ok(Json(json!({ "object": "list", "model": asked.model, "data": data, "usage": { "prompt_tokens": tokens, "total_tokens": tokens } })))
 }
 

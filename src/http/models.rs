@@ -18,7 +18,7 @@ pub(crate) async fn get(State(app): State<AppState>, Path(name): Path<String>) -
 
 /// Language models, and the model that embeds.
 fn names(app: &AppState) -> impl Iterator<Item = &str> {
-    app.models.names().chain([app.embedder.model().name.as_str()])
+    app.engine.models().names().chain([app.embedder.model().name.as_str()])
 }
 
 fn model(name: &str) -> Value {

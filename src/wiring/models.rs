@@ -27,9 +27,9 @@ pub(super) fn models(config: &LlmConfig, plain_key: Option<String>, keys: &Deplo
         deployments.insert(one.name.clone(), (one.weight, model));
     }
     let mut models = Models::none();
-    if config.base_url.is_some() {
+    if let Some(name) = &config.model {
         let groups = vec![group(&deployments, &[PLAIN.to_owned()], BalanceConfig::Weighted)];
-        models.add(around(config, Ladder::new(PLAIN, groups, retry(config), Arc::clone(&budget)), None));
+        models.add(around(config, Ladder::new(name, groups, retry(config), Arc::clone(&budget)), None));
     }
     for model in &config.models {
         let groups = model.ladder.iter().map(|names| group(&deployments, names, model.balance)).collect();

@@ -87,8 +87,9 @@ fn tools_and_parameters_go_through_both_protocols_and_back() {
         assert_eq!(serde_json::from_str::<Value>(call["function"]["arguments"].as_str().unwrap()).unwrap(), json!({ "city": "Oslo" }));
         let events = stream(&server, body);
         let pieces = events.iter().filter_map(|data| serde_json::from_str::<Value>(data).ok());
-        let arguments: String =
-            pieces.filter_map(|chunk| chunk["choices"][0]["delta"]["tool_calls"][0]["function"]["arguments"].as_str().map(str::to_owned)).collect();
+        let arguments: String = pieces
+            .filter_map(|chunk| chunk["choices"][0]["delta"]["tool_calls"][0]["function"]["arguments"].as_str().map(str::to_owned))
+            .collect();
         assert_eq!(serde_json::from_str::<Value>(&arguments).unwrap(), json!({ "city": "Oslo" }), "{events:?}");
         // The result goes back as the protocols want it.
         let messages = json!([{ "role": "user", "content": "Weather?" }, choice["message"],

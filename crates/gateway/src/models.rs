@@ -18,6 +18,14 @@ impl Models {
         Self::default()
     }
 
+    /// One model.
+    #[must_use]
+    pub fn of(model: Arc<dyn ChatModel>) -> Self {
+        let mut models = Self::none();
+        models.add(model);
+        models
+    }
+
     /// Adds a model; the first is the default until another is named.
     pub fn add(&mut self, model: Arc<dyn ChatModel>) {
         let name = model.name().to_owned();

@@ -4,7 +4,9 @@
 /// one. English comes out within a fifth of what OpenAI's encodings give; too many rather than too few for code.
 #[must_use]
 pub fn estimate_tokens(text: &str) -> u64 {
-    let (wide, narrow) = text.chars().fold((0, 0), |(wide, narrow), c| if c >= '\u{2e80}' { (wide + 1, narrow) } else { (wide, narrow + c.len_utf8() as u64) });
+    let (wide, narrow) = text
+        .chars()
+        .fold((0, 0), |(wide, narrow), c| if c >= '\u{2e80}' { (wide + 1, narrow) } else { (wide, narrow + c.len_utf8() as u64) });
     wide + narrow.div_ceil(4)
 }
 

@@ -1,11 +1,18 @@
 //! The fault table: what a deployment may do, against a real provider that does it, and exactly who is asked how often.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "a test fails by panicking"
+)]
 
 use futures::StreamExt;
 use mock::{Fault, Finished, Mock, Reply, Script};
 use ragstone_gateway::{
-    Balance, Breaker, BreakerParams, ChatConfig, ChatError, ChatEvent, ChatMessage, ChatModel, ChatReply, ChatRequest, Deadline, Dialect,
-    AnthropicChat, Group, Ladder, Member, OpenAiChat, Rest, RetryParams, Stage, Timeouts,
+    AnthropicChat, Balance, Breaker, BreakerParams, ChatConfig, ChatError, ChatEvent, ChatMessage, ChatModel, ChatReply, ChatRequest,
+    Deadline, Dialect, Group, Ladder, Member, OpenAiChat, Rest, RetryParams, Stage, Timeouts,
 };
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -22,7 +29,12 @@ enum Protocol {
 const PROTOCOLS: [Protocol; 2] = [Protocol::OpenAi, Protocol::Anthropic];
 
 fn client(protocol: Protocol, base_url: &str, deployment: &str) -> Arc<dyn ChatModel> {
-    let timeouts = Timeouts { connect: Duration::from_secs(3), first_token: FIRST_TOKEN, between_chunks: BETWEEN_CHUNKS, total: Duration::from_secs(20) };
+    let timeouts = Timeouts {
+        connect: Duration::from_secs(3),
+        first_token: FIRST_TOKEN,
+        between_chunks: BETWEEN_CHUNKS,
+        total: Duration::from_secs(20),
+    };
     let config = ChatConfig {
         deployment: deployment.into(),
         base_url: format!("{base_url}/v1"),
@@ -130,7 +142,8 @@ fn before_the_first_token() -> Vec<Row> {
 async fn before_the_first_token_every_fault_has_its_number_of_calls() {
     for protocol in PROTOCOLS {
         for Row { name, reply, calls, others } in before_the_first_token() {
-            let mock = Mock::start(Script::default().then("first", reply).then("second", Reply::text("from the second")).repeat_last()).await;
+            let mock =
+                Mock::start(Script::default().then("first", reply).then("second", Reply::text("from the second")).repeat_last()).await;
             let outcome = ladder(protocol, mock.url(), mock.url()).chat(question()).await;
             let counted = (count(&mock, "first"), count(&mock, "second"));
             assert_eq!(counted, (calls, others), "{protocol:?}, {name}");
@@ -196,7 +209,8 @@ async fn slow_answers_within_the_limits_and_missing_usage_are_no_faults() {
 
 #[tokio::test]
 async fn a_wait_in_seconds_that_was_asked_for_is_kept() {
-    let mock = Mock::start(Script::default().then("first", Reply::status(429).header("retry-after", "1")).then("first", Reply::text("now"))).await;
+    let mock =
+        Mock::start(Script::default().then("first", Reply::status(429).header("retry-after", "1")).then("first", Reply::text("now"))).await;
     let began = Instant::now();
     let reply = ladder(Protocol::OpenAi, mock.url(), mock.url()).chat(question()).await.unwrap();
     assert_eq!(reply.route.deployment, "first");

@@ -26,7 +26,7 @@ use corpus::{EmbedError, Principals};
 use events::Events;
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use gateway::{ChatError, ChatEvent, ChatModel, ChatReply, ChatRequest, TokenUsage};
+use gateway::{ChatError, ChatEvent, ChatReply, ChatRequest, Models, TokenUsage};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -82,6 +82,8 @@ pub enum QueryError {
 pub struct Prepared {
     /// The question.
     pub question: String,
+    /// Who shall answer; `None`: the default model.
+    pub model: Option<String>,
     /// The context.
     pub packed: Packed,
     /// Milliseconds by stage so far.
@@ -105,15 +107,21 @@ pub struct Draft {
 /// Answers questions. Cheap to clone.
 #[derive(Clone)]
 pub struct Engine {
-    model: Option<Arc<dyn ChatModel>>,
+    models: Models,
     params: EngineParams,
 }
 
 impl Engine {
-    /// An engine that generates with `model`, or only extracts without one.
+    /// An engine that generates with the model a request names, or the default; without any it only extracts.
     #[must_use]
-    pub fn new(model: Option<Arc<dyn ChatModel>>, params: EngineParams) -> Self {
-        Self { model, params }
+    pub fn new(models: Models, params: EngineParams) -> Self {
+        Self { models, params }
+    }
+
+    /// The models there are.
+    #[must_use]
+    pub fn models(&self) -> &Models {
+        &self.models
     }
 
     /// Searches, with this engine's weights. Blocking.
@@ -168,7 +176,7 @@ impl Engine {
     /// [`QueryError`].
     pub fn prepare(&self, source: &dyn ChunkSource, request: QueryRequest, principals: &Principals) -> Result<Prepared, QueryError> {
         let started = Instant::now();
-        request.validate(self.model.as_ref().map(|model| model.name()))?;
+        request.validate(&self.models)?;
         let found = self.search(source, &request.search(), principals)?;
         let mut timings_ms = found.timings_ms;
         timings_ms.note("retrieve", started);
@@ -176,7 +184,7 @@ impl Engine {
         let count_tokens = |text: &str| source.embedder().count_tokens(text);
         let packed = timings_ms.measure("pack", || pack(found.hits, budget, &count_tokens));
         tracing::debug!(tags = ?request.tags, sources = packed.sources.len(), dropped = packed.dropped.len(), tokens = packed.tokens, "context packed");
-        Ok(Prepared { question: request.question, packed, timings_ms, started })
+        Ok(Prepared { question: request.question, model: request.model, packed, timings_ms, started })
     }
 
     /// The answer without a model. Blocking.
@@ -235,7 +243,7 @@ impl Engine {
 
     /// Waits for a model's first word. Without sources there is nothing to ask about.
     async fn ask_model(&self, prepared: &Prepared) -> Asked {
-        let Some(model) = self.model.as_ref().filter(|_| !prepared.packed.sources.is_empty()) else {
+        let Some(model) = self.models.get(prepared.model.as_deref()).filter(|_| !prepared.packed.sources.is_empty()) else {
             return Asked::Nobody { is_degraded: false };
         };
         let messages = messages(&prepared.question, &prepared.packed.sources);

@@ -18,9 +18,11 @@ impl From<ChatError> for ApiError {
                 let wait = retry_after.unwrap_or(Duration::from_secs(1));
                 Self { cause, ..Self::busy(StatusCode::TOO_MANY_REQUESTS, "model_limited", "the model's provider limits its use", wait) }
             }
-            ChatError::Status { status: 401..=404, .. } => {
-                of(StatusCode::BAD_GATEWAY, "model_misconfigured", "the model's provider refuses the server's key or address; the log says more")
-            }
+            ChatError::Status { status: 401..=404, .. } => of(
+                StatusCode::BAD_GATEWAY,
+                "model_misconfigured",
+                "the model's provider refuses the server's key or address; the log says more",
+            ),
             ChatError::Unavailable { retry_after, .. } => {
                 let wait = retry_after.unwrap_or(Duration::from_secs(1));
                 let detail = "no deployment of the model can be asked at the moment";

@@ -162,7 +162,9 @@ impl Asked {
             output: match self.response_format {
                 None | Some(Format::Text) => OutputFormat::Text,
                 Some(Format::JsonObject) => OutputFormat::Json,
-                Some(Format::JsonSchema { json_schema: SchemaOf { name, schema, strict } }) => OutputFormat::Schema { name, schema, strict },
+                Some(Format::JsonSchema { json_schema: SchemaOf { name, schema, strict } }) => {
+                    OutputFormat::Schema { name, schema, strict }
+                }
             },
             passed_on,
             ..ChatRequest::new(self.messages.into_iter().map(message).collect::<Result<_, _>>()?)

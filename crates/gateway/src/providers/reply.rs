@@ -47,8 +47,7 @@ pub(super) enum Format {
 impl Format {
     /// By the content type. A page for people means that the address is wrong.
     pub(super) fn of(response: &Response) -> Result<Self, ChatError> {
-        let content_type =
-            response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("").to_ascii_lowercase();
+        let content_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("").to_ascii_lowercase();
         if content_type.contains("html") {
             return Err(ChatError::Malformed { reason: format!("an answer of type {content_type}: is the base URL right?") });
         }

@@ -1,7 +1,7 @@
 //! Chooses a model by how hard a question looks and by what the operator prefers; says why.
 
 use crate::tokens::estimate_tokens;
-use crate::{ChatModel, ChatReply, ChatRequest, ChatError, OutputFormat, Role};
+use crate::{ChatError, ChatModel, ChatReply, ChatRequest, OutputFormat, Role};
 use async_trait::async_trait;
 use serde::Serialize;
 use std::sync::Arc;
@@ -113,8 +113,30 @@ fn complexity(score: u32, preference: Preference) -> Complexity {
 
 /// Words that ask for thought rather than for a fact.
 const THOUGHT: [&str; 24] = [
-    "why", "compare", "contrast", "analy", "explain how", "trade-off", "step by step", "prove", "derive", "design", "plan", "refactor",
-    "optimi", "evaluate", "pros and cons", "为什么", "比较", "对比", "分析", "设计", "推导", "证明", "优化", "步骤",
+    "why",
+    "compare",
+    "contrast",
+    "analy",
+    "explain how",
+    "trade-off",
+    "step by step",
+    "prove",
+    "derive",
+    "design",
+    "plan",
+    "refactor",
+    "optimi",
+    "evaluate",
+    "pros and cons",
+    "为什么",
+    "比较",
+    "对比",
+    "分析",
+    "设计",
+    "推导",
+    "证明",
+    "优化",
+    "步骤",
 ];
 
 /// Points, tokens to read, and the reasons for the points.

@@ -1,8 +1,8 @@
 //! Deployments that can stand in for each other, and which of them is asked.
 
 use crate::ChatModel;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// How the calls of a group are shared out among the deployments that are ready.

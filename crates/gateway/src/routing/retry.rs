@@ -104,7 +104,12 @@ mod tests {
         let budget = RetryBudget::default();
         let in_hand = (0..1000).take_while(|_| budget.spend()).count();
         assert_eq!(in_hand, 10);
-        let granted = (0..1000).filter(|_| { budget.earn(); budget.spend() }).count();
+        let granted = (0..1000)
+            .filter(|_| {
+                budget.earn();
+                budget.spend()
+            })
+            .count();
         assert!((195..=200).contains(&granted), "{granted} of 1,000");
         tokio::time::advance(Duration::from_secs(4)).await;
         assert!(budget.spend() && budget.spend(), "time alone grants some");

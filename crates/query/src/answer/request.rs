@@ -2,6 +2,7 @@
 
 use crate::search::{InvalidSearch, SearchRequest, in_range, validate_query};
 use corpus::{Filter, FilterError};
+use gateway::Models;
 use serde::Deserialize;
 
 /// Whether a cached answer will do. There is no cache yet, so every policy answers afresh.
@@ -32,7 +33,7 @@ pub struct QueryRequest {
     /// Not supported yet.
     #[serde(default)]
     pub session_id: Option<String>,
-    /// The configured model's name, or absent.
+    /// Name of a configured model; absent: the one that answers questions.
     #[serde(default)]
     pub model: Option<String>,
     /// Which documents.
@@ -106,7 +107,7 @@ impl QueryRequest {
     ///
     /// # Errors
     /// The first [`InvalidQuery`] met.
-    pub fn validate(&self, configured_model: Option<&str>) -> Result<(), InvalidQuery> {
+    pub fn validate(&self, models: &Models) -> Result<(), InvalidQuery> {
         validate_query(&self.question)?;
         in_range("top_k", self.top_k, 1, crate::search::TOP_K_MAX)?;
         in_range("max_context_tokens", self.max_context_tokens.unwrap_or(CONTEXT_TOKENS_MAX), CONTEXT_TOKENS_MIN, CONTEXT_TOKENS_MAX)?;
@@ -116,7 +117,7 @@ impl QueryRequest {
                 return Err(InvalidQuery::Unsupported { field });
             }
         }
-        if let Some(model) = self.model.as_deref().filter(|model| Some(*model) != configured_model) {
+        if let Some(model) = self.model.as_deref().filter(|model| models.get(Some(model)).is_none()) {
             return Err(InvalidQuery::UnknownModel(model.to_owned()));
         }
         let are_short = self.tags.iter().all(|tag| (1..=TAG_BYTES_MAX).contains(&tag.len()));

@@ -4,7 +4,7 @@ use super::*;
 use crate::cite::Verdict;
 use crate::fake::FakeSource;
 use crate::search::InvalidSearch;
-use gateway::{ScriptedChat, Step};
+use gateway::{ChatModel, ScriptedChat, Step};
 use serde_json::json;
 use std::sync::atomic::Ordering;
 
@@ -17,11 +17,16 @@ fn library() -> FakeSource {
 
 fn scripted(answers: Vec<Vec<Step>>) -> (Engine, Arc<ScriptedChat>) {
     let model = Arc::new(ScriptedChat::new("scripted", answers));
-    (Engine::new(Some(model.clone()), EngineParams::default()), model)
+    (Engine::new(Models::of(model.clone()), EngineParams::default()), model)
+}
+
+/// One model of this name.
+fn small() -> Models {
+    Models::of(Arc::new(ScriptedChat::new("small", Vec::new())))
 }
 
 fn extractive() -> Engine {
-    Engine::new(None, EngineParams::default())
+    Engine::new(Models::none(), EngineParams::default())
 }
 
 const QUESTION: &str = "When was the Garnet bridge opened?";
@@ -110,7 +115,7 @@ async fn a_model_answers_and_is_checked() {
     assert_eq!((whole.mode, whole.model.as_deref(), whole.usage), (AnswerMode::Generated, Some("scripted"), usage));
     assert_eq!((whole.citations.len(), &whole.not_found[..]), (1, &[9][..]));
     assert_eq!(whole.citations[0].quote, "The Garnet bridge was opened in 1931.");
-    assert!(model.requests()[0].messages[1].content.contains("The Garnet bridge was opened in 1931."));
+    assert!(model.requests()[0].messages[1].content.text().contains("The Garnet bridge was opened in 1931."));
 
     let events = events(&engine, QUESTION).await;
     assert_eq!(names(&events), ["sources", "delta", "delta", "citation", "usage", "done"]);
@@ -171,7 +176,7 @@ async fn a_listener_that_leaves_stops_the_model() {
         }
     }
     let held = Arc::new(());
-    let engine = Engine::new(Some(Arc::new(Watched(held.clone()))), EngineParams::default());
+    let engine = Engine::new(Models::of(Arc::new(Watched(held.clone()))), EngineParams::default());
     let mut stream = engine.answer_stream(Arc::new(library()), QueryRequest::new(QUESTION), Principals::All).await.unwrap();
     while stream.next().await.expect("an endless answer").name() != "delta" {}
     assert_eq!(Arc::strong_count(&held), 3, "the test, the model and the stream");
@@ -192,7 +197,7 @@ async fn a_broken_embedder_fails_before_anything_is_streamed() {
 #[test]
 fn what_does_not_work_yet_is_refused_by_name() {
     let request = |value| serde_json::from_value::<QueryRequest>(value);
-    let invalid = |value| request(value).unwrap().validate(Some("small")).unwrap_err();
+    let invalid = |value| request(value).unwrap().validate(&small()).unwrap_err();
     assert_eq!(invalid(json!({"question": "a", "session_id": "s"})), InvalidQuery::Unsupported { field: "session_id" });
     assert_eq!(invalid(json!({"question": "a", "prompt": "p"})), InvalidQuery::Unsupported { field: "prompt" });
     assert_eq!(invalid(json!({"question": "a", "model": "large"})), InvalidQuery::UnknownModel("large".to_owned()));
@@ -201,7 +206,7 @@ fn what_does_not_work_yet_is_refused_by_name() {
     assert!(matches!(invalid(json!({"question": "a", "top_k": 0})), InvalidQuery::Search(InvalidSearch::Range { .. })));
     assert!(matches!(invalid(json!({"question": "a", "max_context_tokens": 1})), InvalidQuery::Search(InvalidSearch::Range { .. })));
     let whole = json!({"question": "a", "model": "small", "cache": "refresh", "tags": ["team"], "stream": true});
-    assert_eq!(request(whole).unwrap().validate(Some("small")), Ok(()));
+    assert_eq!(request(whole).unwrap().validate(&small()), Ok(()));
     assert!(request(json!({"question": "a", "k": 1})).is_err());
     assert!(request(json!({"question": "a", "cache": "never"})).is_err());
 }

@@ -4,8 +4,7 @@ use crate::endpoint::shorten;
 use crate::providers::Dialect;
 use crate::providers::reply::{Protocol, Said};
 use crate::{
-    ChatError, ChatEvent, ChatMessage, ChatRequest, FinishReason, OutputFormat, Role, TokenUsage, Tool, ToolCall, ToolCallDelta,
-    ToolChoice,
+    ChatError, ChatEvent, ChatMessage, ChatRequest, FinishReason, OutputFormat, Role, TokenUsage, Tool, ToolCall, ToolCallDelta, ToolChoice,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -45,7 +44,6 @@ fn message(message: &ChatMessage) -> Value {
     }
     Value::Object(fields)
 }
-
 
 fn tool_call(call: &ToolCall) -> Value {
     json!({ "id": call.id, "type": "function", "function": { "name": call.name, "arguments": call.arguments } })

@@ -57,15 +57,14 @@ enum Block {
 }
 
 #[derive(Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[serde(tag = "type")]
 enum Delta {
-    TextDelta {
-        text: String,
-    },
-    InputJsonDelta {
-        partial_json: String,
-    },
-    ThinkingDelta,
+    #[serde(rename = "text_delta")]
+    Text { text: String },
+    #[serde(rename = "input_json_delta")]
+    InputJson { partial_json: String },
+    #[serde(rename = "thinking_delta")]
+    Thinking,
     #[serde(other)]
     Other,
 }
@@ -157,9 +156,9 @@ impl Anthropic {
 
     fn go_on(&mut self, delta: Delta) -> Said {
         let events = match delta {
-            Delta::TextDelta { text } if !text.is_empty() => vec![ChatEvent::Delta(text)],
-            Delta::InputJsonDelta { partial_json } if !partial_json.is_empty() => vec![self.arguments(partial_json)],
-            Delta::ThinkingDelta => return Said { is_thinking: true, ..Said::default() },
+            Delta::Text { text } if !text.is_empty() => vec![ChatEvent::Delta(text)],
+            Delta::InputJson { partial_json } if !partial_json.is_empty() => vec![self.arguments(partial_json)],
+            Delta::Thinking => return Said { is_thinking: true, ..Said::default() },
             _ => Vec::new(),
         };
         Said { events, ..Said::default() }
