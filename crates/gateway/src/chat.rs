@@ -314,6 +314,11 @@ pub trait ChatModel: Send + Sync {
         Duration::ZERO
     }
 
+    /// Whether a call would have to wait for others to end.
+    fn is_full(&self) -> bool {
+        false
+    }
+
     /// Asks, and waits for the first token.
     ///
     /// # Errors

@@ -33,9 +33,11 @@ impl ChatModel for Concurrency {
     }
 
     fn ready_in(&self) -> Duration {
-        // Not known; but somebody with a place free is to be preferred.
-        let for_place = if self.places.available_permits() == 0 { Duration::from_millis(1) } else { Duration::ZERO };
-        self.inner.ready_in().max(for_place)
+        self.inner.ready_in()
+    }
+
+    fn is_full(&self) -> bool {
+        self.places.available_permits() == 0
     }
 
     async fn chat(&self, request: ChatRequest) -> Result<ChatReply, ChatError> {

@@ -96,6 +96,10 @@ impl ChatModel for Rate {
         self.inner.ready_in().max(self.wait(1))
     }
 
+    fn is_full(&self) -> bool {
+        self.inner.is_full()
+    }
+
     async fn chat(&self, request: ChatRequest) -> Result<ChatReply, ChatError> {
         if let Err(wait) = self.take(request.tokens_most()) {
             let reason = format!("{} is at its limit of requests or tokens a minute", self.inner.name());

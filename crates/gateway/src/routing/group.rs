@@ -68,19 +68,14 @@ impl Group {
         Self { members, balance }
     }
 
-    /// Who is asked next: of those that are ready the ones that failed least in this request, and of these one by
-    /// the group's balance. `failures` holds a number for each member.
+    /// Who is asked next: of those that are ready the ones that failed least in this request, of these the ones with
+    /// a place free, and of these one by the group's balance. `failures` holds a number for each member.
     pub(super) fn pick(&self, failures: &[u32]) -> Option<(usize, &Member)> {
-        let ready: Vec<(usize, &Member, u32)> = self
-            .members
-            .iter()
-            .enumerate()
-            .filter(|(_, member)| member.model.ready_in().is_zero())
-            .map(|(at, member)| (at, member, failures.get(at).copied().unwrap_or(0)))
-            .collect();
-        let fewest = ready.iter().map(|(_, _, failures)| *failures).min()?;
-        let best: Vec<(usize, &Member)> =
-            ready.into_iter().filter(|(_, _, failures)| *failures == fewest).map(|(at, member, _)| (at, member)).collect();
+        let rank = |at: usize, member: &Member| (failures.get(at).copied().unwrap_or(0), member.model.is_full());
+        let ready = self.members.iter().enumerate().filter(|(_, member)| member.model.ready_in().is_zero());
+        let ranked: Vec<_> = ready.map(|(at, member)| (rank(at, member), (at, member))).collect();
+        let first = ranked.iter().map(|(rank, _)| *rank).min()?;
+        let best: Vec<_> = ranked.into_iter().filter(|(rank, _)| *rank == first).map(|(_, member)| member).collect();
         if self.balance == Balance::LeastLatency && fastrand::f64() >= EXPLORED {
             return best.into_iter().min_by_key(|(_, member)| member.latency.0.load(Ordering::Relaxed));
         }

@@ -1,7 +1,7 @@
 //! Ladders of scripted deployments, on a paused clock: who is asked how often, and what comes of it.
 
 use super::*;
-use crate::{ChatError, ChatEvent, ChatMessage, ChatModel, ChatRequest, Rest, ScriptedChat, Step};
+use crate::{ChatError, ChatEvent, ChatMessage, ChatModel, ChatRequest, Concurrency, Rest, ScriptedChat, Step};
 use futures::StreamExt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -160,6 +160,23 @@ async fn the_fastest_gets_nearly_all_where_latency_decides() {
     }
     let share = slow.requests().len();
     assert!((1..80).contains(&share), "one in twenty of 1,000 at random, half of these to it: {share}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_a_place_free_is_asked_first_and_where_none_is_a_call_waits() {
+    let (small, large) = (answering("small"), answering("large"));
+    let limited = |model: &Arc<ScriptedChat>, places| Arc::new(Concurrency::new(model.clone(), places, Duration::from_secs(2)));
+    let members = vec![Member::new("small", limited(&small, 1), 1_000), Member::new("large", limited(&large, 2), 1)];
+    let group = Group::new(members, Balance::Weighted);
+    let ladder = Ladder::new("answers", vec![group], RetryParams::default(), Arc::default());
+    let held = [ladder.chat(request()).await.unwrap(), ladder.chat(request()).await.unwrap(), ladder.chat(request()).await.unwrap()];
+    assert_eq!((small.requests().len(), large.requests().len()), (1, 2));
+    let later = tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        drop(held);
+    });
+    ladder.chat(request()).await.unwrap();
+    later.await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
