@@ -244,9 +244,21 @@ pub(crate) struct ChoiceConfig {
 pub(crate) type DeploymentKeys = std::collections::BTreeMap<String, String>;
 
 impl LlmConfig {
-    /// Whether there is any model.
-    pub(crate) fn has_models(&self) -> bool {
-        self.base_url.is_some() || !self.models.is_empty()
+    /// All deployments, with the one that `base_url` and `model` make.
+    pub(crate) fn all_deployments(&self) -> impl Iterator<Item = DeploymentConfig> {
+        let plain = self.base_url.clone().zip(self.model.clone()).map(|(base_url, model)| DeploymentConfig {
+            name: PLAIN.to_owned(),
+            provider: Provider::Compatible,
+            model,
+            base_url: Some(base_url),
+            api_key_file: None,
+            api_key_env: None,
+            weight: one(),
+            requests_per_minute: None,
+            tokens_per_minute: None,
+            concurrent_max: hundred(),
+        });
+        self.deployments.iter().cloned().chain(plain)
     }
 
     /// Every name that a request may ask for.

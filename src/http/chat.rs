@@ -3,6 +3,7 @@
 mod failure;
 mod wire;
 
+use super::cut_off::until_cut_off;
 use super::extract::Body;
 use super::problem::openai_body;
 use super::trace::RequestIds;
@@ -14,7 +15,7 @@ use axum::http::StatusCode;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use futures::{FutureExt, Stream, StreamExt, stream};
+use futures::{Stream, StreamExt, stream};
 use gateway::{ChatError, ChatEvent, ChatReply, ChatStream, TokenUsage};
 use serde_json::{Value, json};
 use std::convert::Infallible;
@@ -36,7 +37,8 @@ pub(crate) async fn completions(
     tracing::info!(deployment = route.deployment, model = route.model, failed = route.failed.len(), choice = ?route.choice, "a model answers");
     let head = Head { id: format!("chatcmpl-{}", ids.trace), created: now_s(), model: route.model.clone() };
     if is_stream {
-        let chunks = until_cut_off(app, caller, chunks(head, events, wants_usage, turn)).map(Ok::<_, Infallible>);
+        let last = |code, detail: &str| data(&openai_body(&ApiError::new(StatusCode::SERVICE_UNAVAILABLE, code, detail)));
+        let chunks = until_cut_off(app, caller, chunks(head, events, wants_usage, turn), last).map(Ok::<_, Infallible>);
         return Ok(Sse::new(chunks).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))).into_response());
     }
     let mut answer = head.completion(&in_one_piece(events).await?);
@@ -69,8 +71,8 @@ async fn in_one_piece(mut events: ChatStream) -> Result<Heard, ApiError> {
     Ok(heard)
 }
 
-/// The events of an answer as chunks; an error is the last one, and then nothing says that it is done.
-fn chunks(head: Head, events: ChatStream, wants_usage: bool, turn: OwnedSemaphorePermit) -> impl Stream<Item = Event> {
+/// The events of an answer as chunks, each with whether it is the last; that is an error, or says that it is done.
+fn chunks(head: Head, events: ChatStream, wants_usage: bool, turn: OwnedSemaphorePermit) -> impl Stream<Item = (Event, bool)> {
     let role = head.chunk(&json!({ "role": "assistant", "content": "" }), None);
     let mut telling = Telling { head, wants_usage, usage: None };
     let told = events.flat_map(move |event| {
@@ -78,7 +80,7 @@ fn chunks(head: Head, events: ChatStream, wants_usage: bool, turn: OwnedSemaphor
         let _turn = &turn;
         stream::iter(telling.tell(event))
     });
-    stream::once(std::future::ready(data(&role))).chain(told)
+    stream::once(std::future::ready((data(&role), false))).chain(told)
 }
 
 struct Telling {
@@ -89,34 +91,24 @@ struct Telling {
 }
 
 impl Telling {
-    fn tell(&mut self, event: Result<ChatEvent, ChatError>) -> Vec<Event> {
+    fn tell(&mut self, event: Result<ChatEvent, ChatError>) -> Vec<(Event, bool)> {
         match event {
             Ok(ChatEvent::Usage(usage)) => {
                 self.usage = Some(usage);
                 Vec::new()
             }
             Ok(ChatEvent::Done { finish_reason: reason }) => {
-                let end = data(&self.head.chunk(&json!({}), Some(finish_reason(&reason))));
-                let usage = self.usage.filter(|_| self.wants_usage).map(|usage| data(&self.head.usage_chunk(usage)));
-                [Some(end), usage, Some(Event::default().data("[DONE]"))].into_iter().flatten().collect()
+                let end = self.head.chunk(&json!({}), Some(finish_reason(&reason)));
+                let usage = self.usage.filter(|_| self.wants_usage).map(|usage| self.head.usage_chunk(usage));
+                let told = [Some(end), usage].into_iter().flatten().map(|chunk| (data(&chunk), false));
+                told.chain([(Event::default().data("[DONE]"), true)]).collect()
             }
-            Ok(event) => delta(&event).map(|delta| data(&self.head.chunk(&delta, None))).into_iter().collect(),
-            Err(error) => vec![data(&openai_body(&error.into()))],
+            Ok(event) => delta(&event).map(|delta| (data(&self.head.chunk(&delta, None)), false)).into_iter().collect(),
+            Err(error) => vec![(data(&openai_body(&error.into())), true)],
         }
     }
 }
 
 fn data(value: &Value) -> Event {
     Event::default().data(value.to_string())
-}
-
-/// The chunks; where the server stops or the key is revoked, an error comes instead of the rest.
-fn until_cut_off(app: AppState, caller: Caller, chunks: impl Stream<Item = Event> + Send + 'static) -> impl Stream<Item = Event> {
-    let cut_off = async move { app.cut_off(&caller).await }.shared();
-    let told = cut_off.clone();
-    let last = async move {
-        let (code, detail) = told.now_or_never()?;
-        Some(data(&openai_body(&ApiError::new(StatusCode::SERVICE_UNAVAILABLE, code, detail))))
-    };
-    chunks.take_until(cut_off).chain(stream::once(last).filter_map(std::future::ready))
 }

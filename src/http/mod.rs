@@ -8,6 +8,7 @@ pub(crate) mod browser;
 mod chat;
 mod collections;
 mod content;
+mod cut_off;
 mod deletions;
 mod docs;
 mod documents;

@@ -1,5 +1,6 @@
 //! `POST /v1/collections/{c}/query`: an answer in one piece, or as server-sent events.
 
+use super::cut_off::until_cut_off;
 use super::extract::Body;
 use super::search::source;
 use super::trace::RequestIds;
@@ -12,13 +13,12 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use corpus::TraceId;
+use futures::StreamExt;
 use futures::stream::BoxStream;
-use futures::{FutureExt, Stream, StreamExt};
 use query::{Answer, AnswerEvent, InvalidQuery, QueryError, QueryRequest};
 use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::Instrument;
@@ -45,7 +45,16 @@ pub(crate) async fn query(
     if !is_stream {
         return Ok(Json(in_one_piece(events).await?).into_response());
     }
-    let stream = until_cut_off(app, asker, events, ids).map(Ok::<_, Infallible>);
+    let request_id = ids.request.clone();
+    let events = events.map(move |event| {
+        let is_end = matches!(event, AnswerEvent::Done(_) | AnswerEvent::Error(_));
+        (wire(event, &ids), is_end)
+    });
+    let last = move |code, detail| {
+        let data = json!({ "code": code, "detail": detail, "request_id": request_id });
+        Event::default().event("error").data(data.to_string())
+    };
+    let stream = until_cut_off(app, asker, events, last).map(Ok::<_, Infallible>);
     Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))).into_response())
 }
 
@@ -59,7 +68,7 @@ struct Turn {
 
 impl Turn {
     async fn of(app: &App) -> Result<Self, ApiError> {
-        let model = if app.config.llm.has_models() { Some(app.admission.answers.enter().await?) } else { None };
+        let model = if app.engine.models().is_empty() { None } else { Some(app.admission.answers.enter().await?) };
         Ok(Self { compute: app.admission.queries.enter().await?, model })
     }
 
@@ -86,33 +95,6 @@ async fn in_one_piece(mut events: BoxStream<'static, AnswerEvent>) -> Result<Ans
         }
     }
     Err(ApiError::from(QueryError::Aborted))
-}
-
-/// The events; where they are cut off, a last one says why.
-fn until_cut_off(
-    app: AppState,
-    caller: Caller,
-    events: BoxStream<'static, AnswerEvent>,
-    ids: RequestIds,
-) -> impl Stream<Item = Event> + use<> {
-    let is_over = Arc::new(AtomicBool::new(false));
-    let (ended, request_id) = (Arc::clone(&is_over), ids.request.clone());
-    let told = events.map(move |event| {
-        ended.fetch_or(matches!(event, AnswerEvent::Done(_) | AnswerEvent::Error(_)), Ordering::Relaxed);
-        wire(event, &ids)
-    });
-    let cut_off = async move { app.cut_off(&caller).await }.shared();
-    let last = {
-        let cut_off = cut_off.clone();
-        async move {
-            if is_over.load(Ordering::Relaxed) {
-                return None;
-            }
-            let (code, detail) = cut_off.now_or_never()?;
-            Some(Event::default().event("error").data(json!({ "code": code, "detail": detail, "request_id": request_id }).to_string()))
-        }
-    };
-    told.take_until(cut_off).chain(futures::stream::once(last).filter_map(std::future::ready))
 }
 
 fn whole(answer: &Answer, trace: &TraceId) -> Value {

@@ -10,8 +10,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Calls that one deployment may have at a time which the short form of the configuration makes.
-const PLAIN_CONCURRENT_MAX: usize = 100;
 /// How long a call waits for a place at its deployment.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -21,7 +19,7 @@ type Deployments = BTreeMap<String, (u32, Arc<dyn ChatModel>)>;
 pub(super) fn models(config: &LlmConfig, plain_key: Option<String>, keys: &DeploymentKeys) -> anyhow::Result<Models> {
     let budget = Arc::new(RetryBudget::new(config.retry.share));
     let mut deployments = Deployments::new();
-    for one in config.deployments.iter().cloned().chain(plain(config)) {
+    for one in config.all_deployments() {
         let key = if one.name == PLAIN { plain_key.clone() } else { keys.get(&one.name).cloned() };
         let model = deployment(config, &one, key).with_context(|| format!("llm.deployments.{}: can't set up the model", one.name))?;
         deployments.insert(one.name.clone(), (one.weight, model));
@@ -52,23 +50,6 @@ pub(super) fn models(config: &LlmConfig, plain_key: Option<String>, keys: &Deplo
         models.set_default(name);
     }
     Ok(models)
-}
-
-/// The deployment that `base_url` and `model` make.
-fn plain(config: &LlmConfig) -> Option<DeploymentConfig> {
-    let (base_url, model) = (config.base_url.clone()?, config.model.clone()?);
-    Some(DeploymentConfig {
-        name: PLAIN.to_owned(),
-        provider: Provider::Compatible,
-        model,
-        base_url: Some(base_url),
-        api_key_file: None,
-        api_key_env: None,
-        weight: 1,
-        requests_per_minute: None,
-        tokens_per_minute: None,
-        concurrent_max: PLAIN_CONCURRENT_MAX,
-    })
 }
 
 /// A client and what stands around it, innermost first.

@@ -5,7 +5,7 @@
 
 use crate::{ChatError, ChatModel, ChatReply, ChatRequest};
 use async_trait::async_trait;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -46,15 +46,30 @@ impl Meter {
         Self { unit_ns: window_ns / u64::from(per_minute.max(1)), reaches_to: Instant::now() }
     }
 
+    fn cost(&self, units: u64) -> Duration {
+        Duration::from_nanos(self.unit_ns.saturating_mul(units))
+    }
+
     /// How long until `units` can be granted; more than a whole window's are granted when the window is empty.
     fn wait(&self, units: u64, now: Instant) -> Duration {
-        let cost = Duration::from_nanos(self.unit_ns.saturating_mul(units)).min(WINDOW);
-        (self.reaches_to.max(now) + cost).saturating_duration_since(now + WINDOW)
+        (self.reaches_to.max(now) + self.cost(units).min(WINDOW)).saturating_duration_since(now + WINDOW)
     }
 
     fn take(&mut self, units: u64, now: Instant) {
-        let cost = Duration::from_nanos(self.unit_ns.saturating_mul(units)).min(WINDOW * 60);
-        self.reaches_to = self.reaches_to.max(now) + cost;
+        self.reaches_to = self.reaches_to.max(now) + self.cost(units).min(WINDOW * 60);
+    }
+}
+
+impl Meters {
+    /// How long until one call of so many tokens can be granted.
+    fn wait(&self, tokens: u64, now: Instant) -> Duration {
+        let of = |meter: &Option<Meter>, units| meter.as_ref().map_or(Duration::ZERO, |meter| meter.wait(units, now));
+        of(&self.requests, 1).max(of(&self.tokens, tokens))
+    }
+
+    fn take(&mut self, tokens: u64, now: Instant) {
+        self.requests.iter_mut().for_each(|meter| meter.take(1, now));
+        self.tokens.iter_mut().for_each(|meter| meter.take(tokens, now));
     }
 }
 
@@ -66,22 +81,18 @@ impl Rate {
         Self { inner, meters: Mutex::new(meters) }
     }
 
-    fn wait(&self, tokens: u64) -> Duration {
-        let (meters, now) = (self.meters.lock().unwrap_or_else(PoisonError::into_inner), Instant::now());
-        let of = |meter: &Option<Meter>, units| meter.as_ref().map_or(Duration::ZERO, |meter| meter.wait(units, now));
-        of(&meters.requests, 1).max(of(&meters.tokens, tokens))
+    fn lock(&self) -> MutexGuard<'_, Meters> {
+        self.meters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Grants a call of so many tokens, or says how long it has to wait.
     fn take(&self, tokens: u64) -> Result<(), Duration> {
-        let (mut meters, now) = (self.meters.lock().unwrap_or_else(PoisonError::into_inner), Instant::now());
-        let of = |meter: &Option<Meter>, units| meter.as_ref().map_or(Duration::ZERO, |meter| meter.wait(units, now));
-        let wait = of(&meters.requests, 1).max(of(&meters.tokens, tokens));
+        let (mut meters, now) = (self.lock(), Instant::now());
+        let wait = meters.wait(tokens, now);
         if !wait.is_zero() {
             return Err(wait);
         }
-        let Meters { requests, tokens: of_tokens } = &mut *meters;
-        requests.iter_mut().for_each(|meter| meter.take(1, now));
-        of_tokens.iter_mut().for_each(|meter| meter.take(tokens, now));
+        meters.take(tokens, now);
         Ok(())
     }
 }
@@ -93,7 +104,7 @@ impl ChatModel for Rate {
     }
 
     fn ready_in(&self) -> Duration {
-        self.inner.ready_in().max(self.wait(1))
+        self.inner.ready_in().max(self.lock().wait(1, Instant::now()))
     }
 
     fn is_full(&self) -> bool {

@@ -62,8 +62,7 @@ impl Ladder {
         let mut failures = vec![0; group.len()];
         let mut tries = 0;
         let mut last = None;
-        while tries < self.retry.tries_max && (tries == 0 || self.budget.spend()) {
-            let Some((at, member)) = group.pick(&failures) else { break };
+        while let Some((at, member)) = group.pick(&failures) {
             let error = match ask(member, request, failed).await {
                 Ok(reply) => return Ok(reply),
                 Err(error) => error,
@@ -81,7 +80,9 @@ impl Ladder {
             };
             last = Some(error);
             let is_worth_it = |wait: &Duration| *wait <= self.retry.wait_max && is_in_time(request, *wait);
-            match wait.filter(|wait| tries < self.retry.tries_max && is_worth_it(wait)) {
+            // Where nobody was asked there is nothing to pay for.
+            let may_retry = || tries == 0 || (tries < self.retry.tries_max && self.budget.spend());
+            match wait.filter(|wait| is_worth_it(wait) && may_retry()) {
                 Some(wait) => sleep(wait).await,
                 None => break,
             }
