@@ -1,6 +1,7 @@
 //! One caller: a tenant, and the bounds that its key sets.
 
 use corpus::{Principals, TenantId};
+use gateway::Account;
 use index::records::CollectionRecord;
 use index::{ApiKeyRecord, Once, Scope};
 use std::collections::BTreeSet;
@@ -42,6 +43,11 @@ impl Caller {
     /// Whether it reads and uses everything of its tenant.
     pub(crate) fn is_unbounded(&self) -> bool {
         self.collections.is_none() && self.principals == Principals::All
+    }
+
+    /// Where the calls that it causes are booked, beside these tags.
+    pub(crate) fn account(&self, tags: Vec<String>) -> Account {
+        Account { tenant: self.tenant.clone(), key: self.key.clone(), tags, collection: None }
     }
 
     pub(crate) fn may_use(&self, collection: &CollectionRecord) -> bool {

@@ -16,9 +16,10 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use futures::{Stream, StreamExt, stream};
-use gateway::{ChatError, ChatEvent, ChatReply, ChatStream, TokenUsage};
+use gateway::{ChatError, ChatEvent, ChatReply, ChatRequest, ChatStream, TokenUsage};
 use serde_json::{Value, json};
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use wire::{Asked, Head, Heard, delta, finish_reason};
@@ -31,7 +32,7 @@ pub(crate) async fn completions(
 ) -> Result<Response, ApiError> {
     let model = app.engine.models().get(Some(&asked.model)).cloned().ok_or_else(|| no_model(&app, &asked.model))?;
     let (is_stream, wants_usage) = (asked.is_stream(), asked.wants_usage());
-    let request = asked.request()?;
+    let request = ChatRequest { account: Arc::new(caller.account(Vec::new())), ..asked.request()? };
     let turn = app.admission.answers.enter().await?;
     let ChatReply { route, events } = model.chat(request).await?;
     tracing::info!(deployment = route.deployment, model = route.model, failed = route.failed.len(), choice = ?route.choice, "a model answers");

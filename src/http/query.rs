@@ -15,7 +15,8 @@ use axum::{Extension, Json};
 use corpus::TraceId;
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use query::{Answer, AnswerEvent, InvalidQuery, QueryError, QueryRequest};
+use gateway::Account;
+use query::{Answer, AnswerEvent, Asker, InvalidQuery, QueryError, QueryRequest};
 use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -37,9 +38,11 @@ pub(crate) async fn query(
     };
     let (is_stream, asker) = (request.stream, caller.clone());
     let engine = Arc::clone(&app.engine);
+    let account = Account { collection: Some(source.collection_id().to_string()), ..caller.account(request.tags.clone()) };
+    let questioner = Asker { principals: caller.principals, account: Arc::new(account) };
     // A task of its own, so that the turn lasts as long as the search does, even if the client leaves.
     let begun = tokio::spawn(
-        async move { Ok::<_, ApiError>(turn.keep(engine.answer_stream(source, request, caller.principals).await?)) }.in_current_span(),
+        async move { Ok::<_, ApiError>(turn.keep(engine.answer_stream(source, request, questioner).await?)) }.in_current_span(),
     );
     let events = begun.await.unwrap_or_else(|error| Err(ApiError::internal(error)))?;
     if !is_stream {

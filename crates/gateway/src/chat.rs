@@ -1,12 +1,13 @@
 //! The seam: what a chat model is asked and what it answers.
 
 use crate::tokens::estimate_tokens;
-use crate::{ChatError, Route};
+use crate::{Account, ChatError, Route};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -209,6 +210,8 @@ pub struct ChatRequest {
     pub passed_on: Map<String, Value>,
     /// When the answer must be there, to its last token.
     pub deadline: Option<Instant>,
+    /// On whose account it is made.
+    pub account: Arc<Account>,
 }
 
 impl ChatRequest {

@@ -28,6 +28,7 @@
 //! # }
 //! ```
 
+mod account;
 mod chat;
 mod embeddings;
 mod endpoint;
@@ -42,6 +43,7 @@ mod scripted;
 mod sse;
 mod tokens;
 
+pub use account::Account;
 pub use chat::{
     ChatEvent, ChatMessage, ChatModel, ChatReply, ChatRequest, ChatStream, Content, FinishReason, ImageUrl, OutputFormat, Part, Role,
     TokenUsage, Tool, ToolCall, ToolCallDelta, ToolChoice,

@@ -26,7 +26,7 @@ use corpus::{EmbedError, Principals};
 use events::Events;
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use gateway::{ChatError, ChatEvent, ChatReply, ChatRequest, Models, TokenUsage};
+use gateway::{Account, ChatError, ChatEvent, ChatReply, ChatRequest, Models, TokenUsage};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -77,6 +77,15 @@ pub enum QueryError {
     Aborted,
 }
 
+/// Who asks.
+#[derive(Debug, Clone)]
+pub struct Asker {
+    /// Whose documents it may read.
+    pub principals: Principals,
+    /// On whose account models are called.
+    pub account: Arc<Account>,
+}
+
 /// What is known before the first word of an answer.
 #[derive(Debug, Clone)]
 pub struct Prepared {
@@ -84,6 +93,8 @@ pub struct Prepared {
     pub question: String,
     /// Who shall answer; `None`: the default model.
     pub model: Option<String>,
+    /// On whose account.
+    pub account: Arc<Account>,
     /// The context.
     pub packed: Packed,
     /// Milliseconds by stage so far.
@@ -141,8 +152,8 @@ impl Engine {
     ///
     /// # Errors
     /// [`QueryError`].
-    pub async fn answer(&self, source: Arc<dyn ChunkSource>, request: QueryRequest, principals: Principals) -> Result<Answer, QueryError> {
-        let prepared = self.prepare_off_thread(&source, request, principals).await?;
+    pub async fn answer(&self, source: Arc<dyn ChunkSource>, request: QueryRequest, asker: Asker) -> Result<Answer, QueryError> {
+        let prepared = self.prepare_off_thread(&source, request, asker).await?;
         self.run(source, prepared, &mut Events::unheard()).await
     }
 
@@ -155,9 +166,9 @@ impl Engine {
         &self,
         source: Arc<dyn ChunkSource>,
         request: QueryRequest,
-        principals: Principals,
+        asker: Asker,
     ) -> Result<BoxStream<'static, AnswerEvent>, QueryError> {
-        let prepared = self.prepare_off_thread(&source, request, principals).await?;
+        let prepared = self.prepare_off_thread(&source, request, asker).await?;
         let (mut events, heard) = Events::channel();
         let engine = self.clone();
         let work = async move {
@@ -174,17 +185,17 @@ impl Engine {
     ///
     /// # Errors
     /// [`QueryError`].
-    pub fn prepare(&self, source: &dyn ChunkSource, request: QueryRequest, principals: &Principals) -> Result<Prepared, QueryError> {
+    pub fn prepare(&self, source: &dyn ChunkSource, request: QueryRequest, asker: Asker) -> Result<Prepared, QueryError> {
         let started = Instant::now();
         request.validate(&self.models)?;
-        let found = self.search(source, &request.search(), principals)?;
+        let found = self.search(source, &request.search(), &asker.principals)?;
         let mut timings_ms = found.timings_ms;
         timings_ms.note("retrieve", started);
         let budget = request.max_context_tokens.unwrap_or(self.params.context_tokens);
         let count_tokens = |text: &str| source.embedder().count_tokens(text);
         let packed = timings_ms.measure("pack", || pack(found.hits, budget, &count_tokens));
         tracing::debug!(tags = ?request.tags, sources = packed.sources.len(), dropped = packed.dropped.len(), tokens = packed.tokens, "context packed");
-        Ok(Prepared { question: request.question, model: request.model, packed, timings_ms, started })
+        Ok(Prepared { question: request.question, model: request.model, account: asker.account, packed, timings_ms, started })
     }
 
     /// The answer without a model. Blocking.
@@ -203,14 +214,9 @@ impl Engine {
         Ok((Draft { text: pieces.concat(), is_abstained, cited, ..Draft::default() }, pieces))
     }
 
-    async fn prepare_off_thread(
-        &self,
-        source: &Arc<dyn ChunkSource>,
-        request: QueryRequest,
-        principals: Principals,
-    ) -> Result<Prepared, QueryError> {
+    async fn prepare_off_thread(&self, source: &Arc<dyn ChunkSource>, request: QueryRequest, asker: Asker) -> Result<Prepared, QueryError> {
         let (engine, source) = (self.clone(), Arc::clone(source));
-        off_thread(move || engine.prepare(&*source, request, &principals)).await?
+        off_thread(move || engine.prepare(&*source, request, asker)).await?
     }
 
     /// generate, or extract → cite, telling `events` on the way.
@@ -247,7 +253,12 @@ impl Engine {
             return Asked::Nobody { is_degraded: false };
         };
         let messages = messages(&prepared.question, &prepared.packed.sources);
-        let request = ChatRequest { max_tokens: Some(self.params.answer_tokens), temperature: Some(0.0), ..ChatRequest::new(messages) };
+        let request = ChatRequest {
+            max_tokens: Some(self.params.answer_tokens),
+            temperature: Some(0.0),
+            account: Arc::clone(&prepared.account),
+            ..ChatRequest::new(messages)
+        };
         match model.chat(request).await {
             Ok(reply) => Asked::Answering(Box::new(reply)),
             Err(error) => {

@@ -1,7 +1,7 @@
 //! The built-in index as a [`ChunkSource`].
 
 use crate::retrieve::{ChunkSource, SourceError, StoredChunk};
-use corpus::{Embedder, Embedding, Filter, Principals, Row};
+use corpus::{CollectionId, Embedder, Embedding, Filter, Principals, Row};
 use index::vector::VectorQuery;
 use index::{Collection, CollectionError, Scored};
 use roaring::RoaringBitmap;
@@ -18,6 +18,12 @@ impl CollectionSource {
     #[must_use]
     pub fn new(collection: Arc<Collection>, embedder: Arc<dyn Embedder>) -> Self {
         Self { collection, embedder }
+    }
+
+    /// Which collection it is.
+    #[must_use]
+    pub fn collection_id(&self) -> &CollectionId {
+        &self.collection.record().id
     }
 }
 

@@ -45,7 +45,8 @@ mod terms;
 mod timings;
 
 pub use answer::{
-    Answer, AnswerEvent, AnswerMode, CachePolicy, CacheUse, Draft, Engine, EngineParams, InvalidQuery, Prepared, QueryError, QueryRequest,
+    Answer, AnswerEvent, AnswerMode, Asker, CachePolicy, CacheUse, Draft, Engine, EngineParams, InvalidQuery, Prepared, QueryError,
+    QueryRequest,
 };
 pub use bench::{BenchError, BenchPoint, BenchReport, BenchRequest, QUERIES_MAX, bench};
 pub use cite::{Citation, Cited, Verdict, cite, compose};

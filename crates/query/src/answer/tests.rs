@@ -31,12 +31,16 @@ fn extractive() -> Engine {
 
 const QUESTION: &str = "When was the Garnet bridge opened?";
 
+fn asker() -> Asker {
+    Asker { principals: Principals::All, account: Arc::default() }
+}
+
 async fn answer(engine: &Engine, question: &str) -> Result<Answer, QueryError> {
-    engine.answer(Arc::new(library()), QueryRequest::new(question), Principals::All).await
+    engine.answer(Arc::new(library()), QueryRequest::new(question), asker()).await
 }
 
 async fn events(engine: &Engine, question: &str) -> Vec<AnswerEvent> {
-    engine.answer_stream(Arc::new(library()), QueryRequest::new(question), Principals::All).await.unwrap().collect().await
+    engine.answer_stream(Arc::new(library()), QueryRequest::new(question), asker()).await.unwrap().collect().await
 }
 
 fn names(events: &[AnswerEvent]) -> Vec<&'static str> {
@@ -153,7 +157,7 @@ async fn a_model_that_does_not_know_abstains() {
 #[tokio::test]
 async fn without_sources_no_model_is_asked() {
     let (engine, model) = scripted(Vec::new());
-    let answer = engine.answer(Arc::new(FakeSource::new(&[])), QueryRequest::new("anything"), Principals::All).await.unwrap();
+    let answer = engine.answer(Arc::new(FakeSource::new(&[])), QueryRequest::new("anything"), asker()).await.unwrap();
     assert!(answer.abstained && !answer.degraded && answer.sources.is_empty());
     assert!(model.requests().is_empty());
 }
@@ -177,7 +181,7 @@ async fn a_listener_that_leaves_stops_the_model() {
     }
     let held = Arc::new(());
     let engine = Engine::new(Models::of(Arc::new(Watched(held.clone()))), EngineParams::default());
-    let mut stream = engine.answer_stream(Arc::new(library()), QueryRequest::new(QUESTION), Principals::All).await.unwrap();
+    let mut stream = engine.answer_stream(Arc::new(library()), QueryRequest::new(QUESTION), asker()).await.unwrap();
     while stream.next().await.expect("an endless answer").name() != "delta" {}
     assert_eq!(Arc::strong_count(&held), 3, "the test, the model and the stream");
     drop(stream);
@@ -190,7 +194,7 @@ async fn a_listener_that_leaves_stops_the_model() {
 async fn a_broken_embedder_fails_before_anything_is_streamed() {
     let source = library();
     source.embedder.is_broken.store(true, Ordering::Relaxed);
-    let stream = extractive().answer_stream(Arc::new(source), QueryRequest::new(QUESTION), Principals::All).await;
+    let stream = extractive().answer_stream(Arc::new(source), QueryRequest::new(QUESTION), asker()).await;
     assert!(matches!(stream.err(), Some(QueryError::Search(SearchError::Embed(_)))));
 }
 
