@@ -69,6 +69,8 @@ fn a_provider_that_is_down_degrades_to_extraction() {
     server.add_text("default", "lamp", "The lamp is filled with colza oil every evening.");
     let answer = server.post(QUERY, json!({ "question": "What is the lamp filled with?" })).ok();
     assert_eq!((&answer["mode"], &answer["degraded"]), (&json!("extractive"), &json!(true)), "{answer}");
+    let reason = answer["degraded_reason"].as_str().unwrap();
+    assert!(reason.contains("can't connect") && !reason.contains("127.0.0.1"), "{reason}");
     assert!(answer["answer"].as_str().unwrap().contains("colza oil"));
 }
 

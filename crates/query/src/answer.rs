@@ -26,7 +26,7 @@ use corpus::{EmbedError, Principals};
 use events::Events;
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use gateway::{Account, ChatError, ChatEvent, ChatReply, ChatRequest, Models, TokenUsage};
+use gateway::{Account, ChatError, ChatEvent, ChatReply, ChatRequest, Models, Route, TokenUsage};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -109,8 +109,10 @@ pub struct Draft {
     text: String,
     mode: AnswerMode,
     is_abstained: bool,
-    is_degraded: bool,
+    /// Why it is not what was meant to be given, if it isn't.
+    degraded: Option<String>,
     model: Option<String>,
+    route: Option<Route>,
     usage: TokenUsage,
     cited: Cited,
 }
@@ -229,14 +231,14 @@ impl Engine {
                 prepared.timings_ms.note("generate", started);
                 draft
             }
-            Asked::Nobody { is_degraded } => {
+            Asked::Nobody { degraded } => {
                 let (engine, moved) = (self.clone(), prepared.clone());
                 let (draft, pieces) = off_thread(move || engine.extract(&*source, &moved)).await??;
                 for piece in pieces {
                     events.send(|| AnswerEvent::Delta(piece)).await;
                 }
                 prepared.timings_ms.note("extract", started);
-                Draft { is_degraded, ..draft }
+                Draft { degraded, ..draft }
             }
         };
         for citation in &draft.cited.citations {
@@ -250,7 +252,7 @@ impl Engine {
     /// Waits for a model's first word. Without sources there is nothing to ask about.
     async fn ask_model(&self, prepared: &Prepared) -> Asked {
         let Some(model) = self.models.get(prepared.model.as_deref()).filter(|_| !prepared.packed.sources.is_empty()) else {
-            return Asked::Nobody { is_degraded: false };
+            return Asked::Nobody { degraded: None };
         };
         let messages = messages(&prepared.question, &prepared.packed.sources);
         let request = ChatRequest {
@@ -263,15 +265,15 @@ impl Engine {
             Ok(reply) => Asked::Answering(Box::new(reply)),
             Err(error) => {
                 tracing::warn!(model = model.name(), %error, "the model gave no answer; extracting one");
-                Asked::Nobody { is_degraded: true }
+                Asked::Nobody { degraded: Some(error.to_string()) }
             }
         }
     }
 
     /// Hears a model out and checks its citations.
     async fn hear(&self, mut reply: ChatReply, prepared: &Prepared, events: &mut Events) -> Result<Draft, QueryError> {
-        let is_degraded = reply.route.degraded().is_some();
-        let mut draft = Draft { mode: AnswerMode::Generated, model: Some(reply.route.model), is_degraded, ..Draft::default() };
+        let (degraded, model) = (reply.route.degraded(), Some(reply.route.model.clone()));
+        let mut draft = Draft { mode: AnswerMode::Generated, model, degraded, route: Some(reply.route), ..Draft::default() };
         while let Some(event) = reply.events.next().await {
             match event.map_err(QueryError::Interrupted)? {
                 ChatEvent::Delta(text) => {
@@ -298,7 +300,7 @@ enum Asked {
     /// A model has begun to answer.
     Answering(Box<ChatReply>),
     /// There is none to ask, or it failed.
-    Nobody { is_degraded: bool },
+    Nobody { degraded: Option<String> },
 }
 
 /// The one hop from async to blocking threads.

@@ -7,7 +7,7 @@ use crate::timings::Timings;
 use futures::channel::mpsc;
 use futures::stream::{self, BoxStream};
 use futures::{SinkExt, StreamExt};
-use gateway::TokenUsage;
+use gateway::{Route, TokenUsage};
 use serde::Serialize;
 
 /// Who wrote an answer.
@@ -48,10 +48,14 @@ pub struct Answer {
     pub mode: AnswerMode,
     /// Whether it says that the documents don't answer.
     pub abstained: bool,
-    /// Whether a model was meant to answer but could not.
+    /// Whether another model than the one that was meant has answered, or none.
     pub degraded: bool,
+    /// Why, if so.
+    pub degraded_reason: Option<String>,
     /// The model that answered.
     pub model: Option<String>,
+    /// Who was asked, why, and what failed before; null if no model answered.
+    pub route: Option<Route>,
     /// Tokens used by the model.
     pub usage: TokenUsage,
     /// What that cost; null until there is a price table.
@@ -73,8 +77,10 @@ impl Answer {
             sources: prepared.packed.sources.into_iter().map(|source| source.hit).collect(),
             mode: draft.mode,
             abstained: draft.is_abstained,
-            degraded: draft.is_degraded,
+            degraded: draft.degraded.is_some(),
+            degraded_reason: draft.degraded,
             model: draft.model,
+            route: draft.route,
             usage: draft.usage,
             cost_usd: None,
             cache: CacheUse::default(),

@@ -87,7 +87,9 @@ async fn the_record_has_the_agreed_fields() {
         "mode",
         "abstained",
         "degraded",
+        "degraded_reason",
         "model",
+        "route",
         "usage",
         "cost_usd",
         "cache",
@@ -117,6 +119,7 @@ async fn a_model_answers_and_is_checked() {
     let whole = answer(&engine, QUESTION).await.unwrap();
     assert_eq!(whole.answer, "It opened in 1931 [1]. It sank [9].");
     assert_eq!((whole.mode, whole.model.as_deref(), whole.usage), (AnswerMode::Generated, Some("scripted"), usage));
+    assert_eq!((whole.route.unwrap().deployment.as_str(), whole.degraded_reason), ("scripted", None));
     assert_eq!((whole.citations.len(), &whole.not_found[..]), (1, &[9][..]));
     assert_eq!(whole.citations[0].quote, "The Garnet bridge was opened in 1931.");
     assert!(model.requests()[0].messages[1].content.text().contains("The Garnet bridge was opened in 1931."));
@@ -132,6 +135,7 @@ async fn a_model_that_is_down_is_replaced_by_the_documents() {
     let (engine, _) = scripted(vec![vec![Step::Fail(down.clone())], vec![Step::Fail(down)]]);
     let whole = answer(&engine, QUESTION).await.unwrap();
     assert_eq!((whole.mode, whole.degraded, whole.model.as_deref()), (AnswerMode::Extractive, true, None));
+    assert_eq!(whole.degraded_reason.as_deref(), Some("can't connect to the model provider: refused"));
     assert_eq!(whole.answer, "The Garnet bridge was opened in 1931. [1]");
     let events = events(&engine, QUESTION).await;
     assert_eq!(names(&events), ["sources", "delta", "citation", "usage", "done"]);
