@@ -55,8 +55,8 @@ long: model build ## the long runs: kills, faults at every call, power cuts, fuz
 	$(MAKE) kills KILLS=2000
 	$(CARGO) run --release -p ragstone-index --example power_cuts -- 500
 	$(MAKE) fuzz
-	RAGSTONE="$(TARGET)/release/ragstone" CHECKS="syscalls corruption full_disk tenants api_fuzz soak load" \
-	  STEP=1 STATES=500 ROUNDS=20 OPERATIONS=20000 EXAMPLES=1000 SOAK_S=1800 DURATION=600 tests/extended/run.sh "$(DATA)"
+	RAGSTONE="$(TARGET)/release/ragstone" CHECKS="syscalls corruption full_disk tenants api_fuzz soak load gateway_overhead" \
+	  STEP=1 STATES=500 ROUNDS=20 OPERATIONS=20000 EXAMPLES=1000 SOAK_S=1800 DURATION=600 LONG=1 tests/extended/run.sh "$(DATA)"
 
 fuzz: ## damaged input for FUZZ_S seconds each (600): every parser, stored values, views, backups, filters, the configuration
 	for target in values views backup filter; do \

@@ -5,7 +5,7 @@ use reqwest::{Certificate, ClientBuilder, Method, RequestBuilder, StatusCode};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
 
 /// How often a refusal that names a time is waited for.
@@ -17,6 +17,12 @@ pub(crate) struct Client {
     http: reqwest::Client,
     base: String,
     key: Option<String>,
+}
+
+/// An answer, and when the first of its events came that was waited for.
+pub(crate) struct Heard {
+    pub(crate) text: String,
+    pub(crate) first_at: Option<Instant>,
 }
 
 impl Client {
@@ -88,6 +94,24 @@ impl Client {
             reqwest::multipart::Form::new().part("file", part)
         };
         self.send(|| self.request(Method::POST, path).multipart(form())).await
+    }
+
+    /// Posts JSON and hears the answer to its end, whole or streamed; once. A refusal is an error.
+    pub(crate) async fn hear(&self, path: &str, body: Vec<u8>, is_first: impl Fn(&str) -> bool) -> anyhow::Result<Heard> {
+        let request = self.request(Method::POST, path).header("content-type", "application/json").body(body);
+        let mut answer = request.send().await?;
+        let (status, mut bytes, mut first_at, mut looked_at) = (answer.status(), Vec::new(), None, 0);
+        while let Some(piece) = answer.chunk().await? {
+            bytes.extend_from_slice(&piece);
+            let lines = bytes.get(looked_at..).unwrap_or_default();
+            let Some(end) = lines.iter().rposition(|byte| *byte == b'\n').filter(|_| first_at.is_none()) else { continue };
+            let mut events =
+                lines.get(..end).unwrap_or_default().split(|byte| *byte == b'\n').filter_map(|line| line.strip_prefix(b"data: "));
+            first_at = events.any(|event| is_first(&String::from_utf8_lossy(event))).then(Instant::now);
+            looked_at += end + 1;
+        }
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        if status.is_success() { Ok(Heard { text, first_at }) } else { bail!("{}", problem(status, &text)) }
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {

@@ -8,6 +8,7 @@ use crate::config::{Config, EmbeddingConfig, EmbeddingEngine, PrecisionConfig, R
 use anyhow::{Context, bail};
 use corpus::{Embedder, EmbeddingModel, Precision};
 use encoder::{CachedEmbedder, LocalEmbedder, LocalOptions, Manifest, Requested};
+use gateway::telemetry::Kind;
 use gateway::{ApiKey, RemoteEmbedder, RemoteEmbedderConfig};
 use index::blobs::Blobs;
 use index::store::{SledOptions, SledStore};
@@ -15,6 +16,7 @@ use index::vector::{Engine as VectorEngine, VectorParams};
 use index::{Catalog, CatalogParams};
 use ingest::parse::{ChildParser, ParseLimits};
 use ingest::{Ingest, IngestParams};
+use metrics_exporter_prometheus::Matcher;
 use query::{Engine, EngineParams};
 use sha2::{Digest, Sha256};
 use std::num::NonZero;
@@ -54,7 +56,13 @@ fn load_keys(keys: &Keys, catalog: &Catalog) -> anyhow::Result<()> {
 }
 
 fn metrics() -> anyhow::Result<metrics_exporter_prometheus::PrometheusHandle> {
-    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let mut builder = metrics_exporter_prometheus::PrometheusBuilder::new();
+    for row in gateway::telemetry::TABLE {
+        if let Kind::Histogram(bounds) = row.kind {
+            builder = builder.set_buckets_for_metric(Matcher::Full(row.prometheus.to_owned()), bounds)?;
+        }
+    }
+    let recorder = builder.build_recorder();
     let handle = recorder.handle();
     // A second server in one process (tests) shares the first one's recorder.
     if metrics::set_global_recorder(recorder).is_err() {

@@ -129,6 +129,22 @@ pub(crate) enum Provider {
 }
 
 impl Provider {
+    /// What OpenTelemetry calls it, where it has a name for it.
+    pub(crate) const fn telemetry_name(self) -> &'static str {
+        match self {
+            Self::Openai => "openai",
+            Self::Azure => "azure.ai.openai",
+            Self::Anthropic => "anthropic",
+            Self::Gemini => "gcp.gemini",
+            Self::Deepseek => "deepseek",
+            Self::Qwen => "qwen",
+            Self::Ollama => "ollama",
+            Self::Vllm => "vllm",
+            Self::LmStudio => "lm_studio",
+            Self::Compatible => "compatible",
+        }
+    }
+
     /// Where it is, if it is always there.
     pub(crate) const fn base_url(self) -> Option<&'static str> {
         Some(match self {

@@ -29,7 +29,8 @@ pub(super) fn cors(origins: &[String]) -> Option<CorsLayer> {
         return None;
     }
     let origins: Vec<HeaderValue> = origins.iter().filter_map(|origin| origin.parse().ok()).collect();
-    let asked = ["idempotency-key", "last-event-id", "traceparent", "x-request-id"].map(HeaderName::from_static);
+    let asked =
+        ["anthropic-version", "idempotency-key", "last-event-id", "traceparent", "x-api-key", "x-request-id"].map(HeaderName::from_static);
     let told = ["retry-after", "x-request-id", "x-trace-id"].map(HeaderName::from_static);
     Some(
         CorsLayer::new()

@@ -1,6 +1,7 @@
 //! `POST /v1/chat/completions`: the configured models, in OpenAI's protocol.
 
 mod failure;
+mod heard;
 mod wire;
 
 use super::cut_off::until_cut_off;
@@ -16,13 +17,16 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use futures::{Stream, StreamExt, stream};
-use gateway::{ChatError, ChatEvent, ChatReply, ChatRequest, ChatStream, TokenUsage};
+use gateway::telemetry::{DEPLOYMENT, RESPONSE_MODEL, RUNGS_GIVEN_UP, TRIES_FAILED, request_span};
+use gateway::{ChatError, ChatEvent, ChatModel, ChatReply, ChatRequest, ChatStream, Route, TokenUsage};
+pub(super) use heard::Heard;
 use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
-use wire::{Asked, Head, Heard, delta, finish_reason};
+use tracing::Instrument;
+use wire::{Asked, Head, delta, finish_reason};
 
 pub(crate) async fn completions(
     State(app): State<AppState>,
@@ -30,12 +34,8 @@ pub(crate) async fn completions(
     Extension(ids): Extension<RequestIds>,
     Body(asked): Body<Asked>,
 ) -> Result<Response, ApiError> {
-    let model = app.engine.models().get(Some(&asked.model)).cloned().ok_or_else(|| no_model(&app, &asked.model))?;
-    let (is_stream, wants_usage) = (asked.is_stream(), asked.wants_usage());
-    let request = ChatRequest { account: Arc::new(caller.account(Vec::new())), ..asked.request()? };
-    let turn = app.admission.answers.enter().await?;
-    let ChatReply { route, events } = model.chat(request).await?;
-    tracing::info!(deployment = route.deployment, model = route.model, failed = route.failed.len(), choice = ?route.choice, "a model answers");
+    let (model, is_stream, wants_usage) = (asked.model.clone(), asked.is_stream(), asked.wants_usage());
+    let Answering { route, events, turn } = ask(&app, &caller, &model, asked.request()?).await?;
     let head = Head { id: format!("chatcmpl-{}", ids.trace), created: now_s(), model: route.model.clone() };
     if is_stream {
         let last = |code, detail: &str| data(&openai_body(&ApiError::new(StatusCode::SERVICE_UNAVAILABLE, code, detail)));
@@ -49,24 +49,50 @@ pub(crate) async fn completions(
     Ok(Json(answer).into_response())
 }
 
-fn no_model(app: &AppState, name: &str) -> ApiError {
-    let names: Vec<&str> = app.engine.models().names().collect();
-    let detail = match names.is_empty() {
-        true => "no language model is configured; see [llm] of the configuration".to_owned(),
-        false => format!("there is no model {name:?}; there are {}", names.join(", ")),
-    };
-    ApiError::new(StatusCode::NOT_FOUND, "model_not_found", detail)
+/// An answer that has begun.
+pub(super) struct Answering {
+    pub(super) route: Route,
+    pub(super) events: ChatStream,
+    /// To be held until the answer is over.
+    pub(super) turn: OwnedSemaphorePermit,
+}
+
+/// Asks the model of this name on the caller's account.
+pub(super) async fn ask(app: &AppState, caller: &Caller, name: &str, request: ChatRequest) -> Result<Answering, ApiError> {
+    let model = model(app, name)?;
+    let request = ChatRequest { account: Arc::new(caller.account(Vec::new())), ..request };
+    let turn = app.admission.answers.enter().await?;
+    let span = request_span(name);
+    let ChatReply { route, events } = model.chat(request).instrument(span.clone()).await?;
+    span.record(DEPLOYMENT, &route.deployment).record(RESPONSE_MODEL, &route.model);
+    span.record(TRIES_FAILED, route.failed.len()).record(RUNGS_GIVEN_UP, route.rungs_down);
+    tracing::info!(parent: &span, "a model answers");
+    Ok(Answering { route, events, turn })
+}
+
+/// The model of this name.
+pub(super) fn model(app: &AppState, name: &str) -> Result<Arc<dyn ChatModel>, ApiError> {
+    let models = app.engine.models();
+    models.get(Some(name)).cloned().ok_or_else(|| {
+        let names: Vec<&str> = models.names().collect();
+        let detail = match names.is_empty() {
+            true => "no language model is configured; see [llm] of the configuration".to_owned(),
+            false => format!("there is no model {name:?}; there are {}", names.join(", ")),
+        };
+        ApiError::new(StatusCode::NOT_FOUND, "model_not_found", detail)
+    })
 }
 
 fn now_s() -> i64 {
     time::OffsetDateTime::now_utc().unix_timestamp()
 }
 
-async fn in_one_piece(mut events: ChatStream) -> Result<Heard, ApiError> {
-    let mut heard = Heard::default();
+/// The whole of an answer.
+pub(super) async fn in_one_piece(mut events: ChatStream) -> Result<Heard, ApiError> {
+    let mut heard = Heard::nothing();
     while let Some(event) = events.next().await {
         if !heard.take(event?) {
-            return Err(ChatError::TooLarge { what: "the answer", bytes_max: wire::HEARD_BYTES_MAX }.into());
+            return Err(ChatError::TooLarge { what: "the answer", bytes_max: heard::HEARD_BYTES_MAX }.into());
         }
     }
     Ok(heard)

@@ -9,10 +9,11 @@ use crate::auth::{Caller, Foreign, check_origin};
 use crate::error::ApiError;
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use index::Scope;
+use std::borrow::Cow;
 
 pub(super) async fn guard(State(app): State<AppState>, mut request: Request, next: Next) -> Response {
     if app.keys.is_open()
@@ -65,8 +66,7 @@ fn admitted(app: &App, need: Need, request: &Request) -> Result<Option<Caller>, 
     if need == Need::Open {
         return Ok(None);
     }
-    let authorization = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let caller = app.keys.caller(authorization).ok_or_else(unauthorized)?;
+    let caller = app.keys.caller(authorization(request.headers()).as_deref()).ok_or_else(unauthorized)?;
     match need {
         Need::Open => Ok(None),
         Need::OneOf(scopes) if scopes.iter().any(|scope| caller.scopes.contains(scope)) => Ok(Some(caller)),
@@ -76,8 +76,15 @@ fn admitted(app: &App, need: Need, request: &Request) -> Result<Option<Caller>, 
     }
 }
 
+/// What the request shows as its key. Anthropic's clients send the bare key in a header of their own.
+fn authorization(headers: &HeaderMap) -> Option<Cow<'_, str>> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let bare = || text("x-api-key").map(|key| Cow::Owned(format!("Bearer {key}")));
+    text(header::AUTHORIZATION.as_str()).map(Cow::Borrowed).or_else(bare)
+}
+
 fn unauthorized() -> ApiError {
-    ApiError::new(StatusCode::UNAUTHORIZED, "unauthorized", "send a known key as Authorization: Bearer <key>")
+    ApiError::new(StatusCode::UNAUTHORIZED, "unauthorized", "send a known key as Authorization: Bearer <key>, or as x-api-key")
 }
 
 fn forbidden_scope(needed: &str, caller: &Caller) -> ApiError {

@@ -6,6 +6,8 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use gateway::BreakerState;
+use gateway::telemetry::{BREAKER_STATE_GAUGE, DEPLOYMENT_LABEL};
 use index::vector::VectorStats;
 use serde_json::json;
 
@@ -34,6 +36,7 @@ async fn metrics(State(app): State<AppState>) -> impl IntoResponse {
 /// What is read when asked for and not counted as it happens.
 #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
 fn gauges(app: &App) {
+    breakers(app);
     let store = app.catalog.store().stats();
     metrics::gauge!("ragstone_store_bytes").set(store.disk_bytes as f64);
     metrics::gauge!("ragstone_store_commits").set(store.commits as f64);
@@ -55,4 +58,16 @@ fn gauges(app: &App) {
     metrics::gauge!("ragstone_streams_free").set(admission.streams.available_permits() as f64);
     metrics::gauge!("ragstone_queries_waiting").set(admission.queries.waiting() as f64);
     metrics::gauge!("ragstone_body_bytes").set(admission.bodies.used() as f64);
+}
+
+/// A breaker that is open becomes half-open by time alone, so that nothing happens that could be counted.
+fn breakers(app: &App) {
+    for (deployment, state) in app.engine.models().breakers() {
+        let state = match state {
+            BreakerState::Closed => 0.0,
+            BreakerState::HalfOpen => 1.0,
+            BreakerState::Open => 2.0,
+        };
+        metrics::gauge!(BREAKER_STATE_GAUGE, DEPLOYMENT_LABEL => deployment.to_owned()).set(state);
+    }
 }

@@ -19,6 +19,7 @@ mod gate;
 mod health;
 mod jobs;
 mod keys;
+mod messages;
 mod models;
 mod problem;
 mod query;
@@ -72,6 +73,8 @@ fn api() -> Router<AppState> {
         .route("/v1/collections/{collection}/search", post(search::search))
         .route("/v1/collections/{collection}/query", post(query::query))
         .route("/v1/chat/completions", post(chat::completions))
+        .route("/v1/messages", post(messages::create))
+        .route("/v1/messages/count_tokens", post(messages::count_tokens))
         .route("/v1/embeddings", post(embeddings::create))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{model}", get(models::get))

@@ -2,6 +2,7 @@
 //! log line and the metrics.
 
 use super::browser;
+use super::messages::anthropic_body;
 use super::trace::RequestIds;
 use crate::error::ApiError;
 use axum::body::Body;
@@ -38,7 +39,7 @@ pub(crate) async fn finish(mut request: Request, next: Next) -> Response {
     let _in_span = span.enter();
     let mut response = render(response, &ids, &path);
     observe(&method, &route, response.status(), began.elapsed());
-    stamp(response.headers_mut(), &ids);
+    stamp(response.headers_mut(), &ids, &path);
     browser::secure(response.headers_mut(), &path);
     response
 }
@@ -86,6 +87,9 @@ fn render(mut response: Response, ids: &RequestIds, path: &str) -> Response {
         Some(cause) => tracing::error!(status = status.as_u16(), code = error.code, cause, "request failed"),
         None => tracing::debug!(status = status.as_u16(), code = error.code, detail = error.detail, "request refused"),
     }
+    if is_anthropic(path) {
+        return answer(response, status, &anthropic_body(&error, &ids.request), "application/json", error.retry_after);
+    }
     if is_openai(path) {
         return answer(response, status, &openai_body(&error), "application/json", error.retry_after);
     }
@@ -94,6 +98,11 @@ fn render(mut response: Response, ids: &RequestIds, path: &str) -> Response {
         "detail": error.detail, "instance": path, "code": error.code, "request_id": ids.request, "trace_id": ids.trace,
     });
     answer(response, status, &problem, "application/problem+json", error.retry_after)
+}
+
+/// The routes whose clients expect errors in Anthropic's shape.
+fn is_anthropic(path: &str) -> bool {
+    path == "/v1/messages" || path.starts_with("/v1/messages/")
 }
 
 /// The routes whose clients expect errors in OpenAI's shape.
@@ -142,8 +151,11 @@ fn observe(method: &Method, route: &str, status: StatusCode, time: Duration) {
     tracing::info!(status = status.as_u16(), ms = time.as_secs_f64() * 1e3, "answered");
 }
 
-fn stamp(headers: &mut HeaderMap, ids: &RequestIds) {
+fn stamp(headers: &mut HeaderMap, ids: &RequestIds, path: &str) {
     if let Ok(value) = HeaderValue::from_str(&ids.request) {
+        if is_anthropic(path) {
+            headers.insert("request-id", value.clone());
+        }
         headers.insert("x-request-id", value);
     }
     if let Ok(value) = HeaderValue::from_str(ids.trace.as_str()) {

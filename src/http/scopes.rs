@@ -24,7 +24,7 @@ const STATE: Need = Need::OneOf(&[Scope::Query, Scope::Ingest]);
 const ANY: Need = Need::OneOf(&Scope::ALL);
 
 /// Method, route, need. Grouped by route, so that `Allow` comes out in this order.
-const TABLE: [(&str, &str, Need); 42] = [
+const TABLE: [(&str, &str, Need); 44] = [
     ("GET", "/v1/collections", ANY),
     ("POST", "/v1/collections", ADMIN),
     ("GET", "/v1/collections/{collection}", ANY),
@@ -41,6 +41,8 @@ const TABLE: [(&str, &str, Need); 42] = [
     ("POST", "/v1/collections/{collection}/search", QUERY),
     ("POST", "/v1/collections/{collection}/query", QUERY),
     ("POST", "/v1/chat/completions", QUERY),
+    ("POST", "/v1/messages", QUERY),
+    ("POST", "/v1/messages/count_tokens", QUERY),
     ("POST", "/v1/embeddings", QUERY),
     ("GET", "/v1/models", ANY),
     ("GET", "/v1/models/{model}", ANY),

@@ -4,7 +4,7 @@ use crate::config::{BalanceConfig, DeploymentConfig, DeploymentKeys, LlmConfig, 
 use anyhow::Context;
 use gateway::{
     AnthropicChat, ApiKey, Balance, Breaker, BreakerParams, ChatConfig, ChatModel, Chooser, Concurrency, Deadline, Dialect, Group, Hedge,
-    Ladder, Member, Models, OpenAiChat, Preference, Rate, RateParams, Rest, RetryBudget, RetryParams, Timeouts,
+    Ladder, Measured, Member, Models, OpenAiChat, Preference, Rate, RateParams, Rest, RetryBudget, RetryParams, Timeouts,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,13 +18,14 @@ type Deployments = BTreeMap<String, (u32, Arc<dyn ChatModel>)>;
 /// Every model that can be asked for; the one that answers questions is the default.
 pub(super) fn models(config: &LlmConfig, plain_key: Option<String>, keys: &DeploymentKeys) -> anyhow::Result<Models> {
     let budget = Arc::new(RetryBudget::new(config.retry.share));
-    let mut deployments = Deployments::new();
+    let (mut deployments, mut models) = (Deployments::new(), Models::none());
     for one in config.all_deployments() {
         let key = if one.name == PLAIN { plain_key.clone() } else { keys.get(&one.name).cloned() };
-        let model = deployment(config, &one, key).with_context(|| format!("llm.deployments.{}: can't set up the model", one.name))?;
+        let (model, breaker) =
+            deployment(config, &one, key).with_context(|| format!("llm.deployments.{}: can't set up the model", one.name))?;
         deployments.insert(one.name.clone(), (one.weight, model));
+        models.watch(&one.name, breaker);
     }
-    let mut models = Models::none();
     if let Some(name) = &config.model {
         let groups = vec![group(&deployments, &[PLAIN.to_owned()], BalanceConfig::Weighted)];
         models.add(around(config, Ladder::new(name, groups, retry(config), Arc::clone(&budget)), None));
@@ -52,18 +53,21 @@ pub(super) fn models(config: &LlmConfig, plain_key: Option<String>, keys: &Deplo
     Ok(models)
 }
 
-/// A client and what stands around it, innermost first.
-fn deployment(config: &LlmConfig, one: &DeploymentConfig, key: Option<String>) -> anyhow::Result<Arc<dyn ChatModel>> {
+/// A client and what stands around it, innermost first; and its breaker.
+fn deployment(config: &LlmConfig, one: &DeploymentConfig, key: Option<String>) -> anyhow::Result<(Arc<dyn ChatModel>, Arc<Breaker>)> {
     let client = client(config, one, key)?;
+    // Counts what is really asked of the provider, and nothing that we refuse ourselves.
+    let client = Arc::new(Measured::new(client, one.provider.telemetry_name(), &one.name));
     // Sees what the provider does and nothing else, so that our own refusals don't count.
     let breaker = Arc::new(Breaker::new(client, breaker(config)));
     // Heeds what the provider asks for, whether or not the breaker counts it.
-    let rest = Arc::new(Rest::new(breaker));
+    let rest = Arc::new(Rest::new(Arc::clone(&breaker) as Arc<dyn ChatModel>));
     // Places only for calls that are really made.
     let places = Arc::new(Concurrency::new(rest, one.concurrent_max, PATIENCE));
     let rates = RateParams { requests_per_minute: one.requests_per_minute, tokens_per_minute: one.tokens_per_minute };
     // Outermost: what it grants can't be given back.
-    Ok(if rates == RateParams::default() { places } else { Arc::new(Rate::new(places, rates)) })
+    let model: Arc<dyn ChatModel> = if rates == RateParams::default() { places } else { Arc::new(Rate::new(places, rates)) };
+    Ok((model, breaker))
 }
 
 fn client(config: &LlmConfig, one: &DeploymentConfig, key: Option<String>) -> anyhow::Result<Arc<dyn ChatModel>> {

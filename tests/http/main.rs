@@ -26,6 +26,9 @@ mod jobs;
 mod keys;
 mod limits;
 mod loopback;
+mod messages;
+mod metrics;
+
 mod openapi;
 mod overload;
 mod query;

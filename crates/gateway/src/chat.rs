@@ -5,7 +5,7 @@ use crate::{Account, ChatError, Route};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -224,8 +224,18 @@ impl ChatRequest {
     /// Tokens that answering takes at most, by a rough count: what is read, and `max_tokens`.
     #[must_use]
     pub fn tokens_most(&self) -> u64 {
-        let read: u64 = self.messages.iter().map(|message| estimate_tokens(&message.content.text()) + PER_MESSAGE).sum();
-        read + u64::from(self.max_tokens.unwrap_or(ANSWER_TOKENS))
+        self.prompt_tokens() + u64::from(self.max_tokens.unwrap_or(ANSWER_TOKENS))
+    }
+
+    /// Tokens that are read, tools included, by the same count.
+    #[must_use]
+    pub fn prompt_tokens(&self) -> u64 {
+        let messages = self.messages.iter().map(|message| {
+            let calls = message.tool_calls.iter().map(|call| estimate_tokens(&call.name) + estimate_tokens(&call.arguments));
+            estimate_tokens(&message.content.text()) + calls.sum::<u64>() + PER_MESSAGE
+        });
+        let tools = self.tools.iter().map(|tool| estimate_tokens(&json!(tool).to_string()));
+        messages.chain(tools).sum()
     }
 }
 

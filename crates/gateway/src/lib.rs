@@ -3,7 +3,7 @@
 //! A [`ChatModel`] takes a [`ChatRequest`] and answers with a [`ChatReply`]: a stream of [`ChatEvent`]s and how they
 //! came about. [`OpenAiChat`] speaks to any endpoint of the OpenAI protocol, [`AnthropicChat`] to Anthropic's;
 //! [`ScriptedChat`] plays a script, for tests. What stands around a deployment ([`Breaker`], [`Rest`], [`Rate`],
-//! [`Concurrency`], [`Hedge`], [`Deadline`]) is a model itself, and so is a [`Ladder`] of [`Group`]s of them. A
+//! [`Concurrency`], [`Hedge`], [`Deadline`], [`Measured`]) is a model itself, and so is a [`Ladder`] of [`Group`]s of them. A
 //! [`RemoteEmbedder`] is a `corpus::Embedder` whose model is at a provider.
 //!
 //! Invariants, kept by every chat model and relied on by everything that wraps one:
@@ -41,6 +41,7 @@ mod retry_after;
 mod routing;
 mod scripted;
 mod sse;
+pub mod telemetry;
 mod tokens;
 
 pub use account::Account;
@@ -53,7 +54,7 @@ pub use endpoint::{ApiKey, EndpointError};
 pub use error::{ChatError, Stage, Verdict};
 pub use models::Models;
 pub use providers::{AnthropicChat, ChatConfig, Dialect, OpenAiChat, Timeouts};
-pub use resilience::{Breaker, BreakerParams, BreakerState, Concurrency, Deadline, Hedge, Rate, RateParams, Rest};
-pub use routing::{Balance, Choice, Chooser, Complexity, Group, Ladder, Member, Preference, RetryBudget, RetryParams, Route, Try};
+pub use resilience::{Breaker, BreakerParams, BreakerState, Concurrency, Deadline, Hedge, Measured, Rate, RateParams, Rest};
+pub use routing::{Balance, Choice, Chooser, Complexity, Group, Inputs, Ladder, Member, Preference, RetryBudget, RetryParams, Route, Try};
 pub use scripted::{ScriptedChat, Step};
 pub use tokens::estimate_tokens;

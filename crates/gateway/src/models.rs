@@ -1,6 +1,6 @@
 //! The models that can be asked for by name.
 
-use crate::ChatModel;
+use crate::{Breaker, BreakerState, ChatModel};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use std::sync::Arc;
 pub struct Models {
     by_name: BTreeMap<String, Arc<dyn ChatModel>>,
     default: Option<String>,
+    breakers: BTreeMap<String, Arc<Breaker>>,
 }
 
 impl Models {
@@ -51,6 +52,16 @@ impl Models {
     /// All names, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.by_name.keys().map(String::as_str)
+    }
+
+    /// Lets the state of a deployment's breaker be seen.
+    pub fn watch(&mut self, deployment: &str, breaker: Arc<Breaker>) {
+        self.breakers.insert(deployment.to_owned(), breaker);
+    }
+
+    /// The deployments and whether calls to them are let through, sorted.
+    pub fn breakers(&self) -> impl Iterator<Item = (&str, BreakerState)> {
+        self.breakers.iter().map(|(deployment, breaker)| (deployment.as_str(), breaker.state()))
     }
 
     /// Whether there is none.

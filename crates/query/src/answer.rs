@@ -26,9 +26,11 @@ use corpus::{EmbedError, Principals};
 use events::Events;
 use futures::StreamExt;
 use futures::stream::BoxStream;
+use gateway::telemetry::request_span;
 use gateway::{Account, ChatError, ChatEvent, ChatReply, ChatRequest, Models, Route, TokenUsage};
 use std::sync::Arc;
 use std::time::Instant;
+use tracing::Instrument;
 
 /// What an [`Engine`] is set to.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -261,7 +263,7 @@ impl Engine {
             account: Arc::clone(&prepared.account),
             ..ChatRequest::new(messages)
         };
-        match model.chat(request).await {
+        match model.chat(request).instrument(request_span(model.name())).await {
             Ok(reply) => Asked::Answering(Box::new(reply)),
             Err(error) => {
                 tracing::warn!(model = model.name(), %error, "the model gave no answer; extracting one");

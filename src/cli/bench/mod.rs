@@ -1,5 +1,6 @@
-//! `ragstone bench`: recall and latency, of a collection or of the index alone.
+//! `ragstone bench`: recall and latency, of a collection, of the index alone, or of answers.
 
+mod chat;
 mod churn;
 mod collection;
 mod embed;
@@ -29,6 +30,8 @@ enum BenchCommand {
     Churn(churn::ChurnArgs),
     /// Measure the local embedding model, without a server
     Embed(embed::EmbedArgs),
+    /// Measure chat completions over HTTP at a steady rate: of a server, a provider or another gateway
+    Chat(chat::ChatArgs),
     /// Measure searches with given vectors (.npy, .fvecs) over HTTP
     Search(search::SearchArgs),
 }
@@ -38,6 +41,7 @@ pub(crate) fn run(args: &BenchArgs, global: &Global) -> anyhow::Result<ExitCode>
         Some(BenchCommand::Index(args)) => index::run(args),
         Some(BenchCommand::Churn(args)) => churn::run(args),
         Some(BenchCommand::Embed(args)) => embed::run(args, global),
+        Some(BenchCommand::Chat(args)) => chat::run(args),
         Some(BenchCommand::Search(args)) => search::run(args, global),
         None => collection::run(&args.collection, global),
     }

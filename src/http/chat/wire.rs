@@ -1,5 +1,6 @@
 //! OpenAI's chat completions as JSON: what is asked, and what is answered.
 
+use super::heard::Heard;
 use crate::error::ApiError;
 use gateway::{ChatEvent, ChatMessage, ChatRequest, Content, FinishReason, OutputFormat, Role, TokenUsage, Tool, ToolCall, ToolChoice};
 use serde::Deserialize;
@@ -251,14 +252,19 @@ impl Head {
 
     /// A whole answer.
     pub(super) fn completion(&self, heard: &Heard) -> Value {
-        let mut message = json!({ "role": "assistant", "content": heard.content(), "refusal": null });
+        let mut message = json!({ "role": "assistant", "content": content(heard), "refusal": null });
         if let Some(fields) = message.as_object_mut().filter(|_| !heard.calls.is_empty()) {
             fields.insert("tool_calls".to_owned(), heard.calls.iter().map(call).collect());
         }
-        let choice = json!({ "index": 0, "message": message, "logprobs": null, "finish_reason": heard.finish_reason });
+        let choice = json!({ "index": 0, "message": message, "logprobs": null, "finish_reason": finish_reason(&heard.finish_reason) });
         let object = "chat.completion";
         json!({ "id": self.id, "object": object, "created": self.created, "model": self.model, "choices": [choice], "usage": usage(heard.usage) })
     }
+}
+
+/// Beside calls there may be no words.
+fn content(heard: &Heard) -> Option<&str> {
+    (!heard.text.is_empty() || heard.calls.is_empty()).then_some(&heard.text)
 }
 
 fn call(call: &ToolCall) -> Value {
@@ -295,50 +301,5 @@ pub(super) fn finish_reason(reason: &FinishReason) -> &str {
         FinishReason::ContentFilter => "content_filter",
         // Clients know no other words.
         FinishReason::Stop | FinishReason::Other(_) => "stop",
-    }
-}
-
-/// An answer put together from its events.
-#[derive(Default)]
-pub(super) struct Heard {
-    text: String,
-    calls: Vec<ToolCall>,
-    finish_reason: Option<String>,
-    usage: TokenUsage,
-}
-
-/// Largest answer that is put together, words and arguments, in bytes.
-pub(super) const HEARD_BYTES_MAX: usize = 16 << 20;
-/// Most calls in one answer.
-const CALLS_MAX: usize = 1024;
-
-impl Heard {
-    /// Takes the next event. False: there is more than can be held.
-    pub(super) fn take(&mut self, event: ChatEvent) -> bool {
-        match event {
-            ChatEvent::Delta(text) => self.text.push_str(&text),
-            ChatEvent::ToolCall(piece) => {
-                let at = piece.index as usize;
-                if at >= CALLS_MAX {
-                    return false;
-                }
-                if self.calls.len() <= at {
-                    self.calls.resize(at + 1, ToolCall::default());
-                }
-                if let Some(call) = self.calls.get_mut(at) {
-                    call.id.push_str(piece.id.as_deref().unwrap_or_default());
-                    call.name.push_str(piece.name.as_deref().unwrap_or_default());
-                    call.arguments.push_str(&piece.arguments);
-                }
-            }
-            ChatEvent::Usage(usage) => self.usage = usage,
-            ChatEvent::Done { finish_reason: reason } => self.finish_reason = Some(finish_reason(&reason).to_owned()),
-        }
-        self.text.len() + self.calls.iter().map(|call| call.arguments.len()).sum::<usize>() <= HEARD_BYTES_MAX
-    }
-
-    /// Beside calls there may be no words.
-    fn content(&self) -> Option<&str> {
-        (!self.text.is_empty() || self.calls.is_empty()).then_some(&self.text)
     }
 }

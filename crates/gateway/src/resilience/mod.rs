@@ -6,6 +6,7 @@ mod concurrency;
 mod deadline;
 mod ending;
 mod hedge;
+mod measured;
 mod rate;
 mod rest;
 
@@ -13,6 +14,7 @@ pub use breaker::{Breaker, BreakerParams, BreakerState};
 pub use concurrency::Concurrency;
 pub use deadline::Deadline;
 pub use hedge::Hedge;
+pub use measured::Measured;
 pub use rate::{Rate, RateParams};
 pub use rest::Rest;
 

@@ -1,11 +1,13 @@
 //! Chooses a model by how hard a question looks and by what the operator prefers; says why.
 
+use crate::telemetry::CHOICE;
 use crate::tokens::estimate_tokens;
 use crate::{ChatError, ChatModel, ChatReply, ChatRequest, OutputFormat, Role};
 use async_trait::async_trait;
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::Duration;
+use tracing::Span;
 
 /// How hard a question looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -43,10 +45,29 @@ pub struct Choice {
     pub score: u32,
     /// What was preferred.
     pub preference: Preference,
-    /// Tokens to read, roughly.
-    pub prompt_tokens: u64,
     /// Where the points come from.
     pub because: Vec<String>,
+    /// What was looked at.
+    pub inputs: Inputs,
+}
+
+/// What a question's hardness is judged by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Inputs {
+    /// Tokens to read, roughly.
+    pub prompt_tokens: u64,
+    /// Words of the question that ask for thought.
+    pub thoughts: usize,
+    /// Question marks in it.
+    pub questions: usize,
+    /// Whether there is a block of code.
+    pub has_code: bool,
+    /// Tools that may be called.
+    pub tools: usize,
+    /// Whether the answer has a schema.
+    pub has_schema: bool,
+    /// The longest answer that is allowed.
+    pub max_tokens: Option<u32>,
 }
 
 /// Three models, of which each question gets one.
@@ -64,7 +85,8 @@ impl Chooser {
     }
 
     fn choose(&self, request: &ChatRequest) -> (&Arc<dyn ChatModel>, Choice) {
-        let (score, prompt_tokens, because) = score(request);
+        let inputs = Inputs::of(request);
+        let (score, because) = inputs.score();
         let complexity = complexity(score, self.preference);
         let [simple, moderate, complex] = &self.models;
         let model = match complexity {
@@ -72,7 +94,7 @@ impl Chooser {
             Complexity::Moderate => moderate,
             Complexity::Complex => complex,
         };
-        let choice = Choice { model: model.name().to_owned(), complexity, score, preference: self.preference, prompt_tokens, because };
+        let choice = Choice { model: model.name().to_owned(), complexity, score, preference: self.preference, because, inputs };
         (model, choice)
     }
 }
@@ -89,7 +111,7 @@ impl ChatModel for Chooser {
 
     async fn chat(&self, request: ChatRequest) -> Result<ChatReply, ChatError> {
         let (model, choice) = self.choose(&request);
-        tracing::debug!(?choice, "a model was chosen");
+        Span::current().record(CHOICE, tracing::field::debug(&choice));
         let mut reply = model.chat(request).await?;
         reply.route.choice = Some(choice);
         Ok(reply)
@@ -139,28 +161,43 @@ const THOUGHT: [&str; 24] = [
     "步骤",
 ];
 
-/// Points, tokens to read, and the reasons for the points.
-fn score(request: &ChatRequest) -> (u32, u64, Vec<String>) {
-    let text: String = request.messages.iter().map(|message| message.content.text().into_owned() + "\n").collect();
-    let asked = request.messages.iter().rev().find(|message| message.role == Role::User);
-    let question = asked.map(|message| message.content.text().to_lowercase()).unwrap_or_default();
-    let prompt_tokens = estimate_tokens(&text);
-    let thought = THOUGHT.iter().filter(|word| question.contains(**word)).count();
-    let parts = question.matches(['?', '？']).count();
-    let points = [
-        (prompt_tokens > 300, 1, format!("{prompt_tokens} tokens to read")),
-        (prompt_tokens > 2_000, 1, "more than 2,000 of them".to_owned()),
-        (prompt_tokens > 8_000, 2, "more than 8,000 of them".to_owned()),
-        (thought > 0, 3, "asks for thought, not for a fact".to_owned()),
-        (thought > 1, 2, "in more than one way".to_owned()),
-        (parts > 1, 2, format!("{parts} questions in one")),
-        (text.contains("```"), 3, "has code".to_owned()),
-        (!request.tools.is_empty(), 2, format!("{} tools", request.tools.len())),
-        (matches!(request.output, OutputFormat::Schema { .. }), 1, "an answer by a schema".to_owned()),
-        (request.max_tokens.is_some_and(|tokens| tokens > 2_000), 1, "a long answer is allowed".to_owned()),
-    ];
-    let scored: Vec<(u32, String)> = points.into_iter().filter(|(holds, ..)| *holds).map(|(_, points, reason)| (points, reason)).collect();
-    (scored.iter().map(|(points, _)| points).sum(), prompt_tokens, scored.into_iter().map(|(_, reason)| reason).collect())
+impl Inputs {
+    fn of(request: &ChatRequest) -> Self {
+        let text: String = request.messages.iter().map(|message| message.content.text().into_owned() + "\n").collect();
+        let asked = request.messages.iter().rev().find(|message| message.role == Role::User);
+        let question = asked.map(|message| message.content.text().to_lowercase()).unwrap_or_default();
+        Self {
+            prompt_tokens: estimate_tokens(&text),
+            thoughts: THOUGHT.iter().filter(|word| question.contains(**word)).count(),
+            questions: question.matches(['?', '？']).count(),
+            has_code: text.contains("```"),
+            tools: request.tools.len(),
+            has_schema: matches!(request.output, OutputFormat::Schema { .. }),
+            max_tokens: request.max_tokens,
+        }
+    }
+
+    /// Points, and the reasons for them.
+    fn score(&self) -> (u32, Vec<String>) {
+        let Self { prompt_tokens, thoughts, questions, tools, .. } = *self;
+        let points = [
+            (prompt_tokens > 300, 1, format!("{prompt_tokens} tokens to read")),
+            (prompt_tokens > 2_000, 1, "more than 2,000 of them".to_owned()),
+            (prompt_tokens > 8_000, 2, "more than 8,000 of them".to_owned()),
+            (thoughts > 0, 3, "asks for thought, not for a fact".to_owned()),
+            (thoughts > 1, 2, "in more than one way".to_owned()),
+            (questions > 1, 2, format!("{questions} questions in one")),
+            (self.has_code, 3, "has code".to_owned()),
+            (tools > 0, 2, format!("{tools} tools")),
+            (self.has_schema, 1, "an answer by a schema".to_owned()),
+            (self.max_tokens.is_some_and(|tokens| tokens > 2_000), 1, "a long answer is allowed".to_owned()),
+        ];
+        let scored = points.into_iter().filter(|(holds, ..)| *holds);
+        scored.fold((0, Vec::new()), |(sum, mut reasons), (_, points, reason)| {
+            reasons.push(reason);
+            (sum + points, reasons)
+        })
+    }
 }
 
 #[cfg(test)]
@@ -195,6 +232,7 @@ mod tests {
         assert_eq!(chosen(Preference::Cost, question).model, "small");
         let choice = chosen(Preference::Quality, question);
         assert_eq!((choice.score, choice.because), (3, vec!["asks for thought, not for a fact".to_owned()]));
+        assert_eq!((choice.inputs.thoughts, choice.inputs.questions, choice.inputs.has_code), (1, 1, false));
     }
 
     #[tokio::test]

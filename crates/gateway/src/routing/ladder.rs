@@ -3,6 +3,7 @@
 use super::group::{Group, Member};
 use super::retry::{RetryBudget, RetryParams};
 use super::route::Try;
+use crate::telemetry::{note_retry, note_rung_given_up};
 use crate::{ChatError, ChatModel, ChatReply, ChatRequest, Verdict};
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -40,7 +41,11 @@ impl ChatModel for Ladder {
         let mut failed = Vec::new();
         let mut last = None;
         for (rung, group) in self.groups.iter().enumerate() {
-            match self.climb(group, &request, &mut failed).await {
+            let outcome = self.climb(group, &request, &mut failed).await;
+            if let Err(error) = &outcome {
+                note_rung_given_up(&self.name, error);
+            }
+            match outcome {
                 Ok(mut reply) => {
                     reply.route.failed = failed;
                     reply.route.rungs_down = rung;
@@ -83,7 +88,10 @@ impl Ladder {
             // Where nobody was asked there is nothing to pay for.
             let may_retry = || tries == 0 || (tries < self.retry.tries_max && self.budget.spend());
             match wait.filter(|wait| is_worth_it(wait) && may_retry()) {
-                Some(wait) => sleep(wait).await,
+                Some(wait) => {
+                    last.iter().for_each(|error| note_retry(&self.name, error));
+                    sleep(wait).await;
+                }
                 None => break,
             }
         }

@@ -11,7 +11,7 @@ mod ladder;
 mod retry;
 mod route;
 
-pub use choice::{Choice, Chooser, Complexity, Preference};
+pub use choice::{Choice, Chooser, Complexity, Inputs, Preference};
 pub use group::{Balance, Group, Member};
 pub use ladder::Ladder;
 pub use retry::{RetryBudget, RetryParams};

@@ -32,6 +32,7 @@ pub(super) fn body(model: &str, request: &ChatRequest) -> Result<Value, ChatErro
     // The scale ends at 1 here.
     put("temperature", request.temperature.map(|temperature| json!(temperature.min(1.0))));
     put("top_p", request.top_p.map(|top_p| json!(top_p)));
+    put("top_k", request.passed_on.get("top_k").cloned());
     put("stop_sequences", (!request.stop.is_empty()).then(|| json!(request.stop)));
     put("tools", (!request.tools.is_empty()).then(|| request.tools.iter().map(tool).collect()));
     put("tool_choice", tool_choice(request));

@@ -1,0 +1,84 @@
+//! `POST /v1/messages`: the configured models, in Anthropic's protocol.
+
+mod asked;
+mod told;
+
+use super::chat::{Answering, ask, in_one_piece};
+use super::cut_off::until_cut_off;
+use super::extract::Body;
+use super::trace::RequestIds;
+use crate::app::AppState;
+use crate::auth::Caller;
+use crate::error::ApiError;
+use asked::Asked;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use futures::{Stream, StreamExt, stream};
+use serde_json::{Value, json};
+use std::convert::Infallible;
+use std::time::Duration;
+pub(super) use told::anthropic_body;
+use told::{Head, Telling, Told};
+
+pub(crate) async fn create(
+    State(app): State<AppState>,
+    caller: Caller,
+    Extension(ids): Extension<RequestIds>,
+    Body(asked): Body<Asked>,
+) -> Result<Response, ApiError> {
+    let (model, is_stream) = (asked.model.clone(), asked.is_stream());
+    let request = asked.request()?;
+    let prompt_tokens = request.prompt_tokens();
+    let Answering { route, events, turn } = ask(&app, &caller, &model, request).await?;
+    let head = Head { id: format!("msg_{}", ids.trace), model: route.model.clone() };
+    if is_stream {
+        let telling = Telling::new(head, prompt_tokens);
+        let request_id = ids.request.clone();
+        let answering = Answering { route, events, turn };
+        let last = move |code, detail: &str| error_event(&ApiError::new(StatusCode::SERVICE_UNAVAILABLE, code, detail), &request_id);
+        let events = until_cut_off(app, caller, events_of(telling, answering, ids.request), last).map(Ok::<_, Infallible>);
+        let ping = KeepAlive::new().interval(Duration::from_secs(15)).event(event("ping", &json!({ "type": "ping" })));
+        return Ok(Sse::new(events).keep_alive(ping).into_response());
+    }
+    let mut message = head.message(&in_one_piece(events).await?)?;
+    if let Some(fields) = message.as_object_mut() {
+        fields.insert("route".to_owned(), json!(route));
+    }
+    Ok(Json(message).into_response())
+}
+
+/// `POST /v1/messages/count_tokens`: about how many tokens a request has, without asking anybody.
+pub(crate) async fn count_tokens(State(app): State<AppState>, Body(asked): Body<Asked>) -> Result<Json<Value>, ApiError> {
+    super::chat::model(&app, &asked.model)?;
+    Ok(Json(json!({ "input_tokens": asked.prompt()?.prompt_tokens() })))
+}
+
+/// The events of an answer, each with whether it is the last.
+fn events_of(mut telling: Telling, answering: Answering, request_id: String) -> impl Stream<Item = (Event, bool)> {
+    let Answering { events, turn, .. } = answering;
+    let begin = telling.begin().map(|told| (sse(&told), false));
+    let told = events.flat_map(move |event| {
+        // Held until the stream ends or is dropped.
+        let _turn = &turn;
+        stream::iter(match event.and_then(|event| telling.tell(event)) {
+            Ok(told) => told.iter().map(|told| (sse(told), told.0 == "message_stop")).collect(),
+            Err(error) => vec![(error_event(&error.into(), &request_id), true)],
+        })
+    });
+    stream::iter(begin).chain(told)
+}
+
+fn sse((name, data): &Told) -> Event {
+    event(name, data)
+}
+
+fn event(name: &str, data: &Value) -> Event {
+    Event::default().event(name).data(data.to_string())
+}
+
+fn error_event(error: &ApiError, request_id: &str) -> Event {
+    event("error", &anthropic_body(error, request_id))
+}
