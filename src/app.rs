@@ -6,6 +6,7 @@ use crate::error::ApiError;
 use crate::http::admission::Admission;
 use crate::http::backups::Backups;
 use crate::http::benchmarks::Benchmarks;
+use crate::limits::Limits;
 use corpus::Embedder;
 use index::Catalog;
 use ingest::Ingest;
@@ -25,17 +26,23 @@ impl std::ops::Deref for AppState {
     }
 }
 
-/// The rooms, wired.
-pub(crate) struct App {
+/// What wiring has made.
+pub(crate) struct Rooms {
     pub(crate) config: Config,
-    pub(crate) keys: Keys,
+    pub(crate) keys: Arc<Keys>,
+    pub(crate) limits: Arc<Limits>,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) ingest: Ingest,
     pub(crate) embedder: Arc<dyn Embedder>,
     pub(crate) engine: Arc<Engine>,
+    pub(crate) metrics: metrics_exporter_prometheus::PrometheusHandle,
+}
+
+/// The rooms, and what the front door has of its own.
+pub(crate) struct App {
+    rooms: Rooms,
     pub(crate) backups: Backups,
     pub(crate) benchmarks: Benchmarks,
-    pub(crate) metrics: metrics_exporter_prometheus::PrometheusHandle,
     /// What is handed out before work is done.
     pub(crate) admission: Admission,
     /// One for each piece of blocking work, which goes on when its client has left.
@@ -44,21 +51,21 @@ pub(crate) struct App {
     stopping: watch::Sender<bool>,
 }
 
+impl std::ops::Deref for App {
+    type Target = Rooms;
+    fn deref(&self) -> &Rooms {
+        &self.rooms
+    }
+}
+
 impl App {
-    pub(crate) fn new(
-        config: Config,
-        keys: Keys,
-        catalog: Arc<Catalog>,
-        ingest: Ingest,
-        embedder: Arc<dyn Embedder>,
-        engine: Arc<Engine>,
-        metrics: metrics_exporter_prometheus::PrometheusHandle,
-    ) -> Self {
-        let admission = Admission::new(&config.server);
-        let hops = Arc::new(Semaphore::new(config.server.concurrent_requests_max + config.server.concurrent_streams_max));
-        let backups = Backups::new(config.server.data_dir.join("backups"));
+    pub(crate) fn new(rooms: Rooms) -> Self {
+        let server = &rooms.config.server;
+        let admission = Admission::new(server);
+        let hops = Arc::new(Semaphore::new(server.concurrent_requests_max + server.concurrent_streams_max));
+        let backups = Backups::new(server.data_dir.join("backups"));
         let (benchmarks, draining, stopping) = (Benchmarks::default(), AtomicBool::new(false), watch::Sender::new(false));
-        Self { config, keys, catalog, ingest, embedder, engine, backups, benchmarks, metrics, admission, hops, draining, stopping }
+        Self { rooms, backups, benchmarks, admission, hops, draining, stopping }
     }
 
     /// From here on the server is not ready, though it still serves.

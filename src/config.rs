@@ -3,7 +3,9 @@
 //! path. Nothing else in the program reads the environment.
 
 mod embedding;
+mod limits;
 mod llm;
+mod redis;
 mod server;
 
 use crate::auth::{AuthConfig, Keys, QuotasConfig};
@@ -14,7 +16,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub(crate) use embedding::{EmbeddingConfig, EmbeddingEngine, PrecisionConfig, RemoteConfig};
+pub(crate) use limits::{LimitConfig, LimitsConfig};
 pub(crate) use llm::{BalanceConfig, DeploymentConfig, DeploymentKeys, LlmConfig, PLAIN, PreferenceConfig, Provider};
+pub(crate) use redis::RedisConfig;
 pub(crate) use server::{ServerConfig, TlsConfig};
 
 /// The whole file. Every field has a default: an empty file is a working server.
@@ -25,6 +29,7 @@ pub(crate) struct Config {
     pub(crate) server: ServerConfig,
     pub(crate) auth: AuthConfig,
     pub(crate) quotas: QuotasConfig,
+    pub(crate) limits: LimitsConfig,
     pub(crate) embedding: EmbeddingConfig,
     pub(crate) chunking: ChunkingConfig,
     pub(crate) ingest: IngestConfig,
@@ -32,6 +37,9 @@ pub(crate) struct Config {
     pub(crate) retention: RetentionConfig,
     pub(crate) query: QueryConfig,
     pub(crate) llm: LlmConfig,
+    /// Where servers share caches and limits; absent: each has its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) redis: Option<RedisConfig>,
     pub(crate) log: LogConfig,
 }
 
@@ -178,6 +186,7 @@ pub(crate) struct Overrides {
     pub(crate) llm_model: Option<String>,
     pub(crate) llm_api_key: Option<String>,
     pub(crate) embedding_api_key: Option<String>,
+    pub(crate) redis_password: Option<String>,
     pub(crate) api_key: Option<String>,
     pub(crate) log_filter: Option<String>,
     pub(crate) log_format: Option<String>,
@@ -190,6 +199,7 @@ pub(crate) struct Settings {
     pub(crate) llm_api_key: Option<String>,
     pub(crate) deployment_keys: DeploymentKeys,
     pub(crate) embedding_api_key: Option<String>,
+    pub(crate) redis_password: Option<String>,
 }
 
 impl Config {
@@ -205,6 +215,7 @@ impl Config {
         let mut errors = self.server.validate();
         errors.extend(self.embedding.validate());
         errors.extend(self.llm.validate());
+        errors.extend(self.redis.iter().flat_map(RedisConfig::validate));
         let mut check = |is_right: bool, path: &str, rule: &str| {
             if !is_right {
                 errors.push(format!("{path}: {rule}"));
@@ -266,10 +277,16 @@ impl Overrides {
             (true, Ok(keys)) => {
                 let embedding_api_key = config.embedding.api_key(self.embedding_api_key.as_deref())?;
                 let deployment_keys = config.llm.deployment_keys(|name| std::env::var(name).ok())?;
-                Ok(Settings { llm_api_key: self.llm_key(&config)?, deployment_keys, embedding_api_key, config, keys })
+                let redis_password = self.redis_password(&config)?;
+                Ok(Settings { llm_api_key: self.llm_key(&config)?, deployment_keys, embedding_api_key, redis_password, config, keys })
             }
             _ => bail!("the configuration has {} error(s):\n  {}", errors.len(), errors.join("\n  ")),
         }
+    }
+
+    fn redis_password(&self, config: &Config) -> anyhow::Result<Option<String>> {
+        let password = config.redis.as_ref().map(|redis| redis.password(self.redis_password.as_deref()));
+        Ok(password.transpose()?.flatten())
     }
 
     fn llm_key(&self, config: &Config) -> anyhow::Result<Option<String>> {
