@@ -44,6 +44,15 @@ pub struct Removals {
     pub failed: Vec<TierName>,
 }
 
+/// What is left of entries that were removed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Remains {
+    /// Entries found, counted in each tier.
+    pub entries: u64,
+    /// Tiers that could not be looked into.
+    pub unseen: Vec<TierName>,
+}
+
 impl Removals {
     pub(super) fn add(&mut self, tier: TierName, removal: Removal) {
         match removal {
