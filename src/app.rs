@@ -1,6 +1,7 @@
 //! What every handler sees, and the one way from async code to the blocking rooms below.
 
 use crate::auth::{Caller, Keys};
+use crate::caches::Caches;
 use crate::config::Config;
 use crate::error::ApiError;
 use crate::http::admission::Admission;
@@ -35,6 +36,7 @@ pub(crate) struct App {
     pub(crate) engine: Arc<Engine>,
     /// The Redis that servers share, if there is one.
     pub(crate) link: Option<Arc<cache::Link>>,
+    pub(crate) caches: Caches,
     pub(crate) backups: Backups,
     pub(crate) benchmarks: Benchmarks,
     pub(crate) metrics: metrics_exporter_prometheus::PrometheusHandle,
@@ -55,13 +57,30 @@ impl App {
         embedder: Arc<dyn Embedder>,
         engine: Arc<Engine>,
         link: Option<Arc<cache::Link>>,
+        caches: Caches,
         metrics: metrics_exporter_prometheus::PrometheusHandle,
     ) -> Self {
         let admission = Admission::new(&config.server);
         let hops = Arc::new(Semaphore::new(config.server.concurrent_requests_max + config.server.concurrent_streams_max));
         let backups = Backups::new(config.server.data_dir.join("backups"));
         let (benchmarks, draining, stopping) = (Benchmarks::default(), AtomicBool::new(false), watch::Sender::new(false));
-        Self { config, keys, catalog, ingest, embedder, engine, link, backups, benchmarks, metrics, admission, hops, draining, stopping }
+        Self {
+            config,
+            keys,
+            catalog,
+            ingest,
+            embedder,
+            engine,
+            link,
+            caches,
+            backups,
+            benchmarks,
+            metrics,
+            admission,
+            hops,
+            draining,
+            stopping,
+        }
     }
 
     /// From here on the server is not ready, though it still serves.

@@ -2,6 +2,7 @@
 //! form mirrors the file field by field; [`Config::validate`] reports every error at once with its
 //! path. Nothing else in the program reads the environment.
 
+mod cache;
 mod embedding;
 mod llm;
 mod redis;
@@ -14,6 +15,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub(crate) use cache::CacheConfig;
 pub(crate) use embedding::{EmbeddingConfig, EmbeddingEngine, PrecisionConfig, RemoteConfig};
 pub(crate) use llm::{BalanceConfig, DeploymentConfig, DeploymentKeys, LlmConfig, PLAIN, PreferenceConfig, Provider};
 pub(crate) use redis::RedisConfig;
@@ -33,6 +35,7 @@ pub(crate) struct Config {
     pub(crate) index: IndexConfig,
     pub(crate) retention: RetentionConfig,
     pub(crate) query: QueryConfig,
+    pub(crate) cache: CacheConfig,
     pub(crate) llm: LlmConfig,
     /// Where servers share caches and limits; absent: each has its own.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -212,6 +215,7 @@ impl Config {
         let mut errors = self.server.validate();
         errors.extend(self.embedding.validate());
         errors.extend(self.llm.validate());
+        errors.extend(self.cache.validate());
         errors.extend(self.redis.iter().flat_map(RedisConfig::validate));
         let mut check = |is_right: bool, path: &str, rule: &str| {
             if !is_right {

@@ -68,5 +68,5 @@ pub use limit::{Decision, Limiter, Meter, Quota};
 pub use link::{Link, LinkError, LinkOptions};
 pub use shelf::{MapShelf, Shelf, ShelfError, ShelfPair};
 pub use similar::{Found, Refused, SemanticCache, SemanticOptions, SemanticStatistics, Similar};
-pub use stack::{Fresh, Loaded, OpenError, Policy, Remains, Removals, Stack, StackOptions, Statistics};
+pub use stack::{Fresh, Holding, Loaded, OpenError, Policy, Removals, Stack, StackOptions, Statistics};
 pub use tier::{Listed, Page, TierName};

@@ -3,7 +3,7 @@
 mod figures;
 mod load;
 
-pub use figures::{Remains, Removals, Statistics};
+pub use figures::{Holding, Removals, Statistics};
 pub use load::{Fresh, Loaded, Policy};
 
 use crate::clock::Clock;
@@ -210,25 +210,31 @@ impl Stack {
         tier.list(prefix, after, limit.clamp(1, PAGE_MAX), self.clock.now_ms()).await
     }
 
-    /// Looks in all tiers for entries under a prefix that were made before `before_ms`, in milliseconds since 1970.
-    pub async fn remains(&self, prefix: &Prefix, before_ms: u64) -> Remains {
-        let mut remains = Remains::default();
+    /// What each tier holds under a prefix, of that what was made before `before_ms`, in milliseconds since 1970. Reads
+    /// the heads of all entries there.
+    pub async fn holdings(&self, prefix: &Prefix, before_ms: u64) -> Vec<Holding> {
+        let mut holdings = Vec::with_capacity(self.tiers.len());
         for tier in &self.tiers {
-            let mut after: Option<String> = None;
-            loop {
-                let now_ms = self.clock.now_ms();
-                let Some(page) = tier.list(prefix, after.as_deref(), PAGE_MAX, now_ms).await else {
-                    remains.unseen.push(tier.name());
-                    break;
-                };
-                remains.entries += page.entries.iter().filter(|entry| now_ms.saturating_sub(entry.age_ms) < before_ms).count() as u64;
-                after = page.next;
-                if after.is_none() {
-                    break;
-                }
+            let held = self.held(tier, prefix, before_ms).await;
+            holdings.push(Holding { tier: tier.name(), entries: held.map(|(entries, _)| entries), bytes: held.map(|(_, bytes)| bytes) });
+        }
+        holdings
+    }
+
+    /// Number and bytes; `None` if the tier is away.
+    async fn held(&self, tier: &Counted, prefix: &Prefix, before_ms: u64) -> Option<(u64, u64)> {
+        let (mut held, mut after) = ((0, 0), None::<String>);
+        loop {
+            let now_ms = self.clock.now_ms();
+            let page = tier.list(prefix, after.as_deref(), PAGE_MAX, now_ms).await?;
+            for entry in page.entries.iter().filter(|entry| now_ms.saturating_sub(entry.age_ms) < before_ms) {
+                held = (held.0 + 1, held.1 + entry.bytes);
+            }
+            after = page.next;
+            if after.is_none() {
+                return Some(held);
             }
         }
-        remains
     }
 
     /// Tells of removals from now on, as long as the watcher lives.

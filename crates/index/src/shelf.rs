@@ -4,7 +4,7 @@
 //! opened or is damaged is emptied with a warning. What is read may be lost or old, and whoever keeps something here
 //! checks it himself. A call never panics; what sled says instead is its error.
 
-use crate::store::{Pair, open_sled_unsynced, panic_text};
+use crate::store::{Pair, is_in_use, open_sled_unsynced, panic_text};
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -37,6 +37,9 @@ impl Shelves {
     pub fn open(folder: &Path, cache_bytes: u64) -> Result<Self, ShelfError> {
         std::fs::create_dir_all(folder)?;
         let opened = open_sled_unsynced(folder, cache_bytes).or_else(|reason| {
+            if is_in_use(&reason) {
+                return Err(ShelfError::Failed(reason));
+            }
             tracing::warn!(folder = %folder.display(), reason, "the cache on disk can't be opened: it begins anew, empty");
             std::fs::remove_dir_all(folder)?;
             std::fs::create_dir_all(folder)?;
@@ -119,7 +122,8 @@ mod tests {
         drop(shelf);
         let shelf = open(folder.path());
         assert_eq!((shelf.get(&[b'k', 7]).unwrap(), shelf.get(&[b'k', 8]).unwrap()), (None, Some(vec![8; 1000])));
-        let keys = |after: Option<&[u8]>, limit| -> Vec<u8> { shelf.scan(b"k", after, limit).unwrap().iter().map(|(key, _)| key[1]).collect() };
+        let keys =
+            |after: Option<&[u8]>, limit| -> Vec<u8> { shelf.scan(b"k", after, limit).unwrap().iter().map(|(key, _)| key[1]).collect() };
         assert_eq!(keys(None, 3), [0, 1, 2]);
         assert_eq!(keys(Some(&[b'k', 6]), 2), [8, 9]);
         assert_eq!(keys(Some(&[b'k', 97]), 9), [98, 99]);

@@ -44,13 +44,15 @@ pub struct Removals {
     pub failed: Vec<TierName>,
 }
 
-/// What is left of entries that were removed.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Remains {
-    /// Entries found, counted in each tier.
-    pub entries: u64,
-    /// Tiers that could not be looked into.
-    pub unseen: Vec<TierName>,
+/// What a tier holds of somebody's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Holding {
+    /// Which one.
+    pub tier: TierName,
+    /// Entries; `None` if the tier is away.
+    pub entries: Option<u64>,
+    /// Their size.
+    pub bytes: Option<u64>,
 }
 
 impl Removals {

@@ -1,0 +1,70 @@
+//! A Redis server for a test: on a free port, in memory, ended with the test.
+
+use super::eventually;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+
+pub struct Redis {
+    port: u16,
+    server: Option<Child>,
+}
+
+impl Redis {
+    /// Starts one and waits until it answers.
+    pub fn start() -> Self {
+        // Another process may take the port between the search for it and the start.
+        for _ in 0..10 {
+            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let mut redis = Self { port, server: None };
+            if redis.start_again() {
+                return redis;
+            }
+        }
+        panic!("redis-server does not start");
+    }
+
+    /// On its port; false if that is taken.
+    pub fn start_again(&mut self) -> bool {
+        let port = self.port.to_string();
+        let server = Command::new("redis-server")
+            .args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        let mut server = server.unwrap_or_else(|error| panic!("this test needs redis-server ({error}): apt-get install redis-server"));
+        let mut is_up = false;
+        eventually(|| {
+            is_up = answers(self.port);
+            is_up || server.try_wait().unwrap().is_some()
+        });
+        self.server = Some(server);
+        is_up
+    }
+
+    /// Ends it at once.
+    pub fn stop(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            // Ended already, or ended now: either is well.
+            let _ = server.kill();
+            let _ = server.wait();
+        }
+    }
+
+    /// Lines for the configuration of a server that uses it.
+    pub fn config(&self) -> String {
+        format!("[redis]\nurl = \"redis://127.0.0.1:{}/\"\npause_ms = 20\npause_ms_max = 100\n", self.port)
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn answers(port: u16) -> bool {
+    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return false };
+    let mut answer = [0; 5];
+    stream.write_all(b"PING\r\n").is_ok() && stream.read_exact(&mut answer).is_ok() && &answer == b"+PONG"
+}
