@@ -1,6 +1,7 @@
 //! What every handler sees, and the one way from async code to the blocking rooms below.
 
 use crate::auth::{Caller, Keys};
+use crate::caches::Caches;
 use crate::config::Config;
 use crate::error::ApiError;
 use crate::http::admission::Admission;
@@ -35,6 +36,9 @@ pub(crate) struct Rooms {
     pub(crate) ingest: Ingest,
     pub(crate) embedder: Arc<dyn Embedder>,
     pub(crate) engine: Arc<Engine>,
+    pub(crate) caches: Caches,
+    /// The Redis that servers share, if there is one.
+    pub(crate) link: Option<Arc<cache::Link>>,
     pub(crate) metrics: metrics_exporter_prometheus::PrometheusHandle,
 }
 

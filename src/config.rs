@@ -2,6 +2,7 @@
 //! form mirrors the file field by field; [`Config::validate`] reports every error at once with its
 //! path. Nothing else in the program reads the environment.
 
+mod cache;
 mod embedding;
 mod limits;
 mod llm;
@@ -15,6 +16,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub(crate) use cache::CacheConfig;
 pub(crate) use embedding::{EmbeddingConfig, EmbeddingEngine, PrecisionConfig, RemoteConfig};
 pub(crate) use limits::{LimitConfig, LimitsConfig};
 pub(crate) use llm::{BalanceConfig, DeploymentConfig, DeploymentKeys, LlmConfig, PLAIN, PreferenceConfig, Provider};
@@ -36,6 +38,7 @@ pub(crate) struct Config {
     pub(crate) index: IndexConfig,
     pub(crate) retention: RetentionConfig,
     pub(crate) query: QueryConfig,
+    pub(crate) cache: CacheConfig,
     pub(crate) llm: LlmConfig,
     /// Where servers share caches and limits; absent: each has its own.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -215,6 +218,7 @@ impl Config {
         let mut errors = self.server.validate();
         errors.extend(self.embedding.validate());
         errors.extend(self.llm.validate());
+        errors.extend(self.cache.validate());
         errors.extend(self.redis.iter().flat_map(RedisConfig::validate));
         let mut check = |is_right: bool, path: &str, rule: &str| {
             if !is_right {

@@ -3,6 +3,7 @@
 
 mod app;
 mod auth;
+mod caches;
 mod cli;
 mod client;
 mod config;

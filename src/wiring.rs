@@ -1,15 +1,17 @@
 //! Puts the rooms together, innermost first. The only place that names concrete types.
 
+mod caches;
 mod models;
 
 use crate::app::{App, AppState, Rooms};
 use crate::auth::Keys;
+use crate::caches::Caches;
 use crate::config::{Config, EmbeddingConfig, EmbeddingEngine, PrecisionConfig, RemoteConfig, Settings};
 use crate::limits::{Limits, TokenLimit};
 use anyhow::{Context, bail};
 use cache::Link;
 use corpus::{Embedder, EmbeddingModel, Precision};
-use encoder::{CachedEmbedder, LocalEmbedder, LocalOptions, Manifest, Requested};
+use encoder::{LocalEmbedder, LocalOptions, Manifest, Requested};
 use gateway::telemetry::Kind;
 use gateway::{ApiKey, RemoteEmbedder, RemoteEmbedderConfig};
 use index::blobs::Blobs;
@@ -21,7 +23,6 @@ use ingest::{Ingest, IngestParams};
 use metrics_exporter_prometheus::Matcher;
 use query::{Engine, EngineParams};
 use sha2::{Digest, Sha256};
-use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,17 +36,26 @@ pub(crate) fn start(settings: Settings) -> anyhow::Result<AppState> {
     let keys = Arc::new(keys);
     let limits = Arc::new(Limits::new(config.limits.clone(), Arc::clone(&keys), link.clone()));
     // The model first: without it nothing works, and its error names the command that mends it.
-    let embedder = embedder(&config, embedding_api_key)?;
+    let engine = embedding_engine(&config, embedding_api_key)?;
     let catalog = Arc::new(catalog(&config)?.with_quotas(config.quotas.quotas()));
     load_keys(&keys, &catalog)?;
+    // Behind the lock of the store: nobody else has the database of the caches open.
+    let grounds = caches::Grounds::open(&config, link.clone());
+    let (embedder, embeddings) = caches::embedder(&config, &grounds, engine)?;
+    let answers = caches::answers(&config, &grounds)?;
     let parser = Arc::new(parser(&config)?);
     let params = IngestParams { workers: config.ingest.workers, queued_max: config.ingest.queued_max };
     let ingest = Ingest::start(Arc::clone(&catalog), parser, Arc::clone(&embedder), params).context("can't start ingestion")?;
     let models = models::models(&config.llm, llm_api_key, &deployment_keys)?;
     // Outermost: what is tried again and elsewhere is one call to its caller.
     let models = models.around(|model| Arc::new(TokenLimit::new(model, Arc::clone(&limits))));
-    let engine = Arc::new(Engine::new(models, engine_params(&config)));
-    Ok(AppState(Arc::new(App::new(Rooms { config, keys, limits, catalog, ingest, embedder, engine, metrics }))))
+    let engine = Engine::new(models, engine_params(&config));
+    let engine = Arc::new(match &answers {
+        Some(answers) => engine.with_cache(Arc::clone(answers)),
+        None => engine,
+    });
+    let caches = Caches { answers, embeddings };
+    Ok(AppState(Arc::new(App::new(Rooms { config, keys, limits, catalog, ingest, embedder, engine, caches, link, metrics }))))
 }
 
 /// The Redis that servers share. One that is away is no error: the link looks for it from now on.
@@ -128,15 +138,6 @@ fn parser(config: &Config) -> anyhow::Result<ChildParser> {
         output_bytes_max: config.ingest.text_bytes_max,
     };
     ChildParser::start(program, vec!["parse-worker".into()], limits, config.ingest.workers).context("can't start the parsers")
-}
-
-/// The cache in front of the engine.
-fn embedder(config: &Config, api_key: Option<String>) -> anyhow::Result<Arc<dyn Embedder>> {
-    let engine = embedding_engine(config, api_key)?;
-    Ok(match NonZero::new(config.embedding.cache_texts_max) {
-        Some(texts) => Arc::new(CachedEmbedder::new(engine, texts)),
-        None => engine,
-    })
 }
 
 fn embedding_engine(config: &Config, api_key: Option<String>) -> anyhow::Result<Arc<dyn Embedder>> {

@@ -98,12 +98,15 @@ pub(crate) async fn update(
 }
 
 pub(crate) async fn delete(State(app): State<AppState>, caller: Caller, Path(name): Path<String>) -> Result<Json<Value>, ApiError> {
+    let tenant = caller.tenant.clone();
     let deleted = app.blocking(move |app| {
         let record = find::collection(app, &caller, &name)?;
         let receipt = app.catalog.delete_collection(&caller.tenant, &record.id)?;
-        Ok(json!({ "id": record.id, "name": record.name, "deleted": true, "receipt": super::deletions::receipt(&receipt) }))
+        Ok((record, receipt))
     });
-    Ok(Json(deleted.await?))
+    let (record, receipt) = deleted.await?;
+    let receipt = super::deletions::forget_answers(&app, tenant, receipt).await?;
+    Ok(Json(json!({ "id": record.id, "name": record.name, "deleted": true, "receipt": super::deletions::receipt(&receipt) })))
 }
 
 impl CreateBody {

@@ -67,13 +67,16 @@ pub(crate) async fn delete(
     caller: Caller,
     Path((collection, document)): Path<(String, String)>,
 ) -> Result<Json<Value>, ApiError> {
+    let tenant = caller.tenant.clone();
     let deleted = app.blocking(move |app| {
         let (collection, record) = find::document(app, &caller, &collection, &document)?;
         let receipt = app.catalog.delete_document(&collection, record.id.as_str())?;
         receipt.jobs.iter().for_each(|job| app.ingest.forget(job));
-        Ok(json!({ "id": record.id, "deleted": true, "receipt": deletions::receipt(&receipt) }))
+        Ok((record.id, receipt))
     });
-    Ok(Json(deleted.await?))
+    let (id, receipt) = deleted.await?;
+    let receipt = deletions::forget_answers(&app, tenant, receipt).await?;
+    Ok(Json(json!({ "id": id, "deleted": true, "receipt": deletions::receipt(&receipt) })))
 }
 
 /// The document as clients see it.

@@ -30,6 +30,10 @@ async fn ready(State(app): State<AppState>) -> Response {
 
 async fn metrics(State(app): State<AppState>) -> impl IntoResponse {
     gauges(&app);
+    app.caches.report().await;
+    if let Some(link) = &app.link {
+        metrics::gauge!("ragstone_redis_here").set(f64::from(u8::from(link.is_here())));
+    }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], app.metrics.render())
 }
 

@@ -5,6 +5,7 @@ pub(crate) mod admission;
 pub(crate) mod backups;
 pub(crate) mod benchmarks;
 pub(crate) mod browser;
+mod caches;
 mod chat;
 mod collections;
 mod content;
@@ -91,6 +92,8 @@ fn api() -> Router<AppState> {
         .route("/v1/keys", get(keys::list).post(keys::create))
         .route("/v1/keys/{key}", get(keys::get).delete(keys::delete))
         .route("/v1/quotas", get(quotas::get))
+        .route("/v1/caches", get(caches::all).delete(caches::clear_all))
+        .route("/v1/caches/{kind}", get(caches::entries).delete(caches::clear))
         .layer(DefaultBodyLimit::max(JSON_BYTES_MAX))
 }
 

@@ -78,10 +78,11 @@ impl Turn {
     /// The events, which hold the turn for as long as they need it.
     fn keep(self, events: BoxStream<'static, AnswerEvent>) -> BoxStream<'static, AnswerEvent> {
         let Self { compute, model } = self;
-        let mut compute = Some(compute);
+        // With a model what is left is its time, or that of somebody else who asks it the same.
+        let mut compute = model.is_none().then_some(compute);
         let told = events.inspect(move |event| {
-            // After the sources a model has the word; an extractive answer is computed before its first one.
-            if model.is_some() || !matches!(event, AnswerEvent::Sources(_)) {
+            // An extractive answer is computed before its first word.
+            if !matches!(event, AnswerEvent::Sources(_)) {
                 drop(compute.take());
             }
         });

@@ -15,6 +15,7 @@ mod support;
 mod access;
 mod backups;
 mod benchmarks;
+mod caches;
 mod chat;
 mod children;
 mod collections;

@@ -1,10 +1,11 @@
 //! What every [`Tier`] must do, as one set of tests for all of them.
 
 use crate::entry::Entry;
-use crate::key::{Key, Prefix, Selection};
+use crate::key::{Conditions, Key, Partition, Prefix, Scope, Selection};
 use crate::test_keys::{collection, key, partition, tenant};
 use crate::tier::{Listed, Tier};
 use bytes::Bytes;
+use corpus::Principals;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -68,7 +69,9 @@ async fn what_is_removed_is_gone(tier: &impl Tier) {
 
 async fn removals_keep_to_what_was_selected(tier: &impl Tier) {
     let answer = |name: &str, n: u64| partition(name, n).key("answer", &[b"?"]);
-    let vector = partition("acme", 1).key("embedding", &[b"?"]);
+    let conditions = Conditions { scope: Scope::Server, access: &Principals::All, model: "m", prompt: "", parameters: &[] };
+    let vector = Partition::of(&conditions).key("embedding", &[b"?"]);
+    let under = async |prefix: Prefix| tier.remove_all(&Selection::Under(prefix)).await.unwrap();
     let keys = [answer("acme", 1), answer("acme", 2), answer("acme-2", 1), answer("acm", 1), vector];
     let there = async || {
         let mut there = Vec::new();
@@ -80,18 +83,17 @@ async fn removals_keep_to_what_was_selected(tier: &impl Tier) {
     for key in &keys {
         put(tier, key, b"x").await;
     }
-    assert_eq!(tier.remove_all(&Selection::Under(Prefix::of_collection(&tenant("acme"), &collection(2)))).await.unwrap(), 1);
+    assert_eq!(under(Prefix::of_collection(&tenant("acme"), &collection(2))).await, 1);
     assert_eq!(there().await, [true, false, true, true, true]);
-    assert_eq!(tier.remove_all(&Selection::of_kind("answer")).await.unwrap(), 3);
-    assert_eq!(there().await, [false, false, false, false, true]);
-    put(tier, &keys[2], b"x").await;
-    assert_eq!(tier.remove_all(&Selection::Under(Prefix::of_tenant(&tenant("acme")))).await.unwrap(), 1);
-    assert_eq!(there().await, [false, false, true, false, false]);
-    assert_eq!(tier.remove_all(&Selection::All).await.unwrap(), 1);
-    assert_eq!(tier.remove_all(&Selection::All).await.unwrap(), 0);
+    assert_eq!(under(Prefix::of_tenant(&tenant("acme"))).await, 1);
+    assert_eq!(there().await, [false, false, true, true, true]);
+    assert_eq!(under(Prefix::of_server()).await, 1);
+    assert_eq!(there().await, [false, false, true, true, false]);
+    assert_eq!(under(Prefix::of_server()).await, 0);
 }
 
 async fn all_entries_are_listed_once(tier: &impl Tier) {
+    put(tier, &partition("acme-2", 1).key("answer", &[b"?"]), b"another tenant's").await;
     let mut expected = BTreeSet::new();
     for n in 0..70 {
         let key = key(&n.to_string());
@@ -100,7 +102,7 @@ async fn all_entries_are_listed_once(tier: &impl Tier) {
     }
     let (mut found, mut after, mut pages) = (Vec::<Listed>::new(), None, 0);
     loop {
-        let page = tier.list(after.as_deref(), 20, NOW_MS + 1000).await.unwrap();
+        let page = tier.list(&Prefix::of_tenant(&tenant("acme")), after.as_deref(), 20, NOW_MS + 1000).await.unwrap();
         found.extend(page.entries);
         pages += 1;
         after = page.next;

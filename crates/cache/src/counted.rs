@@ -1,7 +1,7 @@
 //! A tier that never fails: what goes wrong in it is counted, and the request goes on without it.
 
 use crate::entry::Entry;
-use crate::key::{Key, Selection};
+use crate::key::{Key, Prefix, Selection};
 use crate::tier::{Page, Tier, TierError, TierName, Usage};
 use serde::Serialize;
 use std::sync::Arc;
@@ -115,9 +115,10 @@ impl Counted {
         }
     }
 
-    pub(crate) async fn list(&self, after: Option<&str>, limit: usize, now_ms: u64) -> Page {
-        let page = self.tier.list(after, limit, now_ms).await;
-        page.inspect_err(|error| self.note(error)).unwrap_or_default()
+    /// `None` if the tier fails or is away.
+    pub(crate) async fn list(&self, prefix: &Prefix, after: Option<&str>, limit: usize, now_ms: u64) -> Option<Page> {
+        let page = self.tier.list(prefix, after, limit, now_ms).await;
+        page.inspect_err(|error| self.note(error)).ok()
     }
 
     pub(crate) async fn statistics(&self) -> TierStatistics {

@@ -58,7 +58,7 @@ pub struct Key {
     path: Arc<str>,
 }
 
-/// The entries of a tenant, or of one of its collections.
+/// The entries of the server itself, of a tenant, or of one of its collections.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prefix(String);
 
@@ -152,6 +152,12 @@ impl Key {
 }
 
 impl Prefix {
+    /// All entries that are nobody's in particular.
+    #[must_use]
+    pub fn of_server() -> Self {
+        Self(format!("{NOBODY}/"))
+    }
+
     /// All entries of a tenant.
     #[must_use]
     pub fn of_tenant(tenant: &TenantId) -> Self {
@@ -165,26 +171,28 @@ impl Prefix {
     }
 }
 
+impl Prefix {
+    pub(crate) fn has(&self, path: &str) -> bool {
+        path.starts_with(self.as_str())
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// Which entries are meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Selection {
     One(Arc<str>),
     Under(Prefix),
-    OfKind(String),
-    All,
 }
 
 impl Selection {
-    pub(crate) fn of_kind(kind: &str) -> Self {
-        Self::OfKind(plain(kind))
-    }
-
     pub(crate) fn has(&self, path: &str) -> bool {
         match self {
             Self::One(one) => one.as_ref() == path,
-            Self::Under(Prefix(prefix)) => path.starts_with(prefix.as_str()),
-            Self::OfKind(kind) => Place::of(path).is_some_and(|place| place.kind == kind),
-            Self::All => true,
+            Self::Under(prefix) => prefix.has(path),
         }
     }
 
@@ -192,8 +200,7 @@ impl Selection {
     pub(crate) fn prefix(&self) -> &str {
         match self {
             Self::One(path) => path,
-            Self::Under(Prefix(prefix)) => prefix,
-            Self::OfKind(_) | Self::All => "",
+            Self::Under(prefix) => prefix.as_str(),
         }
     }
 }

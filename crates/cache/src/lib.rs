@@ -5,7 +5,7 @@
 //! on; what was made under other conditions has another key. A [`Stack`] keeps entries in *tiers*: memory over a
 //! *shelf* of the server's store over Redis. A [`SemanticCache`] finds the entry of a question that means the same;
 //! the [`guard()`] has the last word on that. A [`Limiter`] counts what is spent of an `Allowance`. A [`Link`] is the
-//! connection to Redis that tier and limits share.
+//! connection to Redis that tier and limits share. A [`CachedEmbedder`] keeps the vectors of texts in a stack.
 //!
 //! Invariants: no entry leaves its partition; damaged or outdated bytes are never served; what was removed doesn't
 //! come back, also not from a load that was under way or a Redis that was away; no request fails because a tier
@@ -34,6 +34,7 @@ mod clock;
 #[cfg(test)]
 mod contract;
 mod counted;
+mod embedder;
 mod entry;
 mod fingerprint;
 mod flight;
@@ -58,6 +59,7 @@ mod tier;
 
 pub use clock::Clock;
 pub use counted::TierStatistics;
+pub use embedder::CachedEmbedder;
 pub use entry::Entry;
 pub use fingerprint::Fingerprint;
 pub use guard::{Difference, guard};
@@ -66,5 +68,5 @@ pub use limit::{Claim, Decision, Limiter, Meter};
 pub use link::{Link, LinkError, LinkOptions};
 pub use shelf::{MapShelf, Shelf, ShelfError, ShelfPair};
 pub use similar::{Found, Refused, SemanticCache, SemanticOptions, SemanticStatistics, Similar};
-pub use stack::{Fresh, Loaded, OpenError, Policy, Removals, Stack, StackOptions, Statistics};
+pub use stack::{Fresh, Holding, Loaded, OpenError, Policy, Removals, Stack, StackOptions, Statistics};
 pub use tier::{Listed, Page, TierName};

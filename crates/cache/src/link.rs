@@ -157,12 +157,12 @@ impl Link {
         }
     }
 
-    /// Removes all keys that begin with `place` and end with `end`, now or before the link opens again.
+    /// Removes all keys that begin with `place`, now or before the link opens again.
     ///
     /// # Errors
     /// Any [`LinkError`]: then the removal is owed.
-    pub(crate) async fn remove_all(self: &Arc<Self>, place: &str, end: &str) -> Result<u64, LinkError> {
-        let pattern = self.pattern(place, end);
+    pub(crate) async fn remove_all(self: &Arc<Self>, place: &str) -> Result<u64, LinkError> {
+        let pattern = self.pattern(place);
         let swept = self.call(|mut connection| {
             let pattern = pattern.clone();
             async move { sweep(&mut connection, &pattern).await }
@@ -173,7 +173,7 @@ impl Link {
         };
         {
             let mut state = self.state();
-            state.owed.add(pattern, self.pattern("", ""));
+            state.owed.add(pattern, self.pattern(""));
             // Also if it was refused: what must not be served is not asked for until it is gone.
             state.connection = None;
         }
@@ -182,9 +182,9 @@ impl Link {
         Err(error)
     }
 
-    /// Matches keys that begin with our prefix and `place`, whatever follows, and end with `end`, itself a pattern.
-    pub(crate) fn pattern(&self, place: &str, end: &str) -> String {
-        format!("{}*{end}", escaped(&format!("{}{place}", self.options.prefix)))
+    /// Matches keys that begin with our prefix and `place`, whatever follows.
+    pub(crate) fn pattern(&self, place: &str) -> String {
+        format!("{}*", escaped(&format!("{}{place}", self.options.prefix)))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The first tier: entries in this process, at most so many bytes of them, those used often preferred.
 
 use crate::entry::Entry;
-use crate::key::{Key, Selection};
+use crate::key::{Key, Prefix, Selection};
 use crate::tier::{Listed, Page, Tier, TierError, TierName, Usage};
 use async_trait::async_trait;
 use moka::Expiry;
@@ -101,9 +101,9 @@ impl Tier for MemoryTier {
         Ok(removed)
     }
 
-    async fn list(&self, after: Option<&str>, limit: usize, now_ms: u64) -> Result<Page, TierError> {
+    async fn list(&self, prefix: &Prefix, after: Option<&str>, limit: usize, now_ms: u64) -> Result<Page, TierError> {
         let mut first: BTreeMap<Arc<str>, Arc<Slot>> = BTreeMap::new();
-        for (path, slot) in self.entries.iter().filter(|(path, _)| after.is_none_or(|after| &***path > after)) {
+        for (path, slot) in self.entries.iter().filter(|(path, _)| prefix.has(path) && after.is_none_or(|after| &***path > after)) {
             first.insert(Arc::clone(&*path), slot);
             // One more than asked for shows that more follow.
             if first.len() > limit + 1 {

@@ -1,7 +1,7 @@
 //! The last tier: entries in Redis, for all nodes. Redis ends their lifetimes, and keeps its own limit of memory.
 
 use crate::entry::{Entry, HEADER_BYTES_MAX, Header};
-use crate::key::{Key, Selection};
+use crate::key::{Key, Prefix, Selection};
 use crate::link::Link;
 use crate::tier::{Listed, Page, Tier, TierError, TierName, Usage};
 use async_trait::async_trait;
@@ -24,8 +24,8 @@ impl SharedTier {
     }
 
     /// Some of the names that there are, and where to go on; 0 is the beginning and the end.
-    async fn scan(&self, cursor: u64, limit: usize) -> Result<(u64, Vec<String>), TierError> {
-        let pattern = self.0.pattern(PLACE, "");
+    async fn scan(&self, prefix: &Prefix, cursor: u64, limit: usize) -> Result<(u64, Vec<String>), TierError> {
+        let pattern = self.0.pattern(&format!("{PLACE}{}", prefix.as_str()));
         let found = self.0.call(|mut connection| async move {
             cmd("SCAN")
                 .arg(cursor)
@@ -84,23 +84,18 @@ impl Tier for SharedTier {
         let name = self.name_of(key.path());
         let removed = self.0.call(|mut connection| async move { cmd("UNLINK").arg(name).query_async::<()>(&mut connection).await });
         if removed.await.is_err() {
-            self.0.remove_all(&format!("{PLACE}{}", key.path()), "").await?;
+            self.0.remove_all(&format!("{PLACE}{}", key.path())).await?;
         }
         Ok(())
     }
 
     async fn remove_all(&self, selection: &Selection) -> Result<u64, TierError> {
-        let end = match selection {
-            // tenant/collection/kind/digest: no part of a path holds a slash.
-            Selection::OfKind(kind) => format!("/{kind}/*"),
-            Selection::One(_) | Selection::Under(_) | Selection::All => String::new(),
-        };
-        Ok(self.0.remove_all(&format!("{PLACE}{}", selection.prefix()), &end).await?)
+        Ok(self.0.remove_all(&format!("{PLACE}{}", selection.prefix())).await?)
     }
 
-    async fn list(&self, after: Option<&str>, limit: usize, now_ms: u64) -> Result<Page, TierError> {
+    async fn list(&self, prefix: &Prefix, after: Option<&str>, limit: usize, now_ms: u64) -> Result<Page, TierError> {
         let cursor = after.and_then(|after| after.parse().ok()).unwrap_or(0);
-        let (next, names) = self.scan(cursor, limit).await?;
+        let (next, names) = self.scan(prefix, cursor, limit).await?;
         let heads = self.heads(&names).await?;
         let place = self.name_of("");
         let listed = names.iter().zip(&heads).filter_map(|(name, (head, bytes))| {

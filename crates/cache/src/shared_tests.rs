@@ -238,9 +238,9 @@ async fn servers_with_other_prefixes_do_not_meet() {
     on_a.put(&key("x"), "a", HOUR).await;
     assert_eq!(got(&on_b, &key("x")).await, None);
     on_b.put(&key("x"), "b", HOUR).await;
-    on_a.clear_all().await;
+    on_a.invalidate(&Prefix::of_tenant(&tenant("acme"))).await;
     assert_eq!(got(&stack(&a).await, &key("x")).await, None);
     assert_eq!(got(&stack(&b).await, &key("x")).await.as_deref(), Some("b"));
-    let page = on_b.entries(TierName::Redis, None, 10).await;
+    let page = on_b.entries(TierName::Redis, &Prefix::of_tenant(&tenant("acme")), None, 10).await.unwrap();
     assert_eq!(page.entries.len(), 1);
 }

@@ -3,7 +3,7 @@
 mod figures;
 mod load;
 
-pub use figures::{Removals, Statistics};
+pub use figures::{Holding, Removals, Statistics};
 pub use load::{Fresh, Loaded, Policy};
 
 use crate::clock::Clock;
@@ -61,6 +61,9 @@ pub struct Stack {
     watchers: Mutex<Vec<Weak<dyn Watcher>>>,
     counters: Counters,
 }
+
+/// Entries of a page at most.
+const PAGE_MAX: usize = 1000;
 
 /// Is told of removals.
 pub(crate) trait Watcher: Send + Sync {
@@ -169,22 +172,9 @@ impl Stack {
         removals
     }
 
-    /// Removes all entries of a tenant or a collection.
+    /// Removes all entries under a prefix.
     pub async fn invalidate(&self, prefix: &Prefix) -> Removals {
-        self.remove_all(Selection::Under(prefix.clone())).await
-    }
-
-    /// Removes all entries of a kind.
-    pub async fn clear(&self, kind: &str) -> Removals {
-        self.remove_all(Selection::of_kind(kind)).await
-    }
-
-    /// Removes everything.
-    pub async fn clear_all(&self) -> Removals {
-        self.remove_all(Selection::All).await
-    }
-
-    async fn remove_all(&self, selection: Selection) -> Removals {
+        let selection = Selection::Under(prefix.clone());
         // Noted first: what is on its way from now on finds the note.
         self.removed.note(selection.clone());
         self.tell(&selection);
@@ -213,12 +203,37 @@ impl Stack {
         }
     }
 
-    /// A page of the entries of a tier, at most 1,000, behind what the page before gave as `next`.
-    pub async fn entries(&self, tier: TierName, after: Option<&str>, limit: usize) -> Page {
-        const LIMIT_MAX: usize = 1000;
-        match self.tiers.iter().find(|one| one.name() == tier) {
-            Some(tier) => tier.list(after, limit.clamp(1, LIMIT_MAX), self.clock.now_ms()).await,
-            None => Page::default(),
+    /// A page of the entries under a prefix in a tier, at most 1,000, behind what the page before gave as `next`;
+    /// `None` if the stack has no such tier, or it is away.
+    pub async fn entries(&self, tier: TierName, prefix: &Prefix, after: Option<&str>, limit: usize) -> Option<Page> {
+        let tier = self.tiers.iter().find(|one| one.name() == tier)?;
+        tier.list(prefix, after, limit.clamp(1, PAGE_MAX), self.clock.now_ms()).await
+    }
+
+    /// What each tier holds under a prefix, of that what was made before `before_ms`, in milliseconds since 1970. Reads
+    /// the heads of all entries there.
+    pub async fn holdings(&self, prefix: &Prefix, before_ms: u64) -> Vec<Holding> {
+        let mut holdings = Vec::with_capacity(self.tiers.len());
+        for tier in &self.tiers {
+            let held = self.held(tier, prefix, before_ms).await;
+            holdings.push(Holding { tier: tier.name(), entries: held.map(|(entries, _)| entries), bytes: held.map(|(_, bytes)| bytes) });
+        }
+        holdings
+    }
+
+    /// Number and bytes; `None` if the tier is away.
+    async fn held(&self, tier: &Counted, prefix: &Prefix, before_ms: u64) -> Option<(u64, u64)> {
+        let (mut held, mut after) = ((0, 0), None::<String>);
+        loop {
+            let now_ms = self.clock.now_ms();
+            let page = tier.list(prefix, after.as_deref(), PAGE_MAX, now_ms).await?;
+            for entry in page.entries.iter().filter(|entry| now_ms.saturating_sub(entry.age_ms) < before_ms) {
+                held = (held.0 + 1, held.1 + entry.bytes);
+            }
+            after = page.next;
+            if after.is_none() {
+                return Some(held);
+            }
         }
     }
 

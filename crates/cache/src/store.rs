@@ -3,7 +3,7 @@
 mod aged;
 
 use crate::entry::{Entry, Header};
-use crate::key::{Key, Selection};
+use crate::key::{Key, Prefix, Selection};
 use crate::shelf::{Shelf, ShelfError};
 use crate::tier::{Listed, Page, Tier, TierError, TierName, Usage};
 use aged::AgedShelf;
@@ -57,9 +57,9 @@ impl Tier for StoreTier {
         self.run(move |shelf| shelf.remove_all(&selection)).await
     }
 
-    async fn list(&self, after: Option<&str>, limit: usize, now_ms: u64) -> Result<Page, TierError> {
-        let after = after.map(str::to_owned);
-        let mut pairs = self.run(move |shelf| shelf.page("", after.as_deref(), limit + 1)).await?;
+    async fn list(&self, prefix: &Prefix, after: Option<&str>, limit: usize, now_ms: u64) -> Result<Page, TierError> {
+        let (prefix, after) = (prefix.clone(), after.map(str::to_owned));
+        let mut pairs = self.run(move |shelf| shelf.page(prefix.as_str(), after.as_deref(), limit + 1)).await?;
         let has_more = pairs.len() > limit;
         pairs.truncate(limit);
         let next = pairs.last().filter(|_| has_more).map(|(path, _)| path.clone());

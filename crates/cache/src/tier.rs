@@ -2,16 +2,16 @@
 //! pass the same tests (`contract.rs`).
 
 use crate::entry::{Entry, EntryError};
-use crate::key::{Key, Place, Selection};
+use crate::key::{Key, Place, Prefix, Selection};
 use crate::link::LinkError;
 use crate::shelf::ShelfError;
 use async_trait::async_trait;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
 
 /// Which tier.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TierName {
     /// In this process.
@@ -130,8 +130,8 @@ pub(crate) trait Tier: Send + Sync {
     /// Forgets all these entries and says how many there were. Of a tier that is away they are gone when it is back.
     async fn remove_all(&self, selection: &Selection) -> Result<u64, TierError>;
 
-    /// A page of entries behind `after`, which is what the page before gave as `next`.
-    async fn list(&self, after: Option<&str>, limit: usize, now_ms: u64) -> Result<Page, TierError>;
+    /// A page of the entries under `prefix` behind `after`, which is what the page before gave as `next`.
+    async fn list(&self, prefix: &Prefix, after: Option<&str>, limit: usize, now_ms: u64) -> Result<Page, TierError>;
 
     async fn usage(&self) -> Usage;
 }

@@ -6,7 +6,6 @@
 //! [`corpus::Embedder`]; [`LocalReranker`] adds the `head` and is a [`corpus::Reranker`]. [`HashEmbedder`] stands
 //! in for all of it in tests.
 
-mod cached;
 #[cfg(test)]
 mod contract;
 mod encoder;
@@ -33,7 +32,6 @@ mod tokenizer;
 mod weights;
 mod worker;
 
-pub use cached::{CacheStatistics, CachedEmbedder};
 pub use encoder::{LocalOptions, OpenError, Requested};
 pub use files::{FilesError, find, verify};
 pub use hash::HashEmbedder;

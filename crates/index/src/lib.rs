@@ -54,6 +54,7 @@ mod collection;
 mod keys;
 pub mod records;
 mod scored;
+pub mod shelf;
 pub mod store;
 pub mod text;
 mod unserved;

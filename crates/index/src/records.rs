@@ -4,6 +4,7 @@
 use crate::blobs::BlobId;
 use corpus::{Acl, CollectionId, DeletionId, DocumentId, EmbeddingModel, JobId, Metadata, Precision, Principals, Row, Span, TenantId};
 use serde::{Deserialize, Serialize};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use time::OffsetDateTime;
 
 /// How a collection cuts its documents. The index keeps it; `ingest` gives it meaning.
@@ -158,6 +159,10 @@ pub struct CollectionRecord {
 pub struct CollectionState {
     /// Number of the last change.
     pub seq: u64,
+    /// Drawn at random with each change: where two data directories have the same number and mark, they have the same
+    /// past, however they were copied or restored. 0 before the first change.
+    #[serde(default)]
+    pub mark: u64,
     /// First change that may still be in the log.
     #[serde(default)]
     pub log_start: u64,
@@ -169,6 +174,19 @@ pub struct CollectionState {
     pub chunks: u64,
     /// Bytes of served originals.
     pub bytes: u64,
+}
+
+impl CollectionState {
+    /// Begins the next change.
+    pub(crate) fn advance(&mut self) {
+        self.seq += 1;
+        self.mark = Self::draw_mark();
+    }
+
+    /// The standard library takes its seeds from the system.
+    pub(crate) fn draw_mark() -> u64 {
+        RandomState::new().build_hasher().finish()
+    }
 }
 
 /// Where a document stands.
@@ -458,7 +476,7 @@ pub struct DeletionReceipt {
     pub postings: u64,
     /// Files removed: originals and texts that no other document uses.
     pub files: u64,
-    /// Cached answers removed. There are no caches yet.
+    /// Cached answers removed, counted in each tier.
     pub caches: u64,
     /// The rows that a deleted document had.
     #[serde(default)]

@@ -5,11 +5,13 @@
 //! before its first word is replaced by the extractive answer, marked `degraded`; one that fails
 //! later ends the answer with an error, because two models' words are never spliced.
 
+mod cached;
 mod events;
 mod request;
 #[cfg(test)]
 mod tests;
 
+pub use cached::{AnswerCache, AnswerCacheOptions, AnswerCacheStatistics};
 pub use events::{Answer, AnswerEvent, AnswerMode, CacheUse};
 pub use request::{CachePolicy, InvalidQuery, QueryRequest};
 
@@ -22,12 +24,13 @@ use crate::retrieve::ChunkSource;
 use crate::script::is_cjk;
 use crate::search::{SearchError, SearchRequest, SearchResponse, search};
 use crate::timings::Timings;
+use cached::Place;
 use corpus::{EmbedError, Principals};
 use events::Events;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use gateway::telemetry::request_span;
-use gateway::{Account, ChatError, ChatEvent, ChatReply, ChatRequest, Models, Route, TokenUsage};
+use gateway::{Account, ChatError, ChatEvent, ChatReply, ChatRequest, FinishReason, Models, Route, TokenUsage};
 use std::sync::Arc;
 use std::time::Instant;
 use tracing::Instrument;
@@ -113,6 +116,8 @@ pub struct Draft {
     is_abstained: bool,
     /// Why it is not what was meant to be given, if it isn't.
     degraded: Option<String>,
+    /// Whether the model was cut off.
+    is_cut: bool,
     model: Option<String>,
     route: Option<Route>,
     usage: TokenUsage,
@@ -124,13 +129,20 @@ pub struct Draft {
 pub struct Engine {
     models: Models,
     params: EngineParams,
+    cache: Option<Arc<AnswerCache>>,
 }
 
 impl Engine {
     /// An engine that generates with the model a request names, or the default; without any it only extracts.
     #[must_use]
     pub fn new(models: Models, params: EngineParams) -> Self {
-        Self { models, params }
+        Self { models, params, cache: None }
+    }
+
+    /// Keeps answers, and gives them again.
+    #[must_use]
+    pub fn with_cache(self, cache: Arc<AnswerCache>) -> Self {
+        Self { cache: Some(cache), ..self }
     }
 
     /// The models there are.
@@ -157,8 +169,10 @@ impl Engine {
     /// # Errors
     /// [`QueryError`].
     pub async fn answer(&self, source: Arc<dyn ChunkSource>, request: QueryRequest, asker: Asker) -> Result<Answer, QueryError> {
-        let prepared = self.prepare_off_thread(&source, request, asker).await?;
-        self.run(source, prepared, &mut Events::unheard()).await
+        match self.recall_or_prepare(&source, request, asker).await? {
+            Begun::Known(answer) => Ok(*answer),
+            Begun::New(new) => self.run_once(source, *new, &mut Events::unheard()).await,
+        }
     }
 
     /// Answers as a stream: `Sources`, `Delta`s, `Citation`s, `Usage`, and `Done` or `Error` last.
@@ -172,11 +186,18 @@ impl Engine {
         request: QueryRequest,
         asker: Asker,
     ) -> Result<BoxStream<'static, AnswerEvent>, QueryError> {
-        let prepared = self.prepare_off_thread(&source, request, asker).await?;
+        let begun = self.recall_or_prepare(&source, request, asker).await?;
         let (mut events, heard) = Events::channel();
         let engine = self.clone();
         let work = async move {
-            let last = match engine.run(source, prepared, &mut events).await {
+            let answer = match begun {
+                Begun::Known(answer) => {
+                    events.tell(&answer).await;
+                    Ok(*answer)
+                }
+                Begun::New(new) => engine.run_once(source, *new, &mut events).await,
+            };
+            let last = match answer {
                 Ok(answer) => AnswerEvent::Done(Box::new(answer)),
                 Err(error) => AnswerEvent::Error(error),
             };
@@ -216,6 +237,18 @@ impl Engine {
         }
         let cited = Cited { citations, not_found: Vec::new() };
         Ok((Draft { text: pieces.concat(), is_abstained, cited, ..Draft::default() }, pieces))
+    }
+
+    /// An answer that was given before, or what a new one needs.
+    async fn recall_or_prepare(&self, source: &Arc<dyn ChunkSource>, request: QueryRequest, asker: Asker) -> Result<Begun, QueryError> {
+        request.validate(&self.models)?;
+        let place = self.place(source, &request, &asker).await?;
+        if let Some(place) = &place
+            && let Some(answer) = place.recall(source).await
+        {
+            return Ok(Begun::Known(Box::new(answer)));
+        }
+        Ok(Begun::New(Box::new((self.prepare_off_thread(source, request, asker).await?, place))))
     }
 
     async fn prepare_off_thread(&self, source: &Arc<dyn ChunkSource>, request: QueryRequest, asker: Asker) -> Result<Prepared, QueryError> {
@@ -289,13 +322,24 @@ impl Engine {
                 ChatEvent::Usage(usage) => draft.usage = usage,
                 // None was offered.
                 ChatEvent::ToolCall(_) => {}
-                ChatEvent::Done { .. } => break,
+                ChatEvent::Done { finish_reason } => {
+                    draft.is_cut = matches!(finish_reason, FinishReason::Length | FinishReason::ContentFilter);
+                    break;
+                }
             }
         }
         draft.cited = cite(&draft.text, &prepared.packed.sources);
         draft.is_abstained = draft.cited.citations.is_empty() && says_dont_know(&draft.text);
         Ok(draft)
     }
+}
+
+/// Before anything is said.
+enum Begun {
+    /// It was answered before.
+    Known(Box<Answer>),
+    /// It is answered now; then its place is where the answer is kept.
+    New(Box<(Prepared, Option<Place>)>),
 }
 
 enum Asked {

@@ -9,11 +9,11 @@ use crate::script::is_cjk;
 use crate::sentences::{Kind, sentences};
 use crate::terms::{Rarity, coverage, numbers, term_set};
 use corpus::{ChunkId, DocumentId, Span};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
 /// Whether the quote carries the sentence that cites it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// It does, or is that sentence.
@@ -23,7 +23,7 @@ pub enum Verdict {
 }
 
 /// One citation.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Citation {
     /// The number in the answer's `[n]`: the nth source, from 1.
     pub marker: u32,

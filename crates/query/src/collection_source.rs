@@ -1,7 +1,8 @@
 //! The built-in index as a [`ChunkSource`].
 
-use crate::retrieve::{ChunkSource, SourceError, StoredChunk};
+use crate::retrieve::{ChunkSource, DataState, SourceError, StoredChunk};
 use corpus::{CollectionId, Embedder, Embedding, Filter, Principals, Row};
+use index::records::CollectionState;
 use index::vector::VectorQuery;
 use index::{Collection, CollectionError, Scored};
 use roaring::RoaringBitmap;
@@ -30,6 +31,12 @@ impl CollectionSource {
 impl ChunkSource for CollectionSource {
     fn embedder(&self) -> &dyn Embedder {
         self.embedder.as_ref()
+    }
+
+    fn state(&self) -> Result<Option<DataState>, SourceError> {
+        let Some(CollectionState { seq, mark, .. }) = self.collection.committed()? else { return Ok(None) };
+        let is_shown = self.collection.applied() >= seq;
+        Ok(Some(DataState { collection: self.collection_id().clone(), generation: seq, mark, is_shown }))
     }
 
     fn allowed(&self, filter: Option<&Filter>, principals: &Principals) -> Result<Arc<RoaringBitmap>, SourceError> {

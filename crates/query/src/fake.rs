@@ -1,6 +1,6 @@
 //! A small collection in memory, for the tests: bag-of-words vectors, a plain BM25.
 
-use crate::retrieve::{ChunkSource, SourceError, StoredChunk};
+use crate::retrieve::{ChunkSource, DataState, SourceError, StoredChunk};
 use crate::script::is_cjk;
 use crate::terms::{Rarity, term_set, terms};
 use corpus::{
@@ -9,6 +9,7 @@ use corpus::{
 };
 use roaring::RoaringBitmap;
 use serde_json::json;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 const DIMENSION: usize = 256;
@@ -73,11 +74,19 @@ pub(crate) struct FakeSource {
     pub(crate) texts: Vec<(DocumentId, String)>,
     stored: Vec<Stored>,
     pub(crate) gone: RoaringBitmap,
+    /// What [`ChunkSource::state`] says.
+    pub(crate) state: Mutex<Option<DataState>>,
 }
 
 impl FakeSource {
     pub(crate) fn new(languages: &[&str]) -> Self {
-        Self { embedder: FakeEmbedder::new(languages), texts: Vec::new(), stored: Vec::new(), gone: RoaringBitmap::new() }
+        Self {
+            embedder: FakeEmbedder::new(languages),
+            texts: Vec::new(),
+            stored: Vec::new(),
+            gone: RoaringBitmap::new(),
+            state: Mutex::default(),
+        }
     }
 
     /// Adds a document with one chunk per paragraph. Its id depends on its place only.
@@ -128,6 +137,10 @@ impl FakeSource {
 impl ChunkSource for FakeSource {
     fn embedder(&self) -> &dyn Embedder {
         &self.embedder
+    }
+
+    fn state(&self) -> Result<Option<DataState>, SourceError> {
+        Ok(self.state.lock().unwrap().clone())
     }
 
     fn allowed(&self, filter: Option<&Filter>, principals: &Principals) -> Result<std::sync::Arc<RoaringBitmap>, SourceError> {

@@ -5,14 +5,14 @@
 //! that cosines and BM25 scores need no common scale.
 
 use corpus::Row;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// The paper's constant.
 const K: f32 = 60.0;
 
 /// Where a hit stood in one leg.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct LegRank {
     /// From 1.
     pub rank: usize,

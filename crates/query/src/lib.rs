@@ -45,8 +45,8 @@ mod terms;
 mod timings;
 
 pub use answer::{
-    Answer, AnswerEvent, AnswerMode, Asker, CachePolicy, CacheUse, Draft, Engine, EngineParams, InvalidQuery, Prepared, QueryError,
-    QueryRequest,
+    Answer, AnswerCache, AnswerCacheOptions, AnswerCacheStatistics, AnswerEvent, AnswerMode, Asker, CachePolicy, CacheUse, Draft, Engine,
+    EngineParams, InvalidQuery, Prepared, QueryError, QueryRequest,
 };
 pub use bench::{BenchError, BenchPoint, BenchReport, BenchRequest, QUERIES_MAX, bench};
 pub use cite::{Citation, Cited, Verdict, cite, compose};
@@ -57,7 +57,7 @@ pub use fuse::{LegRank, LegWeights};
 pub use metrics::{Judgements, mrr_at_k, ndcg_at_k, recall_at_k};
 pub use pack::{DropReason, Dropped, Packed, PackedSource, pack};
 pub use prompt::{PROMPT_VERSION, messages};
-pub use retrieve::{ChunkSource, SourceError, StoredChunk};
+pub use retrieve::{ChunkSource, DataState, SourceError, StoredChunk};
 pub use search::{
     Hit, HitExplain, InvalidSearch, NEIGHBOURS_MAX, Neighbour, Neighbours, QUERY_BYTES_MAX, SearchError, SearchExplain, SearchMode,
     SearchRequest, SearchResponse, SkippedLeg, TOP_K_MAX, search,

@@ -4,7 +4,7 @@
 //! Access control and filters are one bitmap of rows, made once per request and handed to every
 //! search, so that no leg can see more than another.
 
-use corpus::{Chunk, Embedder, Embedding, Filter, Metadata, Principals, Row};
+use corpus::{Chunk, CollectionId, Embedder, Embedding, Filter, Metadata, Principals, Row};
 use roaring::RoaringBitmap;
 use std::sync::Arc;
 
@@ -35,6 +35,19 @@ pub enum SourceError {
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
+/// Which state of its data a collection has committed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DataState {
+    /// The collection.
+    pub collection: CollectionId,
+    /// Number of its last change.
+    pub generation: u64,
+    /// What tells this state from those that other copies of the collection may have under the same number.
+    pub mark: u64,
+    /// Whether searches see that change, and all before it, from now on.
+    pub is_shown: bool,
+}
+
 /// A collection that can be searched. Blocking.
 ///
 /// Every search returns at most `k` rows of `allowed`, best first, and none twice. An empty
@@ -42,6 +55,12 @@ pub enum SourceError {
 pub trait ChunkSource: Send + Sync {
     /// The embedder of the collection's model.
     fn embedder(&self) -> &dyn Embedder;
+
+    /// What is committed; `None` if that can't be told, and then no answer is kept.
+    ///
+    /// # Errors
+    /// [`SourceError`].
+    fn state(&self) -> Result<Option<DataState>, SourceError>;
 
     /// The live rows that these principals may read and that pass the filter.
     ///

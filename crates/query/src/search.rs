@@ -15,7 +15,7 @@ use crate::script::can_read;
 use crate::timings::Timings;
 use corpus::{ChunkId, DocumentId, EmbedError, Embedding, EmbeddingError, Metadata, Principals, Purpose, Row, Span};
 use roaring::RoaringBitmap;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::time::Instant;
 
@@ -37,7 +37,7 @@ pub enum SearchError {
 }
 
 /// A chunk that was found.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Hit {
     /// The chunk's row; for the server's own use.
     #[serde(skip)]
@@ -79,7 +79,7 @@ pub struct Hit {
 }
 
 /// The chunks around a hit, in the document's order.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Neighbours {
     /// Before it.
     pub before: Vec<Neighbour>,
@@ -94,7 +94,7 @@ impl Neighbours {
 }
 
 /// A chunk beside a hit.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Neighbour {
     /// The document's version; for the server's own use.
     #[serde(skip)]
@@ -108,7 +108,7 @@ pub struct Neighbour {
 }
 
 /// How a hit was found.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct HitExplain {
     /// Its place by vector.
     pub vector: Option<LegRank>,

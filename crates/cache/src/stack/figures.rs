@@ -44,6 +44,17 @@ pub struct Removals {
     pub failed: Vec<TierName>,
 }
 
+/// What a tier holds of somebody's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Holding {
+    /// Which one.
+    pub tier: TierName,
+    /// Entries; `None` if the tier is away.
+    pub entries: Option<u64>,
+    /// Their size.
+    pub bytes: Option<u64>,
+}
+
 impl Removals {
     pub(super) fn add(&mut self, tier: TierName, removal: Removal) {
         match removal {

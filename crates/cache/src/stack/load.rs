@@ -82,11 +82,19 @@ impl Stack {
     }
 
     async fn find_or_load<E>(&self, key: &Key, load: impl Future<Output = Result<Fresh, E>>) -> Result<Loaded, E> {
+        match self.find(key).await {
+            Some((entry, tier)) => Ok(Loaded::Found(entry, tier)),
+            None => self.join_or_load(key, load).await,
+        }
+    }
+
+    /// As [`Stack::get_or_load`], for a key that was looked up a moment ago and not found.
+    ///
+    /// # Errors
+    /// What this request's own load fails with; never another's.
+    pub async fn join_or_load<E>(&self, key: &Key, load: impl Future<Output = Result<Fresh, E>>) -> Result<Loaded, E> {
         let mut failures = 0;
         while failures <= FAILURES_MAX {
-            if let Some((entry, tier)) = self.find(key).await {
-                return Ok(Loaded::Found(entry, tier));
-            }
             match self.flights.turn(key.path()) {
                 Turn::Lead(lead) => return self.lead(key, lead, load).await,
                 Turn::Follow(receiver) => match flight::outcome(receiver).await {

@@ -47,7 +47,7 @@ async fn what_is_below_is_brought_up() {
     assert_eq!((memory.hits, memory.misses, memory.puts, memory.entries), (1, 1, 1, Some(1)));
     assert_eq!((store.hits, store.misses, store.puts, store.entries), (1, 0, 0, Some(1)));
     assert_eq!(statistics.loads, 0);
-    let page = after_restart.entries(TierName::Memory, None, 10).await;
+    let page = after_restart.entries(TierName::Memory, &Prefix::of_tenant(&tenant("acme")), None, 10).await.unwrap();
     assert_eq!((page.entries[0].hits, page.entries[0].kind.as_str()), (Some(1), "answer"));
 }
 
@@ -309,7 +309,7 @@ async fn a_store_that_fails_fails_no_request_but_says_so_of_removals() {
     assert_eq!((removals.entries, removals.failed.as_slice()), (2, [TierName::Store].as_slice()));
     let statistics = stack.statistics().await;
     assert_eq!(statistics.tiers[1].errors, 3, "{statistics:?}");
-    assert_eq!(stack.entries(TierName::Store, None, 10).await, Page::default());
+    assert_eq!(stack.entries(TierName::Store, &Prefix::of_tenant(&tenant("acme")), None, 10).await, None);
     shelf.fails.store(false, Relaxed);
     assert_eq!(text(&stack, &key("before")).await.as_deref(), Some("x"), "which is why the caller is told");
     assert!(Stack::open(StackOptions::default(), Clock::system(), Some(shelf), None).await.is_ok());

@@ -270,7 +270,7 @@ impl NewVersion<'_> {
 
     /// Makes the pending version the served one.
     fn serve(&self, record: &mut DocumentRecord, pending: PendingVersion, rows: Rows, state: &mut CollectionState) {
-        state.seq += 1;
+        state.advance();
         state.chunks += rows.len() as u64;
         state.bytes += pending.bytes;
         record.attributes = pending.attributes;

@@ -1,9 +1,9 @@
 //! Receipts of deletions, and looking again whether anything of what was deleted is still there.
 
-use super::{Catalog, CatalogError};
+use super::{Catalog, CatalogError, put};
 use crate::keys;
 use crate::records::{CollectionRecord, DeletionReceipt};
-use crate::store::Pair;
+use crate::store::{Batch, Pair};
 use corpus::{CollectionId, DeletionId, DocumentId, Row, TenantId};
 use roaring::RoaringBitmap;
 use serde::Serialize;
@@ -46,6 +46,17 @@ impl Catalog {
         self.read(&keys::deletion(tenant, id))?.ok_or_else(|| CatalogError::not_found("deletion", id))
     }
 
+    /// Adds to a receipt what was removed elsewhere since; durable on return.
+    ///
+    /// # Errors
+    /// A store error.
+    pub fn amend_deletion(&self, tenant: &TenantId, receipt: &DeletionReceipt) -> Result<(), CatalogError> {
+        let mut batch = Batch::default();
+        put(&mut batch, keys::deletion(tenant, &receipt.id), receipt)?;
+        let commit = self.store.commit(batch)?;
+        self.durable(commit)
+    }
+
     /// Looks in the store, the committed views and the folder of files for what a deletion removed.
     ///
     /// # Errors
@@ -79,7 +90,6 @@ impl Catalog {
             ("vector_index", vector_rows),
             ("file_uses", self.count_file_uses(tenant, receipt, document)?),
             ("files", self.count_unused_files(tenant, receipt)?),
-            ("caches", 0), // There are none yet.
         ])
     }
 
@@ -101,7 +111,6 @@ impl Catalog {
             ("retired_rows", below(b'G')?),
             ("view_files", u64::from(self.view_directory(&(tenant.clone(), id.clone())).exists())),
             ("file_uses", self.count_uses_in(tenant, id)?),
-            ("caches", 0),
         ])
     }
 

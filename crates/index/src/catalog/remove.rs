@@ -83,7 +83,7 @@ impl Catalog {
             let rows = rows_of(record);
             self.delete_record(collection, record, &mut batch)?;
             self.delete_rows(collection, record, &mut batch, notes)?;
-            state.seq += 1;
+            state.advance();
             state.documents = state.documents.saturating_sub(1);
             state.chunks = state.chunks.saturating_sub(rows.len() as u64);
             state.bytes = state.bytes.saturating_sub(record.served.as_ref().map_or(0, |served| served.bytes));

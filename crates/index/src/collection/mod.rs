@@ -16,7 +16,8 @@ pub use attributes::DocumentView;
 pub(crate) use replay::{vector as stored_vector, vector_home};
 
 use crate::chunks::{ChunkError, Wanted};
-use crate::records::{Change, CollectionRecord, DocumentRecord, Unserved};
+use crate::keys;
+use crate::records::{Change, CollectionRecord, CollectionState, DocumentRecord, Unserved};
 use crate::scored::Scored;
 use crate::store::{Store, StoreError};
 use crate::text::{TextChange, TextError, TextIndex, TextStats};
@@ -139,6 +140,15 @@ impl Collection {
     #[must_use]
     pub fn applied(&self) -> u64 {
         lock(&self.progress).applied
+    }
+
+    /// The counters as last committed, whether or not search sees that already; `None` for a collection that is gone.
+    ///
+    /// # Errors
+    /// A store error; a damaged record is reported.
+    pub fn committed(&self) -> Result<Option<CollectionState>, CollectionError> {
+        let state = self.store.get(&keys::state(&self.record.tenant, &self.record.id))?;
+        Ok(state.map(|state| serde_json::from_slice(&state)).transpose()?)
     }
 
     /// Waits until search sees change `seq`; false after `timeout`.

@@ -34,6 +34,7 @@ pub use error::{OpenError, StoreError};
 pub use fault::{MemoryDisk, MemoryStore};
 pub(crate) use sled_open::free_bytes;
 pub use sled_open::{exit_on_storage_panic, on_storage_panic};
+pub(crate) use sled_open::{is_in_use, open_sled_unsynced, panic_text};
 pub use sled_store::{SledOptions, SledStore};
 
 use std::collections::BTreeMap;

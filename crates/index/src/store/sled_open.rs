@@ -153,8 +153,32 @@ pub(super) fn open_sled(folder: &Path, options: &SledOptions) -> Result<SledTree
     }
 }
 
+/// Opens a database of its own for what may be lost: it is written every few seconds, and never synced.
+pub(crate) fn open_sled_unsynced(folder: &Path, cache_bytes: u64) -> Result<sled::Db, String> {
+    const WRITTEN_EVERY_MS: u64 = 2000;
+    let config =
+        sled::Config::new().path(folder).cache_capacity(cache_bytes).segment_size(SEGMENT_BYTES).flush_every_ms(Some(WRITTEN_EVERY_MS));
+    let give_up = Instant::now() + RELEASE_WAIT;
+    loop {
+        match catch_unwind(AssertUnwindSafe(|| config.open())) {
+            Ok(Ok(db)) => return Ok(db),
+            // Closed by ourselves a moment ago; whoever else had it open would hold the lock of the store.
+            Ok(Err(sled::Error::Io(error))) if is_locked(&error) && Instant::now() < give_up => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Ok(Err(error)) => return Err(error.to_string()),
+            Err(panic) => return Err(panic_text(&*panic)),
+        }
+    }
+}
+
 fn is_locked(error: &io::Error) -> bool {
-    error.to_string().contains("could not acquire lock")
+    is_in_use(&error.to_string())
+}
+
+/// Whether sled says that somebody has the database open.
+pub(crate) fn is_in_use(reason: &str) -> bool {
+    reason.contains("could not acquire lock")
 }
 
 fn is_damage(error: &io::Error) -> bool {

@@ -196,6 +196,8 @@ impl Verifier<'_> {
         let log_is_whole = told.seq == log.last && log.unbroken_from <= told.log_start.max(1) || told.seq == 0 && log.first.is_none();
         let counted = CollectionState {
             seq,
+            // Other counters, another past.
+            mark: if told.seq == seq { told.mark } else { CollectionState::draw_mark() },
             log_start: match log_is_whole {
                 true => told.log_start,
                 // Views that are older than this are rebuilt from the chunks.

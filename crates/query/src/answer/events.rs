@@ -8,10 +8,10 @@ use futures::channel::mpsc;
 use futures::stream::{self, BoxStream};
 use futures::{SinkExt, StreamExt};
 use gateway::{Route, TokenUsage};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Who wrote an answer.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AnswerMode {
     /// A language model.
@@ -62,6 +62,9 @@ pub struct Answer {
     pub cost_usd: Option<f64>,
     /// Whether it came from a cache.
     pub cache: CacheUse,
+    /// Whether whoever wrote it had said everything: a model may be cut off.
+    #[serde(skip)]
+    pub is_whole: bool,
     /// Tokens of context.
     pub context_length: usize,
     /// Milliseconds by stage.
@@ -84,6 +87,7 @@ impl Answer {
             usage: draft.usage,
             cost_usd: None,
             cache: CacheUse::default(),
+            is_whole: !draft.is_cut,
             context_length: prepared.packed.tokens,
             timings_ms: prepared.timings_ms,
         }
@@ -136,6 +140,16 @@ impl Events {
     pub(super) fn channel() -> (Self, mpsc::Receiver<AnswerEvent>) {
         let (sender, receiver) = mpsc::channel(WAITING_MAX);
         (Self(Some(sender)), receiver)
+    }
+
+    /// Tells a whole answer as if it were given now.
+    pub(super) async fn tell(&mut self, answer: &Answer) {
+        self.send(|| AnswerEvent::Sources(answer.sources.clone())).await;
+        self.send(|| AnswerEvent::Delta(answer.answer.clone())).await;
+        for citation in &answer.citations {
+            self.send(|| AnswerEvent::Citation(citation.clone())).await;
+        }
+        self.send(|| AnswerEvent::Usage(answer.usage)).await;
     }
 
     /// Waits while the listener is slow.

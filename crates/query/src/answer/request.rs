@@ -5,7 +5,7 @@ use corpus::{Filter, FilterError};
 use gateway::Models;
 use serde::Deserialize;
 
-/// Whether a cached answer will do. There is no cache yet, so every policy answers afresh.
+/// Whether a cached answer will do.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CachePolicy {

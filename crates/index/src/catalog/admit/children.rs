@@ -182,7 +182,7 @@ impl Catalog {
         record.updated_at = now();
         put(&mut into.batch, keys::document(&collection.tenant, &collection.id, &record.id), &record)?;
         if record.served.is_some() {
-            into.state.seq += 1;
+            into.state.advance();
             let change = Change { document: Some(record.id.clone()), ..Change::default() };
             put(&mut into.batch, keys::change(&collection.tenant, &collection.id, into.state.seq), &change)?;
             into.published.push((into.state.seq, change, record));
