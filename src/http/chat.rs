@@ -39,14 +39,20 @@ pub(crate) async fn completions(
     let head = Head { id: format!("chatcmpl-{}", ids.trace), created: now_s(), model: route.model.clone() };
     if is_stream {
         let last = |code, detail: &str| data(&openai_body(&ApiError::new(StatusCode::SERVICE_UNAVAILABLE, code, detail)));
-        let chunks = until_cut_off(app, caller, chunks(head, events, wants_usage, turn), last).map(Ok::<_, Infallible>);
+        let answering = Answering { route, events, turn };
+        let chunks = until_cut_off(app, caller, chunks(head, answering, wants_usage), last).map(Ok::<_, Infallible>);
         return Ok(Sse::new(chunks).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))).into_response());
     }
-    let mut answer = head.completion(&in_one_piece(events).await?);
+    let answer = head.completion(&in_one_piece(events).await?);
+    Ok(Json(with_route(answer, &route)).into_response())
+}
+
+/// Says how an answer came about.
+pub(super) fn with_route(mut answer: Value, route: &Route) -> Value {
     if let Some(fields) = answer.as_object_mut() {
         fields.insert("route".to_owned(), json!(route));
     }
-    Ok(Json(answer).into_response())
+    answer
 }
 
 /// An answer that has begun.
@@ -99,8 +105,9 @@ pub(super) async fn in_one_piece(mut events: ChatStream) -> Result<Heard, ApiErr
 }
 
 /// The events of an answer as chunks, each with whether it is the last; that is an error, or says that it is done.
-fn chunks(head: Head, events: ChatStream, wants_usage: bool, turn: OwnedSemaphorePermit) -> impl Stream<Item = (Event, bool)> {
-    let role = head.chunk(&json!({ "role": "assistant", "content": "" }), None);
+fn chunks(head: Head, answering: Answering, wants_usage: bool) -> impl Stream<Item = (Event, bool)> {
+    let Answering { route, events, turn } = answering;
+    let role = with_route(head.chunk(&json!({ "role": "assistant", "content": "" }), None), &route);
     let mut telling = Telling { head, wants_usage, usage: None };
     let told = events.flat_map(move |event| {
         // Held until the stream ends or is dropped.

@@ -3,7 +3,7 @@
 mod asked;
 mod told;
 
-use super::chat::{Answering, ask, in_one_piece};
+use super::chat::{Answering, ask, in_one_piece, with_route};
 use super::cut_off::until_cut_off;
 use super::extract::Body;
 use super::trace::RequestIds;
@@ -43,11 +43,8 @@ pub(crate) async fn create(
         let ping = KeepAlive::new().interval(Duration::from_secs(15)).event(event("ping", &json!({ "type": "ping" })));
         return Ok(Sse::new(events).keep_alive(ping).into_response());
     }
-    let mut message = head.message(&in_one_piece(events).await?)?;
-    if let Some(fields) = message.as_object_mut() {
-        fields.insert("route".to_owned(), json!(route));
-    }
-    Ok(Json(message).into_response())
+    let message = head.message(&in_one_piece(events).await?)?;
+    Ok(Json(with_route(message, &route)).into_response())
 }
 
 /// `POST /v1/messages/count_tokens`: about how many tokens a request has, without asking anybody.
@@ -58,8 +55,8 @@ pub(crate) async fn count_tokens(State(app): State<AppState>, Body(asked): Body<
 
 /// The events of an answer, each with whether it is the last.
 fn events_of(mut telling: Telling, answering: Answering, request_id: String) -> impl Stream<Item = (Event, bool)> {
-    let Answering { events, turn, .. } = answering;
-    let begin = telling.begin().map(|told| (sse(&told), false));
+    let Answering { route, events, turn } = answering;
+    let begin = telling.begin(&route).map(|told| (sse(&told), false));
     let told = events.flat_map(move |event| {
         // Held until the stream ends or is dropped.
         let _turn = &turn;

@@ -6,7 +6,7 @@
 The same load (`ragstone bench chat`: open, counted from when a request was due) goes straight to the provider, through
 Ragstone and through LiteLLM, in turns; the overhead is the difference of the percentiles, its median over the rounds.
 Then many requests go through Ragstone, and its memory is looked at before and after. LiteLLM is installed into a folder
-in the cache if it is not there; without pip it is left out, loudly. DATA is not read.
+in the cache if it is not there; without pip it is left out, loudly. Both log warnings only. DATA is not read.
 
     ROUNDS       (default 2; long 5)
     SECONDS_EACH of each measurement (default 3; long 10)
@@ -107,7 +107,7 @@ class LiteLlm:
 def main():
     report = Report()
     has_peer = not SHORT and install_peer(report)
-    with Mock("--latency-ms", str(LATENCY_MS)) as mock, Server(config(mock.base)) as server:
+    with Mock("--latency-ms", str(LATENCY_MS)) as mock, Server(config(mock.base), log="warn") as server:
         report_streams = []
         for stream in (False, True):
             if has_peer:
@@ -123,7 +123,7 @@ def main():
 
 def config(provider):
     return (
-        '[embedding]\nmodel = "test-hash"\n[log]\nfilter = "warn"\n'
+        '[embedding]\nmodel = "test-hash"\n'
         f'[[llm.deployments]]\nname = "mock"\nprovider = "compatible"\nmodel = "m"\nbase_url = "{provider}/v1"\nconcurrent_max = 1000\n'
         '[[llm.models]]\nname = "m"\nladder = [["mock"]]\n'
     )

@@ -44,12 +44,13 @@ class Server:
 
     `under` is a command that runs it (strace), `data` a folder that is copied and served, `at` where the
     data lies if it is not to lie in a temporary folder. One that has not said where it listens after
-    `patience` seconds is killed.
+    `patience` seconds is killed. `log` says which events are logged.
     """
 
-    def __init__(self, config="", under=(), data=None, at=None, patience=PATIENCE_S):
+    def __init__(self, config="", under=(), data=None, at=None, patience=PATIENCE_S, log="info,request=warn"):
         self.under = list(under)
         self.patience = patience
+        self.log = log
         self.temporary = tempfile.TemporaryDirectory(prefix="ragstone-extended-", ignore_cleanup_errors=True)
         self.folder = Path(self.temporary.name)
         self.log_path = self.folder / "log"
@@ -65,7 +66,7 @@ class Server:
             (self.folder / "ragstone.toml").write_text(config, encoding="utf-8")
         command = [PROGRAM, "serve", "--listen", "127.0.0.1:0", "--config", self.folder / "ragstone.toml", "--data-dir", self.folder / "data"]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("RAGSTONE_")}
-        environment |= {"RAGSTONE_MODELS_DIR": str(ROOT / "models"), "RAGSTONE_LOG": "info,request=warn"}
+        environment |= {"RAGSTONE_MODELS_DIR": str(ROOT / "models"), "RAGSTONE_LOG": self.log}
         self.began = time.monotonic()
         self.process = subprocess.Popen(self.under + command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment)
         log = open(self.log_path, "a", encoding="utf-8")

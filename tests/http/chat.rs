@@ -56,7 +56,12 @@ fn a_model_answers_in_one_piece_and_as_a_stream_over_either_protocol() {
         assert_eq!((words(&events).as_str(), events.last().unwrap().as_str()), (said, "[DONE]"));
         assert!(!events.iter().any(|data| data.contains("\"usage\"")), "nobody asked for it");
     }
-    let choice = server.post("/v1/chat/completions", asked("auto")).ok()["route"]["choice"].clone();
+    let route = server.post("/v1/chat/completions", asked("auto")).ok()["route"].clone();
+    let first: Value = serde_json::from_str(&stream(&server, asked("auto"))[0]).unwrap();
+    assert_eq!(first["route"], route, "a stream says it in its first chunk");
+    let choice = &route["choice"];
+    let inputs = json!({ "prompt_tokens": 4, "thoughts": 0, "questions": 0, "has_code": false, "tools": 0, "has_schema": false, "max_tokens": null });
+    assert_eq!((&choice["inputs"], choice["score"].as_u64(), &choice["because"]), (&inputs, Some(0), &json!([])), "{choice}");
     assert_eq!((choice["complexity"].as_str(), choice["model"].as_str()), (Some("simple"), Some("small")), "{choice}");
     let mut body = asked("small");
     body["stream_options"] = json!({ "include_usage": true });
@@ -166,7 +171,7 @@ fn when_all_are_limited_clients_are_told_when_to_come_again() {
 
 #[test]
 fn a_client_who_leaves_ends_the_call_upstream() {
-    let mock = Mock::start_on_thread(Script::always(Reply::text("word ".repeat(100_000)).chunk_ms(10)));
+    let mock = Mock::start_on_thread(Script::always(Reply::text("word ".repeat(2_000)).chunk_ms(10)));
     let server = server(&mock, "");
     let mut body = asked("small");
     body["stream"] = json!(true);

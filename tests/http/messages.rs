@@ -71,7 +71,7 @@ fn a_message_comes_in_one_piece_and_as_events_from_either_protocol() {
         assert_eq!(&names[names.len() - 3..], ["content_block_stop", "message_delta", "message_stop"]);
         assert!(events.iter().all(|(name, data)| data["type"] == *name));
         let streamed: String = events.iter().filter_map(|(_, data)| data["delta"]["text"].as_str()).collect();
-        assert_eq!(streamed, said);
+        assert_eq!((streamed.as_str(), &events[0].1["message"]["route"]), (said, &whole["route"]));
         let end = &events[events.len() - 2].1;
         assert_eq!((&end["usage"], end["delta"]["stop_reason"].as_str()), (&whole["usage"], Some("end_turn")));
     }

@@ -21,23 +21,28 @@ pub(crate) struct SseDecoder {
 impl SseDecoder {
     /// Reads on and appends the data of each event that ends in `bytes` to `events`.
     pub(crate) fn feed(&mut self, bytes: &[u8], events: &mut Vec<String>) -> Result<(), ChatError> {
-        for &byte in bytes {
-            let is_second_half = byte == b'\n' && self.is_after_cr;
-            self.is_after_cr = byte == b'\r';
-            match byte {
-                b'\n' if is_second_half => {}
-                b'\n' | b'\r' => self.end_line(events)?,
-                _ if self.line.len() + self.data.len() >= EVENT_BYTES_MAX => {
-                    return Err(ChatError::TooLarge { what: "an event", bytes_max: EVENT_BYTES_MAX });
-                }
-                _ => self.line.push(byte),
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            if std::mem::take(&mut self.is_after_cr) {
+                // The second half of one line break, if it is one.
+                rest = rest.strip_prefix(b"\n").unwrap_or(rest);
             }
+            let end = rest.iter().position(|byte| matches!(byte, b'\n' | b'\r')).unwrap_or(rest.len());
+            let (piece, more) = rest.split_at(end);
+            if self.line.len() + self.data.len() + piece.len() > EVENT_BYTES_MAX {
+                return Err(ChatError::TooLarge { what: "an event", bytes_max: EVENT_BYTES_MAX });
+            }
+            self.line.extend_from_slice(piece);
+            let Some((line_break, more)) = more.split_first() else { break };
+            self.is_after_cr = *line_break == b'\r';
+            self.end_line(events)?;
+            rest = more;
         }
         Ok(())
     }
 
     fn end_line(&mut self, events: &mut Vec<String>) -> Result<(), ChatError> {
-        let bytes = std::mem::take(&mut self.line);
+        let mut bytes = std::mem::take(&mut self.line);
         let line = std::str::from_utf8(&bytes).map_err(|_| ChatError::Malformed { reason: "a line is not UTF-8".to_owned() })?;
         let line = if self.is_begun { line } else { line.strip_prefix('\u{feff}').unwrap_or(line) };
         self.is_begun = true;
@@ -52,6 +57,9 @@ impl SseDecoder {
             self.data.push_str(value);
             self.has_data = true;
         }
+        // The next line is about as long.
+        bytes.clear();
+        self.line = bytes;
         Ok(())
     }
 }

@@ -151,7 +151,54 @@ pub(crate) fn note_rung_given_up(model: &str, error: &ChatError) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{ChatMessage, ChatModel, ChatRequest, Chooser, Measured, Preference, ScriptedChat, Step, TokenUsage};
+    use futures::StreamExt;
     use std::collections::BTreeSet;
+    use std::io;
+    use std::sync::{Arc, Mutex};
+    use tracing::Instrument;
+    use tracing_subscriber::fmt::format::FmtSpan;
+
+    /// What a subscriber writes.
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn spans_hold_the_choice_with_its_inputs_and_what_a_call_used() {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_span_events(FmtSpan::CLOSE).with_writer(move || writer.clone());
+        let _guard = tracing::subscriber::set_default(subscriber.finish());
+        let used = TokenUsage { prompt_tokens: 3, completion_tokens: 1 };
+        let scripted = Arc::new(ScriptedChat::new("small", vec![vec![Step::delta("yes"), Step::Usage(used)]]));
+        let model: Arc<dyn ChatModel> = Arc::new(Measured::new(scripted, "openai", "here"));
+        let chooser = Chooser::new("auto", [Arc::clone(&model), Arc::clone(&model), model], Preference::Quality);
+        let request = ChatRequest::new(vec![ChatMessage::user("Why? And how?")]);
+        let reply = chooser.chat(request.clone()).instrument(request_span("auto")).await.unwrap();
+        assert_eq!(reply.events.count().await, 3);
+        assert!(chooser.chat(request).instrument(request_span("auto")).await.is_err(), "the script is over");
+        let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        let line = |part: &str| text.lines().find(|line| line.contains(part)).unwrap_or_else(|| panic!("no {part}:\n{text}"));
+        let chat = line("ragstone.choice=Choice");
+        for part in ["gen_ai.request.model=\"auto\"", "model: \"small\"", "complexity: Moderate", "score: 5", "questions: 2", "thoughts: 1"]
+        {
+            assert!(chat.contains(part), "{part}: {chat}");
+        }
+        let call = line("gen_ai.usage.output_tokens=1");
+        for part in ["gen_ai.provider.name=\"openai\"", "ragstone.deployment=\"here\"", "gen_ai.usage.input_tokens=3"] {
+            assert!(call.contains(part), "{part}: {call}");
+        }
+        assert!(line("error.type=\"connect\"").contains("gen_ai.operation.name=\"chat\""));
+    }
 
     #[test]
     fn prometheus_has_the_same_names_in_its_own_spelling() {

@@ -1,8 +1,8 @@
 //! Answers as Anthropic's clients read them: one message, or the events of one.
 
 use crate::error::ApiError;
-use crate::http::chat::Heard;
-use gateway::{ChatError, ChatEvent, FinishReason, TokenUsage, ToolCallDelta};
+use crate::http::chat::{Heard, with_route};
+use gateway::{ChatError, ChatEvent, FinishReason, Route, TokenUsage, ToolCallDelta};
 use serde_json::{Value, json};
 
 /// What every answer begins with.
@@ -93,8 +93,8 @@ impl Telling {
     }
 
     /// What comes before any word.
-    pub(super) fn begin(&self) -> [Told; 2] {
-        let message = self.head.with(Vec::new(), self.usage);
+    pub(super) fn begin(&self, route: &Route) -> [Told; 2] {
+        let message = with_route(self.head.with(Vec::new(), self.usage), route);
         [("message_start", json!({ "type": "message_start", "message": message })), ("ping", json!({ "type": "ping" }))]
     }
 
@@ -176,7 +176,7 @@ mod tests {
 
     fn told(events: Vec<ChatEvent>) -> Vec<Told> {
         let mut telling = Telling::new(Head { id: "msg_1".to_owned(), model: "m".to_owned() }, 7);
-        let mut all: Vec<Told> = telling.begin().into();
+        let mut all: Vec<Told> = telling.begin(&Route::direct("d", "m")).into();
         for event in events {
             all.extend(telling.tell(event).unwrap());
         }
