@@ -5,6 +5,7 @@
 mod embedding;
 mod llm;
 mod server;
+mod spend;
 
 use crate::auth::{AuthConfig, Keys, QuotasConfig};
 use anyhow::{Context, bail};
@@ -16,6 +17,7 @@ use std::time::Duration;
 pub(crate) use embedding::{EmbeddingConfig, EmbeddingEngine, PrecisionConfig, RemoteConfig};
 pub(crate) use llm::{BalanceConfig, DeploymentConfig, DeploymentKeys, LlmConfig, PLAIN, PreferenceConfig, Provider};
 pub(crate) use server::{ServerConfig, TlsConfig};
+pub(crate) use spend::{BudgetConfig, ExhaustedConfig, SpendConfig};
 
 /// The whole file. Every field has a default: an empty file is a working server.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,6 +34,10 @@ pub(crate) struct Config {
     pub(crate) retention: RetentionConfig,
     pub(crate) query: QueryConfig,
     pub(crate) llm: LlmConfig,
+    pub(crate) spend: SpendConfig,
+    /// What may be spent.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) budgets: Vec<BudgetConfig>,
     pub(crate) log: LogConfig,
 }
 
@@ -205,6 +211,7 @@ impl Config {
         let mut errors = self.server.validate();
         errors.extend(self.embedding.validate());
         errors.extend(self.llm.validate());
+        errors.extend(spend::validate(&self.spend, &self.budgets, &self.llm));
         let mut check = |is_right: bool, path: &str, rule: &str| {
             if !is_right {
                 errors.push(format!("{path}: {rule}"));

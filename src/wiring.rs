@@ -1,10 +1,11 @@
 //! Puts the rooms together, innermost first. The only place that names concrete types.
 
 mod models;
+mod spend;
 
 use crate::app::{App, AppState};
 use crate::auth::Keys;
-use crate::config::{Config, EmbeddingConfig, EmbeddingEngine, PrecisionConfig, RemoteConfig, Settings};
+use crate::config::{Config, EmbeddingConfig, EmbeddingEngine, ExhaustedConfig, PrecisionConfig, RemoteConfig, Settings};
 use anyhow::{Context, bail};
 use corpus::{Embedder, EmbeddingModel, Precision};
 use encoder::{CachedEmbedder, LocalEmbedder, LocalOptions, Manifest, Requested};
@@ -19,6 +20,7 @@ use ingest::{Ingest, IngestParams};
 use metrics_exporter_prometheus::Matcher;
 use query::{Engine, EngineParams};
 use sha2::{Digest, Sha256};
+pub(crate) use spend::Spend;
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -35,9 +37,11 @@ pub(crate) fn start(settings: Settings) -> anyhow::Result<AppState> {
     let parser = Arc::new(parser(&config)?);
     let params = IngestParams { workers: config.ingest.workers, queued_max: config.ingest.queued_max };
     let ingest = Ingest::start(Arc::clone(&catalog), parser, Arc::clone(&embedder), params).context("can't start ingestion")?;
-    let models = models::models(&config.llm, llm_api_key, &deployment_keys)?;
+    let (spend, meters) = spend::spend(&config, &catalog)?;
+    let mut models = models::models(&config.llm, llm_api_key, &deployment_keys, &spend.ledger, &meters)?;
+    spend::count_as(&mut models, &spend.meters);
     let engine = Arc::new(Engine::new(models, engine_params(&config)));
-    Ok(AppState(Arc::new(App::new(config, keys, catalog, ingest, embedder, engine, metrics))))
+    Ok(AppState(Arc::new(App::new(config, keys, catalog, ingest, embedder, engine, spend, metrics))))
 }
 
 /// The keys that were made over `/v1/keys`.
@@ -206,5 +210,10 @@ fn models_directory(config: &Config) -> PathBuf {
 }
 
 fn engine_params(config: &Config) -> EngineParams {
-    EngineParams { context_tokens: config.query.max_context_tokens, answer_tokens: config.llm.max_answer_tokens, ..EngineParams::default() }
+    EngineParams {
+        context_tokens: config.query.max_context_tokens,
+        answer_tokens: config.llm.max_answer_tokens,
+        extracts_when_exhausted: config.llm.on_exhausted == ExhaustedConfig::Extract,
+        ..EngineParams::default()
+    }
 }

@@ -5,6 +5,7 @@ pub(crate) mod admission;
 pub(crate) mod backups;
 pub(crate) mod benchmarks;
 pub(crate) mod browser;
+mod budgets;
 mod chat;
 mod collections;
 mod content;
@@ -29,13 +30,14 @@ mod scopes;
 mod search;
 mod trace;
 mod upload;
+mod usage;
 mod wait;
 
 use crate::app::AppState;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 pub(crate) use docs::OPENAPI;
 
 /// All routes with their middleware, outermost last.
@@ -89,6 +91,10 @@ fn api() -> Router<AppState> {
         .route("/v1/keys", get(keys::list).post(keys::create))
         .route("/v1/keys/{key}", get(keys::get).delete(keys::delete))
         .route("/v1/quotas", get(quotas::get))
+        .route("/v1/usage", get(usage::get))
+        .route("/v1/usage/estimate", post(chat::estimate::estimate))
+        .route("/v1/budgets", get(budgets::list))
+        .route("/v1/budgets/{budget}", put(budgets::put).delete(budgets::delete))
         .layer(DefaultBodyLimit::max(JSON_BYTES_MAX))
 }
 

@@ -36,5 +36,6 @@ mod quotas;
 mod scopes;
 mod search;
 mod shutdown;
+mod spend;
 mod tls;
 mod versions;

@@ -9,6 +9,7 @@
 mod cached;
 #[cfg(test)]
 mod contract;
+mod counting;
 mod encoder;
 mod files;
 mod float;
@@ -34,6 +35,7 @@ mod weights;
 mod worker;
 
 pub use cached::{CacheStatistics, CachedEmbedder};
+pub use counting::{TokenizerFile, TokenizerFileError};
 pub use encoder::{LocalOptions, OpenError, Requested};
 pub use files::{FilesError, find, verify};
 pub use hash::HashEmbedder;

@@ -1,6 +1,6 @@
 //! The models that can be asked for by name.
 
-use crate::{Breaker, BreakerState, ChatModel};
+use crate::{Breaker, BreakerState, ChatModel, TokenCounter};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ pub struct Models {
     by_name: BTreeMap<String, Arc<dyn ChatModel>>,
     default: Option<String>,
     breakers: BTreeMap<String, Arc<Breaker>>,
+    counters: BTreeMap<String, Arc<dyn TokenCounter>>,
 }
 
 impl Models {
@@ -47,6 +48,17 @@ impl Models {
     #[must_use]
     pub fn get(&self, name: Option<&str>) -> Option<&Arc<dyn ChatModel>> {
         self.by_name.get(name.or(self.default.as_deref())?)
+    }
+
+    /// Says how a model's tokens are counted.
+    pub fn count_as(&mut self, name: &str, counter: Arc<dyn TokenCounter>) {
+        self.counters.insert(name.to_owned(), counter);
+    }
+
+    /// The tokenizer of the model of this name, without one of the default; `None` if it is not known.
+    #[must_use]
+    pub fn counter(&self, name: Option<&str>) -> Option<&Arc<dyn TokenCounter>> {
+        self.counters.get(name.or(self.default.as_deref())?)
     }
 
     /// All names, sorted.
