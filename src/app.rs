@@ -8,6 +8,7 @@ use crate::http::admission::Admission;
 use crate::http::backups::Backups;
 use crate::http::benchmarks::Benchmarks;
 use crate::limits::Limits;
+use crate::wiring::Spend;
 use corpus::Embedder;
 use index::Catalog;
 use ingest::Ingest;
@@ -37,6 +38,7 @@ pub(crate) struct Rooms {
     pub(crate) embedder: Arc<dyn Embedder>,
     pub(crate) engine: Arc<Engine>,
     pub(crate) caches: Caches,
+    pub(crate) spend: Spend,
     /// The Redis that servers share, if there is one.
     pub(crate) link: Option<Arc<cache::Link>>,
     pub(crate) metrics: metrics_exporter_prometheus::PrometheusHandle,

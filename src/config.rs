@@ -8,6 +8,7 @@ mod limits;
 mod llm;
 mod redis;
 mod server;
+mod spend;
 
 use crate::auth::{AuthConfig, Keys, QuotasConfig};
 use anyhow::{Context, bail};
@@ -22,6 +23,7 @@ pub(crate) use limits::{LimitConfig, LimitsConfig};
 pub(crate) use llm::{BalanceConfig, DeploymentConfig, DeploymentKeys, LlmConfig, PLAIN, PreferenceConfig, Provider};
 pub(crate) use redis::RedisConfig;
 pub(crate) use server::{ServerConfig, TlsConfig};
+pub(crate) use spend::{BudgetConfig, ExhaustedConfig, SpendConfig};
 
 /// The whole file. Every field has a default: an empty file is a working server.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -43,6 +45,10 @@ pub(crate) struct Config {
     /// Where servers share caches and limits; absent: each has its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) redis: Option<RedisConfig>,
+    pub(crate) spend: SpendConfig,
+    /// What may be spent.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) budgets: Vec<BudgetConfig>,
     pub(crate) log: LogConfig,
 }
 
@@ -220,6 +226,7 @@ impl Config {
         errors.extend(self.llm.validate());
         errors.extend(self.cache.validate());
         errors.extend(self.redis.iter().flat_map(RedisConfig::validate));
+        errors.extend(spend::validate(&self.spend, &self.budgets, &self.llm));
         let mut check = |is_right: bool, path: &str, rule: &str| {
             if !is_right {
                 errors.push(format!("{path}: {rule}"));

@@ -2,11 +2,12 @@
 
 mod caches;
 mod models;
+mod spend;
 
 use crate::app::{App, AppState, Rooms};
 use crate::auth::Keys;
 use crate::caches::Caches;
-use crate::config::{Config, EmbeddingConfig, EmbeddingEngine, PrecisionConfig, RemoteConfig, Settings};
+use crate::config::{Config, EmbeddingConfig, EmbeddingEngine, ExhaustedConfig, PrecisionConfig, RemoteConfig, Settings};
 use crate::limits::{Limits, TokenLimit};
 use anyhow::{Context, bail};
 use cache::Link;
@@ -23,6 +24,7 @@ use ingest::{Ingest, IngestParams};
 use metrics_exporter_prometheus::Matcher;
 use query::{Engine, EngineParams};
 use sha2::{Digest, Sha256};
+pub(crate) use spend::Spend;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,7 +48,9 @@ pub(crate) fn start(settings: Settings) -> anyhow::Result<AppState> {
     let parser = Arc::new(parser(&config)?);
     let params = IngestParams { workers: config.ingest.workers, queued_max: config.ingest.queued_max };
     let ingest = Ingest::start(Arc::clone(&catalog), parser, Arc::clone(&embedder), params).context("can't start ingestion")?;
-    let models = models::models(&config.llm, llm_api_key, &deployment_keys)?;
+    let (spend, meters) = spend::spend(&config, &catalog)?;
+    let mut models = models::models(&config.llm, llm_api_key, &deployment_keys, &spend.ledger, &meters)?;
+    spend::count_as(&mut models, &spend.meters);
     // Outermost: what is tried again and elsewhere is one call to its caller.
     let models = models.around(|model| Arc::new(TokenLimit::new(model, Arc::clone(&limits))));
     let engine = Engine::new(models, engine_params(&config));
@@ -55,7 +59,7 @@ pub(crate) fn start(settings: Settings) -> anyhow::Result<AppState> {
         None => engine,
     });
     let caches = Caches { answers, embeddings };
-    Ok(AppState(Arc::new(App::new(Rooms { config, keys, limits, catalog, ingest, embedder, engine, caches, link, metrics }))))
+    Ok(AppState(Arc::new(App::new(Rooms { config, keys, limits, catalog, ingest, embedder, engine, caches, spend, link, metrics }))))
 }
 
 /// The Redis that servers share. One that is away is no error: the link looks for it from now on.
@@ -222,5 +226,10 @@ fn models_directory(config: &Config) -> PathBuf {
 }
 
 fn engine_params(config: &Config) -> EngineParams {
-    EngineParams { context_tokens: config.query.max_context_tokens, answer_tokens: config.llm.max_answer_tokens, ..EngineParams::default() }
+    EngineParams {
+        context_tokens: config.query.max_context_tokens,
+        answer_tokens: config.llm.max_answer_tokens,
+        extracts_when_exhausted: config.llm.on_exhausted == ExhaustedConfig::Extract,
+        ..EngineParams::default()
+    }
 }

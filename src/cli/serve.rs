@@ -9,6 +9,7 @@ use anyhow::Context;
 use clap::Args;
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::PoisonError;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -53,11 +54,15 @@ pub(crate) fn run(args: &ServeArgs, global: &Global) -> anyhow::Result<ExitCode>
         };
         let upkeep = tokio::spawn(keep_up(app.metrics.clone()));
         let housekeeping = tokio::spawn(keep_house(app.clone()));
+        let alerts = tokio::spawn(send_alerts(app.clone()));
         server.serve(listener, stop).await;
+        alerts.abort();
         upkeep.abort();
         housekeeping.abort();
         code
     });
+    // Behind the last request, before the store goes.
+    app.spend.ledger.close();
     let is_quiet = app.ingest.stop_within(WORKERS_PATIENCE);
     tracing::info!("stopped; unfinished jobs go on at the next start");
     if !is_quiet {
@@ -111,6 +116,15 @@ async fn keep_up(metrics: metrics_exporter_prometheus::PrometheusHandle) {
     loop {
         time.tick().await;
         metrics.run_upkeep();
+    }
+}
+
+/// Tells whom the operator named of budgets that reach a threshold.
+async fn send_alerts(app: AppState) {
+    let alerts = app.spend.alerts.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let Some(alerts) = alerts else { return };
+    if let Err(error) = alerts.send(app.config.spend.webhook.as_deref()).await {
+        tracing::error!(%error, "spend.webhook can't be used: alerts are only in the log");
     }
 }
 

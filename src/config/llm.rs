@@ -1,5 +1,6 @@
 //! Language models: deployments, the models that are made of them, and how they are tried.
 
+use super::spend::{ExhaustedConfig, PriceConfig, PriceLineConfig};
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -31,6 +32,8 @@ pub(crate) struct LlmConfig {
     pub(crate) total_timeout_s: u64,
     /// Tokens an answer may have.
     pub(crate) max_answer_tokens: u32,
+    /// What questions get whose budget is used up.
+    pub(crate) on_exhausted: ExhaustedConfig,
     /// How a deployment is tried again.
     pub(crate) retry: RetryConfig,
     /// When a deployment that fails is left alone.
@@ -38,6 +41,9 @@ pub(crate) struct LlmConfig {
     /// Models at providers.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) deployments: Vec<DeploymentConfig>,
+    /// Prices, before those that come with the program.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) prices: Vec<PriceLineConfig>,
     /// What can be asked for by name.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) models: Vec<ModelConfig>,
@@ -56,9 +62,11 @@ impl Default for LlmConfig {
             first_token_timeout_s: 15,
             total_timeout_s: 120,
             max_answer_tokens: 1024,
+            on_exhausted: ExhaustedConfig::default(),
             retry: RetryConfig::default(),
             breaker: BreakerConfig::default(),
             deployments: Vec::new(),
+            prices: Vec::new(),
             models: Vec::new(),
             choices: Vec::new(),
         }
@@ -192,6 +200,12 @@ pub(crate) struct DeploymentConfig {
     /// Calls at a time.
     #[serde(default = "hundred")]
     pub(crate) concurrent_max: usize,
+    /// What its tokens cost; absent: as the tables say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) price: Option<PriceConfig>,
+    /// The model's `tokenizer.json`; absent: an encoding of OpenAI's by the model's name, or an estimate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tokenizer: Option<PathBuf>,
 }
 
 const fn one() -> u32 {
@@ -273,6 +287,8 @@ impl LlmConfig {
             requests_per_minute: None,
             tokens_per_minute: None,
             concurrent_max: hundred(),
+            price: None,
+            tokenizer: None,
         });
         self.deployments.iter().cloned().chain(plain)
     }

@@ -1,14 +1,15 @@
 //! `POST /v1/chat/completions`: the configured models, in OpenAI's protocol.
 
+pub(super) mod estimate;
 mod failure;
 mod heard;
 mod wire;
 
 use super::cut_off::until_cut_off;
-use super::extract::Body;
+use super::extract::{Body, Tags};
 use super::problem::openai_body;
 use super::trace::RequestIds;
-use crate::app::AppState;
+use crate::app::{App, AppState};
 use crate::auth::Caller;
 use crate::error::ApiError;
 use axum::extract::State;
@@ -18,7 +19,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use futures::{Stream, StreamExt, stream};
 use gateway::telemetry::{DEPLOYMENT, RESPONSE_MODEL, RUNGS_GIVEN_UP, TRIES_FAILED, request_span};
-use gateway::{ChatError, ChatEvent, ChatModel, ChatReply, ChatRequest, ChatStream, Route, TokenUsage};
+use gateway::{Account, ChatError, ChatEvent, ChatModel, ChatReply, ChatRequest, ChatStream, Route, TokenUsage};
 pub(super) use heard::Heard;
 use serde_json::{Value, json};
 use std::convert::Infallible;
@@ -32,10 +33,11 @@ pub(crate) async fn completions(
     State(app): State<AppState>,
     caller: Caller,
     Extension(ids): Extension<RequestIds>,
+    Tags(tags): Tags,
     Body(asked): Body<Asked>,
 ) -> Result<Response, ApiError> {
     let (model, is_stream, wants_usage) = (asked.model.clone(), asked.is_stream(), asked.wants_usage());
-    let Answering { route, events, turn } = ask(&app, &caller, &model, asked.request()?).await?;
+    let Answering { route, events, turn } = ask(&app, caller.account(tags), &model, asked.request()?).await?;
     let head = Head { id: format!("chatcmpl-{}", ids.trace), created: now_s(), model: route.model.clone() };
     if is_stream {
         let last = |code, detail: &str| data(&openai_body(&ApiError::new(StatusCode::SERVICE_UNAVAILABLE, code, detail)));
@@ -63,10 +65,10 @@ pub(super) struct Answering {
     pub(super) turn: OwnedSemaphorePermit,
 }
 
-/// Asks the model of this name on the caller's account.
-pub(super) async fn ask(app: &AppState, caller: &Caller, name: &str, request: ChatRequest) -> Result<Answering, ApiError> {
+/// Asks the model of this name on this account.
+pub(super) async fn ask(app: &App, account: Account, name: &str, request: ChatRequest) -> Result<Answering, ApiError> {
     let model = model(app, name)?;
-    let request = ChatRequest { account: Arc::new(caller.account(Vec::new())), ..request };
+    let request = ChatRequest { account: Arc::new(account), ..request };
     let turn = app.admission.answers.enter().await?;
     let span = request_span(name);
     let ChatReply { route, events } = model.chat(request).instrument(span.clone()).await?;
@@ -77,7 +79,7 @@ pub(super) async fn ask(app: &AppState, caller: &Caller, name: &str, request: Ch
 }
 
 /// The model of this name.
-pub(super) fn model(app: &AppState, name: &str) -> Result<Arc<dyn ChatModel>, ApiError> {
+pub(super) fn model(app: &App, name: &str) -> Result<Arc<dyn ChatModel>, ApiError> {
     let models = app.engine.models();
     models.get(Some(name)).cloned().ok_or_else(|| {
         let names: Vec<&str> = models.names().collect();

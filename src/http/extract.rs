@@ -85,6 +85,31 @@ impl FromRequestParts<AppState> for IdempotencyKey {
     }
 }
 
+/// Tags of a request, and bytes of a tag.
+const TAGS_MAX: usize = 16;
+const TAG_BYTES_MAX: usize = 64;
+
+/// What `X-Ragstone-Tags: a,b` books a call under.
+pub(crate) struct Tags(pub(crate) Vec<String>);
+
+impl FromRequestParts<AppState> for Tags {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &AppState) -> Result<Self, ApiError> {
+        let bad = || {
+            ApiError::bad_request(
+                "bad_tags",
+                format!("X-Ragstone-Tags takes {TAGS_MAX} tags of {TAG_BYTES_MAX} bytes each, with commas between them"),
+            )
+        };
+        let Some(value) = parts.headers.get("x-ragstone-tags") else { return Ok(Self(Vec::new())) };
+        let text = std::str::from_utf8(value.as_bytes()).map_err(|_| bad())?;
+        let tags: Vec<String> = text.split(',').map(|tag| tag.trim().to_owned()).filter(|tag| !tag.is_empty()).collect();
+        let are_short = tags.iter().all(|tag| tag.len() <= TAG_BYTES_MAX);
+        if tags.len() <= TAGS_MAX && are_short { Ok(Self(tags)) } else { Err(bad()) }
+    }
+}
+
 /// What makes two POSTs to a route the same request: the body as it was understood.
 pub(crate) fn request_hash(route: &str, body: &impl std::fmt::Debug) -> String {
     hex(&Sha256::digest(format!("POST {route} {body:?}")))

@@ -5,7 +5,7 @@ mod told;
 
 use super::chat::{Answering, ask, in_one_piece, with_route};
 use super::cut_off::until_cut_off;
-use super::extract::Body;
+use super::extract::{Body, Tags};
 use super::trace::RequestIds;
 use crate::app::AppState;
 use crate::auth::Caller;
@@ -27,12 +27,13 @@ pub(crate) async fn create(
     State(app): State<AppState>,
     caller: Caller,
     Extension(ids): Extension<RequestIds>,
+    Tags(tags): Tags,
     Body(asked): Body<Asked>,
 ) -> Result<Response, ApiError> {
     let (model, is_stream) = (asked.model.clone(), asked.is_stream());
     let request = asked.request()?;
     let prompt_tokens = request.prompt_tokens();
-    let Answering { route, events, turn } = ask(&app, &caller, &model, request).await?;
+    let Answering { route, events, turn } = ask(&app, caller.account(tags), &model, request).await?;
     let head = Head { id: format!("msg_{}", ids.trace), model: route.model.clone() };
     if is_stream {
         let telling = Telling::new(head, prompt_tokens);

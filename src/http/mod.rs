@@ -5,6 +5,7 @@ pub(crate) mod admission;
 pub(crate) mod backups;
 pub(crate) mod benchmarks;
 pub(crate) mod browser;
+mod budgets;
 mod caches;
 mod chat;
 mod collections;
@@ -31,13 +32,14 @@ mod scopes;
 mod search;
 mod trace;
 mod upload;
+mod usage;
 mod wait;
 
 use crate::app::AppState;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 pub(crate) use docs::OPENAPI;
 
 /// All routes with their middleware, outermost last.
@@ -94,6 +96,10 @@ fn api() -> Router<AppState> {
         .route("/v1/quotas", get(quotas::get))
         .route("/v1/caches", get(caches::all).delete(caches::clear_all))
         .route("/v1/caches/{kind}", get(caches::entries).delete(caches::clear))
+        .route("/v1/usage", get(usage::get))
+        .route("/v1/usage/estimate", post(chat::estimate::estimate))
+        .route("/v1/budgets", get(budgets::list))
+        .route("/v1/budgets/{budget}", put(budgets::put).delete(budgets::delete))
         .layer(DefaultBodyLimit::max(JSON_BYTES_MAX))
 }
 

@@ -1,10 +1,11 @@
 //! Language models from their configuration: a client for each deployment, what stands around it, and the ladders.
 
+use super::spend::Meters;
 use crate::config::{BalanceConfig, DeploymentConfig, DeploymentKeys, LlmConfig, PLAIN, PreferenceConfig, Provider};
 use anyhow::Context;
 use gateway::{
     AnthropicChat, ApiKey, Balance, Breaker, BreakerParams, ChatConfig, ChatModel, Chooser, Concurrency, Deadline, Dialect, Group, Hedge,
-    Ladder, Measured, Member, Models, OpenAiChat, Preference, Rate, RateParams, Rest, RetryBudget, RetryParams, Timeouts,
+    Ladder, Ledger, Measured, Member, Metered, Models, OpenAiChat, Preference, Rate, RateParams, Rest, RetryBudget, RetryParams, Timeouts,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,13 +17,26 @@ const PATIENCE: Duration = Duration::from_secs(2);
 type Deployments = BTreeMap<String, (u32, Arc<dyn ChatModel>)>;
 
 /// Every model that can be asked for; the one that answers questions is the default.
-pub(super) fn models(config: &LlmConfig, plain_key: Option<String>, keys: &DeploymentKeys) -> anyhow::Result<Models> {
+pub(super) fn models(
+    config: &LlmConfig,
+    plain_key: Option<String>,
+    keys: &DeploymentKeys,
+    ledger: &Arc<Ledger>,
+    meters: &Meters,
+) -> anyhow::Result<Models> {
     let budget = Arc::new(RetryBudget::new(config.retry.share));
     let (mut deployments, mut models) = (Deployments::new(), Models::none());
     for one in config.all_deployments() {
         let key = if one.name == PLAIN { plain_key.clone() } else { keys.get(&one.name).cloned() };
-        let (model, breaker) =
-            deployment(config, &one, key).with_context(|| format!("llm.deployments.{}: can't set up the model", one.name))?;
+        let client = client(config, &one, key).with_context(|| format!("llm.deployments.{}: can't set up the model", one.name))?;
+        // Counts what is really asked of the provider, and nothing that we refuse ourselves.
+        let measured = Arc::new(Measured::new(client, one.provider.telemetry_name(), &one.name));
+        // Inside of everything that refuses, so that nothing is reserved for calls that are not made.
+        let metered: Arc<dyn ChatModel> = match meters.get(&one.name) {
+            Some(meter) => Arc::new(Metered::new(measured, meter.clone(), Arc::clone(ledger))),
+            None => measured,
+        };
+        let (model, breaker) = deployment(config, &one, metered);
         deployments.insert(one.name.clone(), (one.weight, model));
         models.watch(&one.name, breaker);
     }
@@ -53,11 +67,8 @@ pub(super) fn models(config: &LlmConfig, plain_key: Option<String>, keys: &Deplo
     Ok(models)
 }
 
-/// A client and what stands around it, innermost first; and its breaker.
-fn deployment(config: &LlmConfig, one: &DeploymentConfig, key: Option<String>) -> anyhow::Result<(Arc<dyn ChatModel>, Arc<Breaker>)> {
-    let client = client(config, one, key)?;
-    // Counts what is really asked of the provider, and nothing that we refuse ourselves.
-    let client = Arc::new(Measured::new(client, one.provider.telemetry_name(), &one.name));
+/// What stands around a client, innermost first; and the breaker.
+fn deployment(config: &LlmConfig, one: &DeploymentConfig, client: Arc<dyn ChatModel>) -> (Arc<dyn ChatModel>, Arc<Breaker>) {
     // Sees what the provider does and nothing else, so that our own refusals don't count.
     let breaker = Arc::new(Breaker::new(client, breaker(config)));
     // Heeds what the provider asks for, whether or not the breaker counts it.
@@ -67,7 +78,7 @@ fn deployment(config: &LlmConfig, one: &DeploymentConfig, key: Option<String>) -
     let rates = RateParams { requests_per_minute: one.requests_per_minute, tokens_per_minute: one.tokens_per_minute };
     // Outermost: what it grants can't be given back.
     let model: Arc<dyn ChatModel> = if rates == RateParams::default() { places } else { Arc::new(Rate::new(places, rates)) };
-    Ok((model, breaker))
+    (model, breaker)
 }
 
 fn client(config: &LlmConfig, one: &DeploymentConfig, key: Option<String>) -> anyhow::Result<Arc<dyn ChatModel>> {

@@ -38,5 +38,6 @@ mod rate_limits;
 mod scopes;
 mod search;
 mod shutdown;
+mod spend;
 mod tls;
 mod versions;

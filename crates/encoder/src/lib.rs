@@ -8,6 +8,7 @@
 
 #[cfg(test)]
 mod contract;
+mod counting;
 mod encoder;
 mod files;
 mod float;
@@ -32,6 +33,7 @@ mod tokenizer;
 mod weights;
 mod worker;
 
+pub use counting::{TokenizerFile, TokenizerFileError};
 pub use encoder::{LocalOptions, OpenError, Requested};
 pub use files::{FilesError, find, verify};
 pub use hash::HashEmbedder;

@@ -1,7 +1,7 @@
 //! The seam: what a chat model is asked and what it answers.
 
 use crate::tokens::estimate_tokens;
-use crate::{Account, ChatError, Route};
+use crate::{Account, ChatError, Money, Route};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
@@ -244,13 +244,19 @@ const PER_MESSAGE: u64 = 4;
 /// What is reckoned with where a request doesn't limit its answer.
 const ANSWER_TOKENS: u32 = 1024;
 
-/// Tokens that a call used, as the provider counted them.
+/// Tokens that a call used, as the provider counted them; as we do where it doesn't.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenUsage {
     /// Tokens read.
     pub prompt_tokens: u64,
     /// Tokens written.
     pub completion_tokens: u64,
+    /// Of the tokens read, those that the provider had in its cache.
+    #[serde(skip)]
+    pub cached_tokens: u64,
+    /// What that cost; unknown without a price.
+    #[serde(skip)]
+    pub cost: Option<Money>,
 }
 
 /// Why a model stopped.

@@ -83,6 +83,16 @@ pub enum ChatError {
         /// When it may.
         retry_after: Duration,
     },
+    /// Nobody was asked, because a budget has no room for the call.
+    #[error("{reason}")]
+    OverBudget {
+        /// What is lacking.
+        shortage: Shortage,
+        /// Which budget, in words for whoever asked.
+        reason: String,
+        /// When there may be room.
+        retry_after: Option<Duration>,
+    },
     /// A line or the body is larger than any honest one.
     #[error("the model provider's answer is too large: {what} over {bytes_max} bytes")]
     TooLarge {
@@ -91,6 +101,17 @@ pub enum ChatError {
         /// The limit.
         bytes_max: usize,
     },
+}
+
+/// What a budget lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shortage {
+    /// It is spent.
+    Spent,
+    /// What is left is reserved for calls under way.
+    Reserved,
+    /// Nobody knows what the call would cost.
+    Unpriced,
 }
 
 /// What a failure means for the call, and for whoever failed.
@@ -128,8 +149,8 @@ impl ChatError {
             Self::Timeout { .. } => Verdict::Final,
             Self::Status { .. } | Self::Malformed { .. } | Self::TooLarge { .. } | Self::Unavailable { .. } => Verdict::Elsewhere,
             Self::OverLimit { .. } => Verdict::Final,
-            // Another provider's protocol may be able to say it.
-            Self::Unsupported { .. } => Verdict::Elsewhere,
+            // Another provider's protocol may be able to say it; another model may cost less.
+            Self::Unsupported { .. } | Self::OverBudget { .. } => Verdict::Elsewhere,
         }
     }
 
@@ -146,11 +167,21 @@ impl ChatError {
         match self {
             Self::Connect { .. } | Self::Interrupted { .. } | Self::Timeout { .. } | Self::Malformed { .. } | Self::TooLarge { .. } => true,
             Self::Status { status, .. } => *status >= 500,
-            Self::Unsupported { .. } | Self::Unavailable { .. } | Self::OverLimit { .. } => false,
+            Self::Unsupported { .. } | Self::Unavailable { .. } | Self::OverLimit { .. } | Self::OverBudget { .. } => false,
         }
     }
 
-    /// When the provider wants to be asked again, if it said so.
+    /// Whether a provider was sent the call, for all that is known: then it may have its price.
+    #[must_use]
+    pub fn was_sent(&self) -> bool {
+        match self {
+            Self::Timeout { .. } | Self::Interrupted { .. } | Self::Malformed { .. } | Self::TooLarge { .. } => true,
+            Self::Connect { .. } | Self::Status { .. } => false,
+            Self::Unsupported { .. } | Self::Unavailable { .. } | Self::OverLimit { .. } | Self::OverBudget { .. } => false,
+        }
+    }
+
+    /// When the provider wants to be asked again, if it said so. A budget is none of its concern.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {

@@ -40,6 +40,7 @@ mod resilience;
 mod retry_after;
 mod routing;
 mod scripted;
+mod spend;
 mod sse;
 pub mod telemetry;
 mod tokens;
@@ -51,10 +52,15 @@ pub use chat::{
 };
 pub use embeddings::{EmbeddingProvider, RemoteEmbedder, RemoteEmbedderConfig};
 pub use endpoint::{ApiKey, EndpointError};
-pub use error::{ChatError, Stage, Verdict};
+pub use error::{ChatError, Shortage, Stage, Verdict};
 pub use models::Models;
 pub use providers::{AnthropicChat, ChatConfig, Dialect, OpenAiChat, Timeouts};
 pub use resilience::{Breaker, BreakerParams, BreakerState, Concurrency, Deadline, Hedge, Measured, Rate, RateParams, Rest};
 pub use routing::{Balance, Choice, Chooser, Complexity, Group, Inputs, Ladder, Member, Preference, RetryBudget, RetryParams, Route, Try};
 pub use scripted::{ScriptedChat, Step};
-pub use tokens::estimate_tokens;
+pub use spend::{
+    Alert, Alerts, Amount, Books, BooksError, Budget, BudgetView, Changes, Clock, Dimension, Grouped, Ledger, LedgerError, MemoryBooks,
+    Meter, Metered, Money, Period, Planned, Price, PriceTable, PricedModel, Reservation, UsageCounts, UsageFilter, UsageKey, UsageRow,
+    group,
+};
+pub use tokens::{Estimate, Keep, TokenCounter, counter_for, estimate_tokens, prompt_tokens, truncate};

@@ -1,6 +1,6 @@
 //! The models that can be asked for by name.
 
-use crate::{Breaker, BreakerState, ChatModel};
+use crate::{Breaker, BreakerState, ChatModel, TokenCounter};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ pub struct Models {
     by_name: BTreeMap<String, Arc<dyn ChatModel>>,
     default: Option<String>,
     breakers: BTreeMap<String, Arc<Breaker>>,
+    counters: BTreeMap<String, Arc<dyn TokenCounter>>,
 }
 
 impl Models {
@@ -53,6 +54,17 @@ impl Models {
     #[must_use]
     pub fn around(self, wrap: impl Fn(Arc<dyn ChatModel>) -> Arc<dyn ChatModel>) -> Self {
         Self { by_name: self.by_name.into_iter().map(|(name, model)| (name, wrap(model))).collect(), ..self }
+    }
+
+    /// Says how a model's tokens are counted.
+    pub fn count_as(&mut self, name: &str, counter: Arc<dyn TokenCounter>) {
+        self.counters.insert(name.to_owned(), counter);
+    }
+
+    /// The tokenizer of the model of this name, without one of the default; `None` if it is not known.
+    #[must_use]
+    pub fn counter(&self, name: Option<&str>) -> Option<&Arc<dyn TokenCounter>> {
+        self.counters.get(name.or(self.default.as_deref())?)
     }
 
     /// All names, sorted.

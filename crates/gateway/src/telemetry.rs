@@ -135,6 +135,7 @@ pub fn error_type(error: &ChatError) -> Cow<'static, str> {
         ChatError::Unsupported { .. } => "unsupported",
         ChatError::Unavailable { .. } => "unavailable",
         ChatError::OverLimit { .. } => "over_limit",
+        ChatError::OverBudget { .. } => "over_budget",
     })
 }
 
@@ -178,7 +179,7 @@ mod tests {
         let writer = log.clone();
         let subscriber = tracing_subscriber::fmt().with_ansi(false).with_span_events(FmtSpan::CLOSE).with_writer(move || writer.clone());
         let _guard = tracing::subscriber::set_default(subscriber.finish());
-        let used = TokenUsage { prompt_tokens: 3, completion_tokens: 1 };
+        let used = TokenUsage { prompt_tokens: 3, completion_tokens: 1, ..TokenUsage::default() };
         let scripted = Arc::new(ScriptedChat::new("small", vec![vec![Step::delta("yes"), Step::Usage(used)]]));
         let model: Arc<dyn ChatModel> = Arc::new(Measured::new(scripted, "openai", "here"));
         let chooser = Chooser::new("auto", [Arc::clone(&model), Arc::clone(&model), model], Preference::Quality);

@@ -211,6 +211,16 @@ pub(crate) fn all_api_keys() -> Vec<u8> {
     prefix(b'A', &[])
 }
 
+/// A pair of the gateway's ledger; the name is the ledger's own and holds no zero byte.
+pub(crate) fn ledger(name: &str) -> Vec<u8> {
+    key(b'M', &[name.as_bytes()])
+}
+
+/// The name in a [`ledger`] key.
+pub(crate) fn ledger_name(key: &[u8]) -> String {
+    String::from_utf8_lossy(key.get(2..).unwrap_or_default()).into_owned()
+}
+
 /// What a tenant takes: [`crate::TenantUsage`].
 pub(crate) fn usage(tenant: &TenantId) -> Vec<u8> {
     key(b'Q', parts!(tenant))

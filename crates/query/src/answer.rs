@@ -22,7 +22,7 @@ use crate::pack::{Packed, pack};
 use crate::prompt::{DONT_KNOW, messages};
 use crate::retrieve::ChunkSource;
 use crate::script::is_cjk;
-use crate::search::{SearchError, SearchRequest, SearchResponse, search};
+use crate::search::{Hit, SearchError, SearchRequest, SearchResponse, search};
 use crate::timings::Timings;
 use cached::Place;
 use corpus::{EmbedError, Principals};
@@ -48,6 +48,8 @@ pub struct EngineParams {
     pub answer_tokens: u32,
     /// Most bytes of a model's answer that are kept. Default 64 KiB.
     pub answer_bytes: usize,
+    /// Whether an answer is extracted where no budget has room for a model's. Default false: that is refused.
+    pub extracts_when_exhausted: bool,
 }
 
 impl Default for EngineParams {
@@ -58,6 +60,7 @@ impl Default for EngineParams {
             context_tokens: 2048,
             answer_tokens: 1024,
             answer_bytes: 64 * 1024,
+            extracts_when_exhausted: false,
         }
     }
 }
@@ -77,6 +80,9 @@ pub enum QueryError {
     /// The model failed after its first word.
     #[error("the answer broke off: {0}")]
     Interrupted(#[source] ChatError),
+    /// No budget has room for the model's answer.
+    #[error(transparent)]
+    OverBudget(ChatError),
     /// A blocking step panicked or the server is stopping.
     #[error("a step of the query did not finish")]
     Aborted,
@@ -217,7 +223,12 @@ impl Engine {
         let mut timings_ms = found.timings_ms;
         timings_ms.note("retrieve", started);
         let budget = request.max_context_tokens.unwrap_or(self.params.context_tokens);
-        let count_tokens = |text: &str| source.embedder().count_tokens(text);
+        let counter = self.models.counter(request.model.as_deref());
+        let count_tokens = |hit: &Hit, text: &str| match counter {
+            Some(counter) => usize::try_from(counter.count(text)).unwrap_or(usize::MAX),
+            None if text.len() == hit.text.len() => hit.tokens,
+            None => source.embedder().count_tokens(text),
+        };
         let packed = timings_ms.measure("pack", || pack(found.hits, budget, &count_tokens));
         tracing::debug!(tags = ?request.tags, sources = packed.sources.len(), dropped = packed.dropped.len(), tokens = packed.tokens, "context packed");
         Ok(Prepared { question: request.question, model: request.model, account: asker.account, packed, timings_ms, started })
@@ -260,7 +271,7 @@ impl Engine {
     async fn run(&self, source: Arc<dyn ChunkSource>, mut prepared: Prepared, events: &mut Events) -> Result<Answer, QueryError> {
         let started = Instant::now();
         events.send(|| AnswerEvent::Sources(prepared.packed.sources.iter().map(|source| source.hit.clone()).collect())).await;
-        let draft = match self.ask_model(&prepared).await {
+        let draft = match self.ask_model(&prepared).await? {
             Asked::Answering(reply) => {
                 let draft = self.hear(*reply, &prepared, events).await?;
                 prepared.timings_ms.note("generate", started);
@@ -285,9 +296,9 @@ impl Engine {
     }
 
     /// Waits for a model's first word. Without sources there is nothing to ask about.
-    async fn ask_model(&self, prepared: &Prepared) -> Asked {
+    async fn ask_model(&self, prepared: &Prepared) -> Result<Asked, QueryError> {
         let Some(model) = self.models.get(prepared.model.as_deref()).filter(|_| !prepared.packed.sources.is_empty()) else {
-            return Asked::Nobody { degraded: None };
+            return Ok(Asked::Nobody { degraded: None });
         };
         let messages = messages(&prepared.question, &prepared.packed.sources);
         let request = ChatRequest {
@@ -297,10 +308,11 @@ impl Engine {
             ..ChatRequest::new(messages)
         };
         match model.chat(request).instrument(request_span(model.name())).await {
-            Ok(reply) => Asked::Answering(Box::new(reply)),
+            Ok(reply) => Ok(Asked::Answering(Box::new(reply))),
+            Err(error @ ChatError::OverBudget { .. }) if !self.params.extracts_when_exhausted => Err(QueryError::OverBudget(error)),
             Err(error) => {
                 tracing::warn!(model = model.name(), %error, "the model gave no answer; extracting one");
-                Asked::Nobody { degraded: Some(error.to_string()) }
+                Ok(Asked::Nobody { degraded: Some(error.to_string()) })
             }
         }
     }

@@ -245,7 +245,7 @@ mod tests {
     fn answer(question: &str) -> Vec<String> {
         let source = library();
         let hits = search(&source, &SearchRequest::new(question), &Principals::All, LegWeights::default()).unwrap().hits;
-        let packed = pack(hits, 1000, &|text| text.len());
+        let packed = pack(hits, 1000, &|_, text| text.len());
         let found = extract(question, &packed.sources, &source.embedder, &ExtractiveParams::default()).unwrap();
         found.support.iter().map(|one| packed.sources[one.source].text()[one.range.clone()].to_owned()).collect()
     }
@@ -301,7 +301,7 @@ mod tests {
         let source = library();
         let hits = search(&source, &SearchRequest::new("bridge"), &Principals::All, LegWeights::default()).unwrap().hits;
         source.embedder.is_broken.store(true, std::sync::atomic::Ordering::Relaxed);
-        let packed = pack(hits, 1000, &|text| text.len());
+        let packed = pack(hits, 1000, &|_, text| text.len());
         assert!(extract("bridge", &packed.sources, &source.embedder, &ExtractiveParams::default()).is_err());
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! In rank order; what is already there is not packed twice: neighbouring chunks overlap, so the
 //! part of a hit that an earlier one covers is cut off, and a text that stands in two documents is
-//! taken once. Tokens are those of the collection's embedding model: near enough for a budget.
+//! taken once. Tokens are those of the model that answers where its tokenizer is known, else of the collection's
+//! embedding model: near enough for a budget.
 //! Invariant: `hit.text[excerpt]` is text of the document at `hit.span.within(excerpt)`.
 
 use crate::search::Hit;
@@ -73,9 +74,12 @@ pub struct Packed {
 /// A rest shorter than this (in bytes) says nothing by itself.
 const REST_BYTES_MIN: usize = 24;
 
+/// Counts the tokens of a part of a hit's text.
+pub(crate) type Count<'c> = dyn Fn(&Hit, &str) -> usize + 'c;
+
 /// Packs hits, best first, into `budget` tokens.
 #[must_use]
-pub fn pack(hits: Vec<Hit>, budget: usize, count_tokens: &dyn Fn(&str) -> usize) -> Packed {
+pub fn pack(hits: Vec<Hit>, budget: usize, count_tokens: &Count<'_>) -> Packed {
     let mut packed = Packed::default();
     let mut texts = HashSet::new();
     for hit in hits {
@@ -122,15 +126,9 @@ fn overlaps(a: &Range<usize>, b: &Range<usize>) -> bool {
 
 /// What of the excerpt fits. A first source that is too large is cut after a sentence: some
 /// context is better than none.
-fn fit(
-    hit: &Hit,
-    excerpt: Range<usize>,
-    room: usize,
-    is_first: bool,
-    count_tokens: &dyn Fn(&str) -> usize,
-) -> Option<(Range<usize>, usize)> {
+fn fit(hit: &Hit, excerpt: Range<usize>, room: usize, is_first: bool, count_tokens: &Count<'_>) -> Option<(Range<usize>, usize)> {
     let text = hit.text.get(excerpt.clone())?;
-    let tokens = if text.len() == hit.text.len() { hit.tokens } else { count_tokens(text) };
+    let tokens = count_tokens(hit, text);
     if tokens <= room {
         return Some((excerpt, tokens));
     }
@@ -138,7 +136,7 @@ fn fit(
         return None;
     }
     let ends = sentences(text).into_iter().rev().map(|sentence| sentence.range.end);
-    let cuts = ends.filter_map(|end| text.get(..end).map(|cut| (end, count_tokens(cut))));
+    let cuts = ends.filter_map(|end| text.get(..end).map(|cut| (end, count_tokens(hit, cut))));
     let (end, tokens) = cuts.into_iter().find(|(_, tokens)| *tokens <= room)?;
     Some((excerpt.start..excerpt.start + end, tokens))
 }
@@ -161,7 +159,11 @@ mod tests {
         hits
     }
 
-    fn words(text: &str) -> usize {
+    fn words(_: &Hit, text: &str) -> usize {
+        of_words(text)
+    }
+
+    fn of_words(text: &str) -> usize {
         text.split_whitespace().count() + 2
     }
 
@@ -183,7 +185,7 @@ mod tests {
     fn the_budget_holds_and_smaller_hits_still_get_in() {
         let packed = pack(hits(&[(0, 26), (27, 96), (60, 96)]), 18, &words);
         assert_eq!(texts(&packed), [&TEXT[0..26], &TEXT[60..96]]);
-        assert_eq!(packed.tokens, words(&TEXT[0..26]) + words(&TEXT[60..96]));
+        assert_eq!(packed.tokens, of_words(&TEXT[0..26]) + of_words(&TEXT[60..96]));
         assert_eq!(packed.dropped[0].reason, DropReason::Budget);
         assert_eq!(packed.sources[1].number, 2);
     }

@@ -69,7 +69,7 @@ mod tests {
         let mut source = FakeSource::new(&[]);
         source.add(name, text);
         let hits = search(&source, &SearchRequest::new(question), &Principals::All, LegWeights::default()).unwrap().hits;
-        messages(question, &pack(hits, 1000, &|text| text.len()).sources)
+        messages(question, &pack(hits, 1000, &|_, text| text.len()).sources)
     }
 
     #[test]

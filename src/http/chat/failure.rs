@@ -3,7 +3,7 @@
 use super::super::limits::tokens_used_up;
 use crate::error::ApiError;
 use axum::http::StatusCode;
-use gateway::ChatError;
+use gateway::{ChatError, Shortage};
 use std::time::Duration;
 
 impl From<ChatError> for ApiError {
@@ -30,6 +30,7 @@ impl From<ChatError> for ApiError {
                 Self { cause, ..Self::busy(StatusCode::SERVICE_UNAVAILABLE, "model_unavailable", detail, wait) }
             }
             ChatError::OverLimit { retry_after } => tokens_used_up(retry_after),
+            ChatError::OverBudget { shortage, reason, retry_after } => over_budget(shortage, reason, retry_after),
             ChatError::Timeout { .. } => of(StatusCode::GATEWAY_TIMEOUT, "model_timeout", "the model took too long"),
             ChatError::Unsupported { reason } => Self::bad_request("unsupported_by_model", reason),
             ChatError::Connect { .. }
@@ -38,5 +39,18 @@ impl From<ChatError> for ApiError {
             | ChatError::Malformed { .. }
             | ChatError::TooLarge { .. } => of(StatusCode::BAD_GATEWAY, "model_failed", "the model's provider failed; the log says more"),
         }
+    }
+}
+
+/// 429 where waiting helps, 402 where money must come first.
+fn over_budget(shortage: Shortage, reason: String, retry_after: Option<Duration>) -> ApiError {
+    let code = match shortage {
+        Shortage::Spent => "budget_exhausted",
+        Shortage::Reserved => "budget_reserved",
+        Shortage::Unpriced => "price_unknown",
+    };
+    match retry_after {
+        Some(wait) => ApiError::busy(StatusCode::TOO_MANY_REQUESTS, code, &reason, wait),
+        None => ApiError::new(StatusCode::PAYMENT_REQUIRED, code, reason),
     }
 }

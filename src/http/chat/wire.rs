@@ -2,7 +2,9 @@
 
 use super::heard::Heard;
 use crate::error::ApiError;
-use gateway::{ChatEvent, ChatMessage, ChatRequest, Content, FinishReason, OutputFormat, Role, TokenUsage, Tool, ToolCall, ToolChoice};
+use gateway::{
+    ChatEvent, ChatMessage, ChatRequest, Content, FinishReason, Money, OutputFormat, Role, TokenUsage, Tool, ToolCall, ToolChoice,
+};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -273,7 +275,10 @@ fn call(call: &ToolCall) -> Value {
 
 fn usage(used: TokenUsage) -> Value {
     let total = used.prompt_tokens + used.completion_tokens;
-    json!({ "prompt_tokens": used.prompt_tokens, "completion_tokens": used.completion_tokens, "total_tokens": total })
+    json!({
+        "prompt_tokens": used.prompt_tokens, "completion_tokens": used.completion_tokens, "total_tokens": total,
+        "cost_usd": used.cost.map(Money::usd),
+    })
 }
 
 /// The change that an event makes to a message; `None` for events that make none.

@@ -88,7 +88,7 @@ enum Open {
 impl Telling {
     /// Of a prompt of about so many tokens: the provider's count comes at the end.
     pub(super) fn new(head: Head, prompt_tokens: u64) -> Self {
-        let usage = TokenUsage { prompt_tokens, completion_tokens: 0 };
+        let usage = TokenUsage { prompt_tokens, ..TokenUsage::default() };
         Self { head, usage, blocks: 0, open: Open::Nothing }
     }
 
@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn blocks_are_opened_and_closed_in_turn() {
-        let usage = TokenUsage { prompt_tokens: 5, completion_tokens: 6 };
+        let usage = TokenUsage { prompt_tokens: 5, completion_tokens: 6, ..TokenUsage::default() };
         let events = vec![
             ChatEvent::Delta("a".to_owned()),
             ChatEvent::Delta("b".to_owned()),

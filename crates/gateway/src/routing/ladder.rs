@@ -72,8 +72,8 @@ impl Ladder {
                 Ok(reply) => return Ok(reply),
                 Err(error) => error,
             };
-            // Who lost the race for a place was not asked.
-            tries += u32::from(!matches!(error, ChatError::Unavailable { .. }));
+            // Who lost the race for a place, or costs too much, was not asked.
+            tries += u32::from(!matches!(error, ChatError::Unavailable { .. } | ChatError::OverBudget { .. }));
             if let Some(count) = failures.get_mut(at) {
                 *count += 1;
             }

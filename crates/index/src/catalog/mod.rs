@@ -19,6 +19,7 @@ mod opening;
 mod read;
 mod removal;
 mod remove;
+mod spend;
 mod usage;
 mod versions;
 

@@ -7,7 +7,7 @@ use crate::timings::Timings;
 use futures::channel::mpsc;
 use futures::stream::{self, BoxStream};
 use futures::{SinkExt, StreamExt};
-use gateway::{Route, TokenUsage};
+use gateway::{Money, Route, TokenUsage};
 use serde::{Deserialize, Serialize};
 
 /// Who wrote an answer.
@@ -58,7 +58,7 @@ pub struct Answer {
     pub route: Option<Route>,
     /// Tokens used by the model.
     pub usage: TokenUsage,
-    /// What that cost; null until there is a price table.
+    /// What that cost; null where no model was asked or its price is not known.
     pub cost_usd: Option<f64>,
     /// Whether it came from a cache.
     pub cache: CacheUse,
@@ -85,7 +85,7 @@ impl Answer {
             model: draft.model,
             route: draft.route,
             usage: draft.usage,
-            cost_usd: None,
+            cost_usd: draft.usage.cost.map(Money::usd),
             cache: CacheUse::default(),
             is_whole: !draft.is_cut,
             context_length: prepared.packed.tokens,

@@ -113,7 +113,7 @@ async fn the_same_question_gives_the_same_bytes() {
 
 #[tokio::test]
 async fn a_model_answers_and_is_checked() {
-    let usage = TokenUsage { prompt_tokens: 90, completion_tokens: 12 };
+    let usage = TokenUsage { prompt_tokens: 90, completion_tokens: 12, ..TokenUsage::default() };
     let steps = vec![Step::delta("It opened in "), Step::delta("1931 [1]. It sank [9]."), Step::Usage(usage)];
     let (engine, model) = scripted(vec![steps.clone(), steps]);
     let whole = answer(&engine, QUESTION).await.unwrap();

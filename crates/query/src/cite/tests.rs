@@ -15,7 +15,7 @@ fn library() -> (FakeSource, Vec<PackedSource>) {
     let request = SearchRequest::new("bridge opened long rye bread week");
     let mut hits = search(&source, &request, &Principals::All, LegWeights::default()).unwrap().hits;
     hits.sort_by_key(|hit| hit.row);
-    let sources = pack(hits, 1000, &|text| text.len()).sources;
+    let sources = pack(hits, 1000, &|_, text| text.len()).sources;
     assert_eq!(sources.len(), 2);
     (source, sources)
 }

@@ -100,7 +100,7 @@ fn a_stream_of_text_and_tools_is_heard() {
         more(1, "{}"),
     ];
     assert_eq!(heard, expected);
-    assert_eq!(usage, Some(TokenUsage { prompt_tokens: 15, completion_tokens: 9 }));
+    assert_eq!(usage, Some(TokenUsage { prompt_tokens: 15, completion_tokens: 9, cached_tokens: 5, ..TokenUsage::default() }));
     assert_eq!(finish_reason, Some(FinishReason::ToolCalls));
     assert!(protocol.read(r#"{"type":"message_stop"}"#).unwrap().is_last);
 }
@@ -127,5 +127,5 @@ fn a_whole_message_says_the_same() {
         ChatEvent::ToolCall(ToolCallDelta { index: 0, id: id.map(Into::into), name: name.map(Into::into), arguments: arguments.into() })
     };
     assert_eq!(said.events, [ChatEvent::Delta("Hi".into()), call(Some("toolu_1"), Some("now"), ""), call(None, None, "{}")]);
-    assert_eq!(said.usage, Some(TokenUsage { prompt_tokens: 3, completion_tokens: 4 }));
+    assert_eq!(said.usage, Some(TokenUsage { prompt_tokens: 3, completion_tokens: 4, ..TokenUsage::default() }));
 }

@@ -39,7 +39,7 @@ fn done() -> Result<ChatEvent, ChatError> {
 }
 
 fn usage() -> Result<ChatEvent, ChatError> {
-    Ok(ChatEvent::Usage(TokenUsage { prompt_tokens: 7, completion_tokens: 2 }))
+    Ok(ChatEvent::Usage(TokenUsage { prompt_tokens: 7, completion_tokens: 2, ..TokenUsage::default() }))
 }
 
 async fn read_request(socket: &mut TcpStream) -> String {
@@ -104,9 +104,10 @@ async fn a_stream_without_usage_or_done_mark_is_whole_if_it_says_why_it_ended() 
 
 #[tokio::test]
 async fn plain_json_is_taken_as_well() {
-    let body = r#"{"choices":[{"message":{"content":"Hello"},"finish_reason":"stop"}],"usage":{"prompt_tokens":7,"completion_tokens":2}}"#;
+    let body = r#"{"choices":[{"message":{"content":"Hello"},"finish_reason":"stop"}],"usage":{"prompt_tokens":7,"completion_tokens":2,"prompt_tokens_details":{"cached_tokens":3,"audio_tokens":null}}}"#;
     let events = ask(http("200 OK", "content-type: application/json; charset=utf-8\r\n", body)).await.unwrap();
-    assert_eq!(events, [delta("Hello"), usage(), done()]);
+    let used = TokenUsage { prompt_tokens: 7, completion_tokens: 2, cached_tokens: 3, cost: None };
+    assert_eq!(events, [delta("Hello"), Ok(ChatEvent::Usage(used)), done()]);
 }
 
 #[tokio::test]

@@ -80,8 +80,29 @@ fn response_format(output: &OutputFormat) -> Option<Value> {
 #[derive(Deserialize)]
 struct Completion {
     choices: Option<Vec<Choice>>,
-    usage: Option<TokenUsage>,
+    usage: Option<Usage>,
     error: Option<Value>,
+}
+
+#[derive(Deserialize)]
+struct Usage {
+    #[serde(default)]
+    prompt_tokens: u64,
+    #[serde(default)]
+    completion_tokens: u64,
+    prompt_tokens_details: Option<PromptTokens>,
+}
+
+#[derive(Deserialize)]
+struct PromptTokens {
+    cached_tokens: Option<u64>,
+}
+
+impl From<Usage> for TokenUsage {
+    fn from(usage: Usage) -> Self {
+        let cached_tokens = usage.prompt_tokens_details.and_then(|details| details.cached_tokens).unwrap_or_default();
+        Self { prompt_tokens: usage.prompt_tokens, completion_tokens: usage.completion_tokens, cached_tokens, cost: None }
+    }
 }
 
 #[derive(Deserialize)]
@@ -129,7 +150,7 @@ impl Protocol for OpenAi {
         if let Some(error) = completion.error.filter(|error| !error.is_null()) {
             return Err(error_in_stream(&error));
         }
-        let said = Said { usage: completion.usage, ..Said::default() };
+        let said = Said { usage: completion.usage.map(TokenUsage::from), ..Said::default() };
         let Some(choice) = completion.choices.into_iter().flatten().next() else { return Ok(said) };
         let words = choice.delta.or(choice.message).unwrap_or_default();
         let text = words.content.filter(|text| !text.is_empty()).map(ChatEvent::Delta);

@@ -1,0 +1,115 @@
+//! What is held back for one call.
+
+use super::budget::Amount;
+use super::ledger::Ledger;
+use super::usage::UsageKey;
+use super::{Money, Price};
+use crate::{Account, TokenUsage};
+use std::sync::Arc;
+
+/// Tokens of an answer that is not limited, where a budget needs a limit.
+const ANSWER_TOKENS: u32 = 1024;
+
+/// A call that somebody wants to make.
+#[derive(Debug, Clone)]
+pub struct Planned {
+    /// Who pays.
+    pub account: Arc<Account>,
+    /// The deployment.
+    pub deployment: String,
+    /// The model's name at the provider.
+    pub model: String,
+    /// What it costs; `None`: nobody knows.
+    pub price: Option<Price>,
+    /// Tokens to read, rather too many than too few.
+    pub prompt_tokens: u64,
+    /// Most tokens to write.
+    pub max_tokens: Option<u32>,
+}
+
+impl Planned {
+    pub(super) fn key(&self) -> UsageKey {
+        UsageKey::of(&self.account, &self.deployment, &self.model)
+    }
+
+    /// What it takes at most.
+    pub(super) fn usage(&self) -> TokenUsage {
+        let completion_tokens = u64::from(self.max_tokens.unwrap_or(ANSWER_TOKENS));
+        TokenUsage { prompt_tokens: self.prompt_tokens, completion_tokens, ..TokenUsage::default() }
+    }
+
+    pub(super) fn amount(&self) -> Amount {
+        amount(&self.usage(), self.price.as_ref())
+    }
+}
+
+pub(super) fn amount(usage: &TokenUsage, price: Option<&Price>) -> Amount {
+    let tokens = usage.prompt_tokens.saturating_add(usage.completion_tokens);
+    Amount { money: price.map(|price| price.cost(usage)).unwrap_or_default(), tokens }
+}
+
+/// The right to make one call. One that is dropped unsettled counts as spent, and as abandoned.
+pub struct Reservation {
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) planned: Planned,
+    pub(super) held: Held,
+    /// Whether the call may be made; before that nothing can have been spent.
+    pub(super) is_granted: bool,
+    pub(super) is_over: bool,
+}
+
+/// What is held, and where.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Held {
+    pub(super) amount: Amount,
+    /// Names of the budgets.
+    pub(super) budgets: Vec<String>,
+    /// The record in the books; none where no budget applies.
+    pub(super) id: Option<String>,
+}
+
+/// How a reservation ends.
+pub(super) enum End {
+    /// The call was made and used this.
+    Used(TokenUsage),
+    /// The call was not made.
+    Released,
+    /// Nobody knows.
+    Abandoned,
+}
+
+impl Reservation {
+    /// What the answer must be limited to, if any budget applies.
+    #[must_use]
+    pub fn max_tokens(&self) -> Option<u32> {
+        (!self.held.budgets.is_empty()).then(|| self.planned.max_tokens.unwrap_or(ANSWER_TOKENS))
+    }
+
+    /// What a use would cost.
+    #[must_use]
+    pub fn cost(&self, usage: &TokenUsage) -> Option<Money> {
+        self.planned.price.as_ref().map(|price| price.cost(usage))
+    }
+
+    /// Books what the call used.
+    pub fn settle(mut self, usage: TokenUsage) {
+        self.end(&End::Used(usage));
+    }
+
+    /// Gives everything back: the call was not made, or refused.
+    pub fn release(mut self) {
+        self.end(&End::Released);
+    }
+
+    fn end(&mut self, end: &End) {
+        if !std::mem::replace(&mut self.is_over, true) {
+            self.ledger.end(&self.planned, &self.held, end);
+        }
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.end(if self.is_granted { &End::Abandoned } else { &End::Released });
+    }
+}

@@ -1,0 +1,312 @@
+//! The ledger and what stands around a deployment, over a scripted one.
+
+use super::*;
+use crate::{Account, ChatError, ChatEvent, ChatMessage, ChatModel, ChatRequest, Ladder, Models, ScriptedChat, Shortage, Step, TokenUsage};
+use crate::{Balance, Group, Member, RetryBudget, RetryParams, Verdict, counter_for};
+use futures::StreamExt;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+use time::{Duration, OffsetDateTime};
+
+/// A clock that is set by hand.
+#[derive(Clone)]
+struct Hands(Arc<AtomicI64>);
+
+impl Hands {
+    /// 2026-01-31T23:00:00Z.
+    fn new() -> Self {
+        Self(Arc::new(AtomicI64::new(1_769_900_400)))
+    }
+
+    fn clock(&self) -> Clock {
+        let hands = self.0.clone();
+        Arc::new(move || OffsetDateTime::from_unix_timestamp(hands.load(Ordering::Relaxed)).unwrap())
+    }
+
+    fn forward(&self, time: Duration) {
+        self.0.fetch_add(time.whole_seconds(), Ordering::Relaxed);
+    }
+}
+
+fn budget(name: &str, limit: Option<u64>, limit_tokens: Option<u64>) -> Budget {
+    Budget {
+        name: name.into(),
+        tenant: None,
+        key: None,
+        tag: None,
+        limit: limit.map(Money::from_nanos),
+        limit_tokens,
+        period: Period::Month,
+        thresholds: vec![0.8],
+    }
+}
+
+/// One dollar a million tokens, read or written: a thousand billionths a token.
+const PRICE: Price = Price { input: 1.0, cached_input: None, output: 1.0, batch_discount: None };
+
+fn open(books: &Arc<MemoryBooks>, budgets: Vec<Budget>, hands: &Hands) -> (Arc<Ledger>, Alerts) {
+    Ledger::open(books.clone(), budgets, hands.clock()).unwrap()
+}
+
+fn ledger(budgets: Vec<Budget>) -> Arc<Ledger> {
+    open(&Arc::default(), budgets, &Hands::new()).0
+}
+
+fn metered(ledger: &Arc<Ledger>, price: Option<Price>, answers: Vec<Vec<Step>>) -> (Arc<Metered>, Arc<ScriptedChat>) {
+    let inner = Arc::new(ScriptedChat::new("m", answers));
+    let meter = Meter { deployment: "d".into(), model: "m".into(), price, counter: counter_for("gpt-4o") };
+    (Arc::new(Metered::new(inner.clone(), meter, Arc::clone(ledger))), inner)
+}
+
+/// Ten tokens to read; `max_tokens` to write.
+fn request(max_tokens: Option<u32>) -> ChatRequest {
+    let account = Arc::new(Account { key: "k".into(), ..Account::default() });
+    ChatRequest { max_tokens, account, ..ChatRequest::new(vec![ChatMessage::user("one two three")]) }
+}
+
+const READ: u64 = 10;
+
+async fn total(ledger: &Ledger) -> UsageCounts {
+    ledger.flush().await.unwrap();
+    let day = Period::Day.label(ledger.now());
+    let rows = ledger.usage(&day, None).unwrap().into_iter().map(|(key, counts)| (day.clone(), key, counts));
+    group(rows, &[], &UsageFilter::default()).total
+}
+
+fn stands(ledger: &Ledger, name: &str) -> BudgetView {
+    ledger.budgets(|budget| budget.name == name).pop().unwrap()
+}
+
+fn told(prompt_tokens: u64, completion_tokens: u64) -> Step {
+    Step::Usage(TokenUsage { prompt_tokens, completion_tokens, ..TokenUsage::default() })
+}
+
+#[tokio::test]
+async fn an_answer_is_settled_by_the_providers_figures_and_says_its_cost() {
+    let ledger = ledger(vec![budget("b", Some(1_000_000), None)]);
+    let (model, inner) = metered(&ledger, Some(PRICE), vec![vec![Step::delta("yes"), told(90, 7)]]);
+    let mut reply = model.chat(request(Some(50))).await.unwrap();
+    let held = stands(&ledger, "b");
+    assert_eq!((held.reserved.tokens, held.spent.tokens), (READ + 50, 0));
+    let mut events = Vec::new();
+    while let Some(event) = reply.events.next().await {
+        events.push(event.unwrap());
+    }
+    let usage = TokenUsage { prompt_tokens: 90, completion_tokens: 7, cached_tokens: 0, cost: Some(Money::from_nanos(97_000)) };
+    assert_eq!(events[1], ChatEvent::Usage(usage));
+    assert!(events.len() == 3 && matches!(events[2], ChatEvent::Done { .. }));
+    let view = stands(&ledger, "b");
+    assert_eq!(
+        (view.reserved, view.spent, view.remaining()),
+        (Amount::default(), Amount { money: Money::from_nanos(97_000), tokens: 97 }, Some(Money::from_nanos(903_000)))
+    );
+    assert_eq!(inner.requests()[0].max_tokens, Some(50));
+    let total = total(&ledger).await;
+    assert_eq!((total.requests, total.prompt_tokens, total.completion_tokens, total.cost.nanos()), (1, 90, 7, 97_000));
+}
+
+#[tokio::test]
+async fn without_the_providers_figures_our_own_count_is_booked() {
+    for step in [None, Some(told(0, 0))] {
+        let ledger = ledger(Vec::new());
+        let steps = [Step::delta("one two"), Step::delta(" three")].into_iter().chain(step).collect();
+        let (model, inner) = metered(&ledger, Some(PRICE), vec![steps]);
+        let events: Vec<_> = model.chat(request(None)).await.unwrap().events.collect().await;
+        assert!(matches!(events[2], Ok(ChatEvent::Usage(TokenUsage { prompt_tokens: READ, completion_tokens: 3, .. }))), "{events:?}");
+        assert_eq!(total(&ledger).await.cost.nanos(), (READ + 3) * 1_000);
+        assert_eq!(inner.requests()[0].max_tokens, None, "nobody needs a limit where there is no budget");
+    }
+}
+
+#[tokio::test]
+async fn whoever_leaves_pays_for_what_was_said_and_at_least_for_the_question() {
+    let cut = || Step::Fail(ChatError::Interrupted { reason: "cut".into() });
+    let said = || vec![Step::delta("one two"), Step::delta(" three"), cut()];
+    let ledger = ledger(vec![budget("b", Some(10_000_000), None)]);
+    let (model, _) = metered(&ledger, Some(PRICE), vec![said(), said(), vec![Step::Stall], vec![cut()]]);
+    let spent = || stands(&ledger, "b").spent.tokens;
+    // The provider breaks off.
+    assert!(model.chat(request(None)).await.unwrap().events.collect::<Vec<_>>().await.pop().unwrap().is_err());
+    assert_eq!(spent(), READ + 3);
+    // The client leaves after the first piece.
+    let mut reply = model.chat(request(None)).await.unwrap();
+    reply.events.next().await.unwrap().unwrap();
+    drop(reply);
+    assert_eq!(spent(), READ + 3 + READ + 2);
+    // The client leaves before the first token.
+    let waiting = model.chat(request(None));
+    assert!(tokio::time::timeout(std::time::Duration::from_millis(20), waiting).await.is_err());
+    assert_eq!(spent(), READ + 3 + READ + 2 + READ);
+    // The provider breaks off before the first token.
+    assert!(model.chat(request(None)).await.is_err());
+    assert_eq!((spent(), stands(&ledger, "b").reserved), (4 * READ + 5, Amount::default()));
+}
+
+#[tokio::test]
+async fn what_was_refused_or_never_sent_is_given_back() {
+    let ledger = ledger(vec![budget("b", Some(10_000_000), None)]);
+    let refused = ChatError::Status { status: 500, retry_after: None, message: String::new() };
+    let answers = [refused, ChatError::Connect { reason: String::new() }].map(|error| vec![Step::Fail(error)]);
+    let (model, _) = metered(&ledger, Some(PRICE), answers.to_vec());
+    for _ in 0..2 {
+        assert!(model.chat(request(None)).await.is_err());
+    }
+    let view = stands(&ledger, "b");
+    assert_eq!((view.spent, view.reserved), (Amount::default(), Amount::default()));
+    assert_eq!(total(&ledger).await, UsageCounts::default());
+}
+
+#[tokio::test]
+async fn a_hundred_at_once_with_money_for_three_make_three_calls() {
+    let cost = (READ + 90) * 1_000;
+    let ledger = ledger(vec![budget("b", Some(3 * cost + 1), None)]);
+    let (model, inner) = metered(&ledger, Some(PRICE), vec![vec![Step::delta("a"), Step::Stall]; 100]);
+    let calls = (0..100).map(|_| {
+        let model = model.clone();
+        tokio::spawn(async move { model.chat(request(Some(90))).await })
+    });
+    let outcomes: Vec<_> = futures::future::join_all(calls).await.into_iter().map(Result::unwrap).collect();
+    assert_eq!((outcomes.iter().filter(|outcome| outcome.is_ok()).count(), inner.requests().len()), (3, 3));
+    let refusals = outcomes.iter().filter_map(|outcome| outcome.as_ref().err());
+    for error in refusals {
+        assert!(matches!(error, ChatError::OverBudget { shortage: Shortage::Reserved, retry_after: Some(_), .. }), "{error:?}");
+        assert_eq!((error.verdict(), error.is_failure(), error.retry_after()), (Verdict::Elsewhere, false, None));
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_a_budget_covers_is_limited_to_what_was_reserved() {
+    let ledger = ledger(vec![budget("b", None, Some(5_000))]);
+    let (model, inner) = metered(&ledger, None, vec![vec![Step::delta("a")]]);
+    drop(model.chat(request(None)).await.unwrap());
+    assert_eq!(inner.requests()[0].max_tokens, Some(1024), "tokens need no price");
+    assert_eq!(total(&ledger).await.unpriced_requests, 1);
+}
+
+#[tokio::test]
+async fn without_a_price_no_budget_of_money_can_be_kept() {
+    let ledger = ledger(vec![budget("b", Some(u64::MAX), None)]);
+    let (model, inner) = metered(&ledger, None, vec![vec![Step::delta("a")]]);
+    let error = model.chat(request(None)).await.err().unwrap();
+    assert!(matches!(error, ChatError::OverBudget { shortage: Shortage::Unpriced, .. }), "{error:?}");
+    assert!(error.to_string().contains("[[llm.deployments]]") && inner.requests().is_empty());
+    let free = Price { input: 0.0, cached_input: None, output: 0.0, batch_discount: None };
+    let (model, _) = metered(&ledger, Some(free), vec![vec![Step::delta("a")]]);
+    assert!(model.chat(request(None)).await.is_ok(), "free is a price");
+}
+
+#[tokio::test]
+async fn a_cheaper_rung_fits_where_the_first_does_not() {
+    let ledger = ledger(vec![budget("b", Some(100_000), None)]);
+    let (dear, dear_inner) = metered(&ledger, Some(PRICE), vec![vec![Step::delta("dear")]]);
+    let cheap_price = Price { input: 0.01, output: 0.01, ..PRICE };
+    let (cheap, _) = metered(&ledger, Some(cheap_price), vec![vec![Step::delta("cheap")]]);
+    let rung = |model: Arc<Metered>| Group::new(vec![Member::new("d", model, 1)], Balance::Weighted);
+    let ladder = Ladder::new("l", vec![rung(dear), rung(cheap)], RetryParams::default(), Arc::new(RetryBudget::default()));
+    let models = Models::of(Arc::new(ladder));
+    let mut reply = models.get(None).unwrap().chat(request(Some(200))).await.unwrap();
+    assert_eq!(reply.events.next().await, Some(Ok(ChatEvent::Delta("cheap".into()))));
+    assert!(dear_inner.requests().is_empty() && reply.route.rungs_down == 1);
+    let error = models.get(None).unwrap().chat(request(Some(100_000_000))).await.err().unwrap();
+    assert!(matches!(error, ChatError::OverBudget { shortage: Shortage::Spent, retry_after: None, .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_new_period_has_its_money_again_and_calls_count_where_they_end() {
+    let (books, hands) = (Arc::<MemoryBooks>::default(), Hands::new());
+    let (ledger, _alerts) = open(&books, vec![budget("b", None, Some(200))], &hands);
+    let (model, _) = metered(&ledger, Some(PRICE), vec![vec![Step::delta("a"), told(60, 60)], vec![Step::delta("a"), told(100, 90)]]);
+    model.chat(request(Some(150))).await.unwrap().events.for_each(|_| async {}).await;
+    let error = model.chat(request(Some(150))).await.err().unwrap();
+    let ChatError::OverBudget { shortage: Shortage::Spent, retry_after: Some(wait), reason } = error else { panic!("{error:?}") };
+    assert_eq!(wait.as_secs(), 3600, "tokens come back with the month, in an hour");
+    assert!(reason.contains("2026-02-01T00:00:00Z") && !reason.contains("\"b\""), "{reason}");
+    hands.forward(Duration::minutes(59));
+    // Room for less, which ends in the month after.
+    let reply = model.chat(request(Some(60))).await.unwrap();
+    hands.forward(Duration::minutes(1));
+    assert_eq!(stands(&ledger, "b").spent.tokens, 0);
+    reply.events.for_each(|_| async {}).await;
+    let view = stands(&ledger, "b");
+    assert_eq!((view.spent.tokens, view.reserved.tokens), (190, 0));
+    assert_eq!(total(&ledger).await.requests, 1, "the first was on another day");
+}
+
+#[tokio::test]
+async fn what_a_dead_process_had_reserved_is_spent() {
+    let (books, hands) = (Arc::<MemoryBooks>::default(), Hands::new());
+    let (ledger, _alerts) = open(&books, vec![budget("b", Some(1_000_000), None)], &hands);
+    let (model, _) = metered(&ledger, Some(PRICE), vec![vec![Step::delta("a"), Step::Stall]]);
+    let reply = model.chat(request(Some(90))).await.unwrap();
+    // A process that is killed settles nothing: what stands in the books now is all that is left of it.
+    let left = Arc::new(MemoryBooks::default());
+    left.write(&books.read("", None, 99).unwrap().into_iter().map(|(name, value)| (name, Some(value))).collect()).unwrap();
+    let (after, _alerts) = open(&left, vec![budget("b", Some(1_000_000), None)], &hands);
+    let (view, total) = (stands(&after, "b"), total(&after).await);
+    assert_eq!((view.spent, view.reserved), (Amount { money: Money::from_nanos(100_000), tokens: READ + 90 }, Amount::default()));
+    assert_eq!((total.requests, total.abandoned, total.cost.nanos()), (1, 1, 100_000));
+    after.close();
+    let (again, _alerts) = open(&left, vec![budget("b", Some(1_000_000), None)], &hands);
+    assert_eq!(stands(&again, "b").spent.tokens, READ + 90, "once");
+    drop(reply);
+}
+
+#[tokio::test]
+async fn what_is_spent_is_known_after_a_restart_and_a_budget_can_be_changed() {
+    let (books, hands) = (Arc::<MemoryBooks>::default(), Hands::new());
+    let (ledger, mut alerts) = open(&books, Vec::new(), &hands);
+    ledger.put_budget(budget("b", Some(100_000), None)).await.unwrap();
+    let (model, _) = metered(&ledger, Some(PRICE), vec![vec![Step::delta("a"), told(50, 40)]]);
+    model.chat(request(Some(80))).await.unwrap().events.for_each(|_| async {}).await;
+    let alert = alerts.0.recv().await.unwrap();
+    assert_eq!((alert.budget.as_str(), alert.threshold), ("b", 0.8));
+    ledger.close();
+    let (ledger, mut alerts) = open(&books, vec![budget("c", None, Some(1))], &hands);
+    assert_eq!(stands(&ledger, "b").spent.tokens, 90);
+    assert!(matches!(ledger.put_budget(budget("c", None, Some(9))).await, Err(LedgerError::Configured(_))));
+    let changed = ledger.put_budget(budget("b", Some(200_000), None)).await.unwrap();
+    assert_eq!((changed.spent.tokens, changed.remaining().map(Money::nanos)), (90, Some(110_000)), "what is spent stays spent");
+    assert!(alerts.0.try_recv().is_err(), "nobody is told twice");
+    ledger.delete_budget("b").await.unwrap();
+    assert!(matches!(ledger.delete_budget("b").await, Err(LedgerError::Absent(_))));
+    ledger.close();
+    assert_eq!(open(&books, Vec::new(), &hands).0.budgets(|_| true).len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn alerts_are_sent_until_they_arrive_and_follow_no_redirect() {
+    let (heard, address) =
+        listener(&["HTTP/1.1 302 Found\r\nlocation: /other\r\ncontent-length: 0\r\n\r\n", "HTTP/1.1 204 No Content\r\n\r\n"]);
+    let hands = Hands::new();
+    let (ledger, alerts) = open(&Arc::default(), vec![budget("b", None, Some(100))], &hands);
+    let (model, _) = metered(&ledger, None, vec![vec![Step::delta("a"), told(50, 40)]]);
+    model.chat(request(Some(80))).await.unwrap().events.for_each(|_| async {}).await;
+    drop((model, ledger));
+    alerts.send(Some(&address)).await.unwrap();
+    let heard = heard.lock().unwrap();
+    assert_eq!(heard.len(), 2, "{heard:?}");
+    assert!(heard.iter().all(|text| text.starts_with("POST /hook ") && text.contains("\"spent_tokens\":90")), "{heard:?}");
+}
+
+/// Answers one connection with each of these; what was said to it, and its address.
+fn listener(answers: &'static [&'static str]) -> (Arc<Mutex<Vec<String>>>, String) {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}/hook", listener.local_addr().unwrap());
+    let heard = Arc::<Mutex<Vec<String>>>::default();
+    let told = heard.clone();
+    std::thread::spawn(move || {
+        for answer in answers {
+            let (mut stream, _) = listener.accept().unwrap();
+            let (mut text, mut bytes) = (String::new(), [0; 4096]);
+            while !text.ends_with('}') {
+                let count = stream.read(&mut bytes).unwrap();
+                assert!(count > 0, "{text}");
+                text.push_str(std::str::from_utf8(&bytes[..count]).unwrap());
+            }
+            told.lock().unwrap().push(text);
+            stream.write_all(answer.as_bytes()).unwrap();
+        }
+    });
+    (heard, address)
+}
