@@ -1,7 +1,7 @@
 //! How often the semantic cache is right, by threshold, with and without its guard: cosine similarity of labelled pairs
 //! of questions by the real model. `cargo run --example semantic_curve`; needs `models/pull all-MiniLM-L6-v2`.
 
-#![expect(clippy::print_stdout, missing_docs, reason = "a program that prints a table")]
+#![expect(clippy::print_stdout, reason = "a program that prints a table")]
 
 use cache::guard;
 use corpus::{Embedder, Embedding, Purpose};

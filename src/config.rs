@@ -5,7 +5,7 @@
 mod cache;
 mod embedding;
 mod llm;
-mod redis;
+mod redis_link;
 mod server;
 
 use crate::auth::{AuthConfig, Keys, QuotasConfig};
@@ -18,7 +18,7 @@ use std::time::Duration;
 pub(crate) use cache::CacheConfig;
 pub(crate) use embedding::{EmbeddingConfig, EmbeddingEngine, PrecisionConfig, RemoteConfig};
 pub(crate) use llm::{BalanceConfig, DeploymentConfig, DeploymentKeys, LlmConfig, PLAIN, PreferenceConfig, Provider};
-pub(crate) use redis::RedisConfig;
+pub(crate) use redis_link::RedisConfig;
 pub(crate) use server::{ServerConfig, TlsConfig};
 
 /// The whole file. Every field has a default: an empty file is a working server.
