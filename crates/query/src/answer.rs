@@ -167,7 +167,7 @@ impl Engine {
     pub async fn answer(&self, source: Arc<dyn ChunkSource>, request: QueryRequest, asker: Asker) -> Result<Answer, QueryError> {
         match self.recall_or_prepare(&source, request, asker).await? {
             Begun::Known(answer) => Ok(*answer),
-            Begun::New(prepared, place) => self.run_once(source, *prepared, place, &mut Events::unheard()).await,
+            Begun::New(new) => self.run_once(source, *new, &mut Events::unheard()).await,
         }
     }
 
@@ -191,7 +191,7 @@ impl Engine {
                     events.tell(&answer).await;
                     Ok(*answer)
                 }
-                Begun::New(prepared, place) => engine.run_once(source, *prepared, place, &mut events).await,
+                Begun::New(new) => engine.run_once(source, *new, &mut events).await,
             };
             let last = match answer {
                 Ok(answer) => AnswerEvent::Done(Box::new(answer)),
@@ -244,7 +244,7 @@ impl Engine {
         {
             return Ok(Begun::Known(Box::new(answer)));
         }
-        Ok(Begun::New(Box::new(self.prepare_off_thread(source, request, asker).await?), place))
+        Ok(Begun::New(Box::new((self.prepare_off_thread(source, request, asker).await?, place))))
     }
 
     async fn prepare_off_thread(&self, source: &Arc<dyn ChunkSource>, request: QueryRequest, asker: Asker) -> Result<Prepared, QueryError> {
@@ -335,7 +335,7 @@ enum Begun {
     /// It was answered before.
     Known(Box<Answer>),
     /// It is answered now; then its place is where the answer is kept.
-    New(Box<Prepared>, Option<Place>),
+    New(Box<(Prepared, Option<Place>)>),
 }
 
 enum Asked {

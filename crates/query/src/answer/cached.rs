@@ -186,8 +186,7 @@ impl Engine {
     pub(super) async fn run_once(
         &self,
         source: Arc<dyn ChunkSource>,
-        prepared: Prepared,
-        place: Option<Place>,
+        (prepared, place): (Prepared, Option<Place>),
         events: &mut Events,
     ) -> Result<Answer, QueryError> {
         let Some(place) = place else { return self.run(source, prepared, events).await };
@@ -311,3 +310,6 @@ fn decode(bytes: &[u8]) -> Option<Kept> {
     ZlibDecoder::new(compressed).take(JSON_BYTES_MAX).read_to_end(&mut json).ok()?;
     serde_json::from_slice(&json).ok()
 }
+
+#[cfg(test)]
+mod tests;
