@@ -6,7 +6,7 @@ mod cache;
 mod embedding;
 mod limits;
 mod llm;
-mod redis;
+mod redis_link;
 mod server;
 mod spend;
 
@@ -21,7 +21,7 @@ pub(crate) use cache::CacheConfig;
 pub(crate) use embedding::{EmbeddingConfig, EmbeddingEngine, PrecisionConfig, RemoteConfig};
 pub(crate) use limits::{LimitConfig, LimitsConfig};
 pub(crate) use llm::{BalanceConfig, DeploymentConfig, DeploymentKeys, LlmConfig, PLAIN, PreferenceConfig, Provider};
-pub(crate) use redis::RedisConfig;
+pub(crate) use redis_link::RedisConfig;
 pub(crate) use server::{ServerConfig, TlsConfig};
 pub(crate) use spend::{BudgetConfig, ExhaustedConfig, SpendConfig};
 

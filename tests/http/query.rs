@@ -114,6 +114,7 @@ fn a_model_answers_from_the_sources_and_its_markers_become_citations() {
     assert!(prompt.contains("<source id") && prompt.contains("colza oil"), "{prompt}");
     assert!(!prompt.contains("secret-key"));
     let mut streamed = question;
+    streamed["cache"] = json!("bypass");
     streamed["stream"] = json!(true);
     let text = server.post(QUERY, streamed).text();
     let names: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("event: ")).collect();

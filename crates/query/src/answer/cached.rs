@@ -312,3 +312,6 @@ fn decode(bytes: &[u8]) -> Option<Kept> {
     ZlibDecoder::new(compressed).take(JSON_BYTES_MAX).read_to_end(&mut json).ok()?;
     serde_json::from_slice(&json).ok()
 }
+
+#[cfg(test)]
+mod tests;
