@@ -26,6 +26,15 @@ impl std::ops::Deref for AppState {
     }
 }
 
+/// What is started before the front door opens.
+pub(crate) struct Rooms {
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) ingest: Ingest,
+    pub(crate) embedder: Arc<dyn Embedder>,
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) spend: Spend,
+}
+
 /// The rooms, wired.
 pub(crate) struct App {
     pub(crate) config: Config,
@@ -47,16 +56,8 @@ pub(crate) struct App {
 }
 
 impl App {
-    pub(crate) fn new(
-        config: Config,
-        keys: Keys,
-        catalog: Arc<Catalog>,
-        ingest: Ingest,
-        embedder: Arc<dyn Embedder>,
-        engine: Arc<Engine>,
-        spend: Spend,
-        metrics: metrics_exporter_prometheus::PrometheusHandle,
-    ) -> Self {
+    pub(crate) fn new(config: Config, keys: Keys, rooms: Rooms, metrics: metrics_exporter_prometheus::PrometheusHandle) -> Self {
+        let Rooms { catalog, ingest, embedder, engine, spend } = rooms;
         let admission = Admission::new(&config.server);
         let hops = Arc::new(Semaphore::new(config.server.concurrent_requests_max + config.server.concurrent_streams_max));
         let backups = Backups::new(config.server.data_dir.join("backups"));

@@ -3,7 +3,7 @@
 mod models;
 mod spend;
 
-use crate::app::{App, AppState};
+use crate::app::{App, AppState, Rooms};
 use crate::auth::Keys;
 use crate::config::{Config, EmbeddingConfig, EmbeddingEngine, ExhaustedConfig, PrecisionConfig, RemoteConfig, Settings};
 use anyhow::{Context, bail};
@@ -41,7 +41,8 @@ pub(crate) fn start(settings: Settings) -> anyhow::Result<AppState> {
     let mut models = models::models(&config.llm, llm_api_key, &deployment_keys, &spend.ledger, &meters)?;
     spend::count_as(&mut models, &spend.meters);
     let engine = Arc::new(Engine::new(models, engine_params(&config)));
-    Ok(AppState(Arc::new(App::new(config, keys, catalog, ingest, embedder, engine, spend, metrics))))
+    let rooms = Rooms { catalog, ingest, embedder, engine, spend };
+    Ok(AppState(Arc::new(App::new(config, keys, rooms, metrics))))
 }
 
 /// The keys that were made over `/v1/keys`.

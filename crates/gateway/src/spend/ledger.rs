@@ -152,7 +152,7 @@ impl Ledger {
         let (now, wanted) = ((self.clock)(), planned.amount());
         let mut state = self.lock();
         let names = state.applying(&planned.account, now);
-        state.check(&names, &planned, wanted, now).inspect_err(|error| refused(error))?;
+        state.check(&names, &planned, wanted, now).inspect_err(refused)?;
         state.hold(&names, |reserved| reserved.plus(wanted));
         state.next += 1;
         let id = (!names.is_empty()).then(|| format!("{}-{:x}", self.run, state.next));
