@@ -32,6 +32,8 @@ pub(super) fn spend(config: &Config, catalog: &Arc<Catalog>) -> anyhow::Result<(
         let price = one.price.map(|price| price.price()).or_else(|| own.get(&one.model)).or_else(|| table.get(&one.model));
         warn_unpriced(&one, price);
         let counter = counter(&one).with_context(|| format!("llm.deployments.{}.tokenizer", one.name))?;
+        // Reads the encoding's table now, so that the first request doesn't wait for it.
+        counter.count("");
         meters.insert(one.name.clone(), Meter { deployment: one.name, model: one.model, price, counter });
     }
     let budgets = config.budgets.iter().map(|budget| budget.budget()).collect();

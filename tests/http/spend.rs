@@ -92,6 +92,7 @@ fn answers_say_what_they_cost_and_usage_adds_it_up() {
     let question = json!({ "question": "Is the lamp red?", "tags": ["night", "test"] });
     let answer = server.post("/v1/collections/lamps/query", question).ok();
     assert_eq!((answer["mode"].as_str(), millionths(&answer["cost_usd"])), (Some("generated"), 120), "{answer}");
+    assert_eq!(answer["context_length"], 5, "The| lamp| is| red|. as the model that answers reads it: {answer}");
     let headers = [("x-ragstone-tags", "test, day")];
     let body = asked(50).to_string().into_bytes();
     let tagged = server.request("POST", "/v1/chat/completions", &headers, Some("application/json"), Some(body)).unwrap();

@@ -30,7 +30,8 @@ pub(crate) async fn estimate(State(app): State<AppState>, Body(asked): Body<Aske
 }
 
 fn most(meter: &Meter, request: &ChatRequest, max_tokens: u32) -> Option<Money> {
-    meter.cost(meter.prompt_tokens_most(request), u64::from(max_tokens))
+    let counted = prompt_tokens(request, &*meter.counter);
+    meter.cost(meter.tokens_most(counted), u64::from(max_tokens))
 }
 
 fn of_deployment(meter: &Meter, request: &ChatRequest, max_tokens: u32) -> Value {

@@ -26,10 +26,9 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// Tokens of a request, rather too many than too few: an estimate gets a quarter on top.
+    /// Tokens that a provider may count where we counted so many: an estimate gets a quarter on top.
     #[must_use]
-    pub fn prompt_tokens_most(&self, request: &ChatRequest) -> u64 {
-        let counted = prompt_tokens(request, &*self.counter);
+    pub fn tokens_most(&self, counted: u64) -> u64 {
         if self.counter.is_exact() { counted } else { counted + counted.div_ceil(4) }
     }
 
@@ -40,13 +39,13 @@ impl Meter {
         self.price.map(|price| price.cost(&usage))
     }
 
-    fn plan(&self, request: &ChatRequest) -> Planned {
+    fn plan(&self, request: &ChatRequest, counted: u64) -> Planned {
         Planned {
             account: Arc::clone(&request.account),
             deployment: self.deployment.clone(),
             model: self.model.clone(),
             price: self.price,
-            prompt_tokens: self.prompt_tokens_most(request),
+            prompt_tokens: self.tokens_most(counted),
             max_tokens: request.max_tokens,
         }
     }
@@ -82,9 +81,9 @@ impl ChatModel for Metered {
     }
 
     async fn chat(&self, mut request: ChatRequest) -> Result<ChatReply, ChatError> {
-        let reservation = self.ledger.reserve(self.meter.plan(&request)).await?;
-        request.max_tokens = request.max_tokens.or(reservation.max_tokens());
         let read = prompt_tokens(&request, &*self.meter.counter);
+        let reservation = self.ledger.reserve(self.meter.plan(&request, read)).await?;
+        request.max_tokens = request.max_tokens.or(reservation.max_tokens());
         // From here on whoever leaves pays.
         let mut call = Call { reservation: Some(reservation), heard: Heard::new(read, Arc::clone(&self.meter.counter)) };
         match self.inner.chat(request).await {
