@@ -157,7 +157,7 @@ impl Asked {
 
     /// The request of a message, which must say how long that may be.
     pub(super) fn request(self) -> Result<ChatRequest, ApiError> {
-        if !self.max_tokens.is_some_and(|tokens| tokens > 0) {
+        if self.max_tokens.unwrap_or(0) == 0 {
             return Err(bad("max_tokens: Field required, at least 1"));
         }
         self.prompt()
@@ -198,7 +198,7 @@ impl Asked {
         let fields = [
             ("top_k", self.top_k.map(|top_k| json!(top_k))),
             ("user", self.metadata.as_ref().and_then(|metadata| metadata.user_id.as_ref()).map(|user| json!(user))),
-            ("parallel_tool_calls", one_at_a_time.then(|| json!(false))),
+            ("parallel_tool_calls", one_at_a_time.then_some(Value::Bool(false))),
             ("reasoning_effort", self.output_config.as_ref().and_then(|config| config.effort.as_ref()).map(|effort| json!(effort))),
         ];
         fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
