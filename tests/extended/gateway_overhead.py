@@ -107,7 +107,7 @@ class LiteLlm:
 def main():
     report = Report()
     has_peer = not SHORT and install_peer(report)
-    with Mock("--latency-ms", str(LATENCY_MS)) as mock, Server(config(mock.base), log="warn") as server:
+    with Mock("--latency-ms", str(LATENCY_MS)) as mock, Server(config(mock.base), log="warn,ragstone::cli=info") as server:
         report_streams = []
         for stream in (False, True):
             if has_peer:
