@@ -42,6 +42,14 @@ impl Catalog {
         Ok(record)
     }
 
+    /// The batch that the same request made before, as it was then.
+    ///
+    /// # Errors
+    /// [`CatalogError::IdempotencyConflict`].
+    pub fn batch_of_request(&self, tenant: &TenantId, once: &Once) -> Result<Option<BatchRecord>, CatalogError> {
+        self.answered_before(tenant, Some(once))
+    }
+
     /// A batch of this tenant.
     ///
     /// # Errors
