@@ -1,6 +1,7 @@
 //! What every handler sees, and the one way from async code to the blocking rooms below.
 
 use crate::auth::{Caller, Keys};
+use crate::batches::{BatchClients, Batches};
 use crate::config::Config;
 use crate::error::ApiError;
 use crate::http::admission::Admission;
@@ -34,6 +35,7 @@ pub(crate) struct App {
     pub(crate) embedder: Arc<dyn Embedder>,
     pub(crate) engine: Arc<Engine>,
     pub(crate) backups: Backups,
+    pub(crate) batches: Batches,
     pub(crate) benchmarks: Benchmarks,
     pub(crate) metrics: metrics_exporter_prometheus::PrometheusHandle,
     /// What is handed out before work is done.
@@ -56,9 +58,15 @@ impl App {
     ) -> Self {
         let admission = Admission::new(&config.server);
         let hops = Arc::new(Semaphore::new(config.server.concurrent_requests_max + config.server.concurrent_streams_max));
+        let batches = Batches::new(config.batches.clone(), BatchClients::default());
         let backups = Backups::new(config.server.data_dir.join("backups"));
         let (benchmarks, draining, stopping) = (Benchmarks::default(), AtomicBool::new(false), watch::Sender::new(false));
-        Self { config, keys, catalog, ingest, embedder, engine, backups, benchmarks, metrics, admission, hops, draining, stopping }
+        Self { config, keys, catalog, ingest, embedder, engine, backups, batches, benchmarks, metrics, admission, hops, draining, stopping }
+    }
+
+    /// The same with the batch interfaces of providers.
+    pub(crate) fn with_batch_clients(self, clients: BatchClients) -> Self {
+        Self { batches: Batches::new(self.config.batches.clone(), clients), ..self }
     }
 
     /// From here on the server is not ready, though it still serves.

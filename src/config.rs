@@ -2,6 +2,7 @@
 //! form mirrors the file field by field; [`Config::validate`] reports every error at once with its
 //! path. Nothing else in the program reads the environment.
 
+mod batches;
 mod embedding;
 mod llm;
 mod server;
@@ -13,6 +14,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub(crate) use batches::BatchesConfig;
 pub(crate) use embedding::{EmbeddingConfig, EmbeddingEngine, PrecisionConfig, RemoteConfig};
 pub(crate) use llm::{BalanceConfig, DeploymentConfig, DeploymentKeys, LlmConfig, PLAIN, PreferenceConfig, Provider};
 pub(crate) use server::{ServerConfig, TlsConfig};
@@ -32,6 +34,7 @@ pub(crate) struct Config {
     pub(crate) retention: RetentionConfig,
     pub(crate) query: QueryConfig,
     pub(crate) llm: LlmConfig,
+    pub(crate) batches: BatchesConfig,
     pub(crate) log: LogConfig,
 }
 
@@ -205,6 +208,7 @@ impl Config {
         let mut errors = self.server.validate();
         errors.extend(self.embedding.validate());
         errors.extend(self.llm.validate());
+        errors.extend(self.batches.validate());
         let mut check = |is_right: bool, path: &str, rule: &str| {
             if !is_right {
                 errors.push(format!("{path}: {rule}"));

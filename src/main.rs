@@ -3,6 +3,7 @@
 
 mod app;
 mod auth;
+mod batches;
 mod cli;
 mod client;
 mod config;

@@ -35,9 +35,11 @@ pub(crate) fn start(settings: Settings) -> anyhow::Result<AppState> {
     let parser = Arc::new(parser(&config)?);
     let params = IngestParams { workers: config.ingest.workers, queued_max: config.ingest.queued_max };
     let ingest = Ingest::start(Arc::clone(&catalog), parser, Arc::clone(&embedder), params).context("can't start ingestion")?;
-    let models = models::models(&config.llm, llm_api_key, &deployment_keys)?;
+    let models = models::models(&config.llm, llm_api_key.clone(), &deployment_keys)?;
+    let batch_clients = models::batch_clients(&config.llm, llm_api_key.as_deref(), &deployment_keys)?;
     let engine = Arc::new(Engine::new(models, engine_params(&config)));
-    Ok(AppState(Arc::new(App::new(config, keys, catalog, ingest, embedder, engine, metrics))))
+    let app = App::new(config, keys, catalog, ingest, embedder, engine, metrics);
+    Ok(AppState(Arc::new(app.with_batch_clients(batch_clients))))
 }
 
 /// The keys that were made over `/v1/keys`.

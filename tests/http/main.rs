@@ -14,6 +14,7 @@ mod support;
 
 mod access;
 mod backups;
+mod batches;
 mod benchmarks;
 mod chat;
 mod children;
@@ -31,6 +32,7 @@ mod metrics;
 
 mod openapi;
 mod overload;
+mod provider_batches;
 mod query;
 mod quotas;
 mod scopes;
