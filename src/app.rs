@@ -1,6 +1,7 @@
 //! What every handler sees, and the one way from async code to the blocking rooms below.
 
 use crate::auth::{Caller, Keys};
+use crate::batches::Batches;
 use crate::caches::Caches;
 use crate::config::Config;
 use crate::error::ApiError;
@@ -37,6 +38,7 @@ pub(crate) struct Rooms {
     pub(crate) ingest: Ingest,
     pub(crate) embedder: Arc<dyn Embedder>,
     pub(crate) engine: Arc<Engine>,
+    pub(crate) batches: Batches,
     pub(crate) caches: Caches,
     pub(crate) spend: Spend,
     /// The Redis that servers share, if there is one.

@@ -2,6 +2,7 @@
 //! form mirrors the file field by field; [`Config::validate`] reports every error at once with its
 //! path. Nothing else in the program reads the environment.
 
+mod batches;
 mod cache;
 mod embedding;
 mod limits;
@@ -17,6 +18,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub(crate) use batches::BatchesConfig;
 pub(crate) use cache::CacheConfig;
 pub(crate) use embedding::{EmbeddingConfig, EmbeddingEngine, PrecisionConfig, RemoteConfig};
 pub(crate) use limits::{LimitConfig, LimitsConfig};
@@ -49,6 +51,7 @@ pub(crate) struct Config {
     /// What may be spent.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) budgets: Vec<BudgetConfig>,
+    pub(crate) batches: BatchesConfig,
     pub(crate) log: LogConfig,
 }
 
@@ -227,6 +230,7 @@ impl Config {
         errors.extend(self.cache.validate());
         errors.extend(self.redis.iter().flat_map(RedisConfig::validate));
         errors.extend(spend::validate(&self.spend, &self.budgets, &self.llm));
+        errors.extend(self.batches.validate());
         let mut check = |is_right: bool, path: &str, rule: &str| {
             if !is_right {
                 errors.push(format!("{path}: {rule}"));

@@ -3,6 +3,7 @@
 
 mod app;
 mod auth;
+mod batches;
 mod caches;
 mod cli;
 mod client;

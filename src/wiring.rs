@@ -6,6 +6,7 @@ mod spend;
 
 use crate::app::{App, AppState, Rooms};
 use crate::auth::Keys;
+use crate::batches::Batches;
 use crate::caches::Caches;
 use crate::config::{Config, EmbeddingConfig, EmbeddingEngine, ExhaustedConfig, PrecisionConfig, RemoteConfig, Settings};
 use crate::limits::{Limits, TokenLimit};
@@ -48,6 +49,8 @@ pub(crate) fn start(settings: Settings) -> anyhow::Result<AppState> {
     let parser = Arc::new(parser(&config)?);
     let params = IngestParams { workers: config.ingest.workers, queued_max: config.ingest.queued_max };
     let ingest = Ingest::start(Arc::clone(&catalog), parser, Arc::clone(&embedder), params).context("can't start ingestion")?;
+    let batch_clients = models::batch_clients(&config.llm, llm_api_key.as_deref(), &deployment_keys)?;
+    let batches = Batches::new(config.batches.clone(), batch_clients);
     let (spend, meters) = spend::spend(&config, &catalog)?;
     let mut models = models::models(&config.llm, llm_api_key, &deployment_keys, &spend.ledger, &meters)?;
     spend::count_as(&mut models, &spend.meters);
@@ -59,7 +62,8 @@ pub(crate) fn start(settings: Settings) -> anyhow::Result<AppState> {
         None => engine,
     });
     let caches = Caches { answers, embeddings };
-    Ok(AppState(Arc::new(App::new(Rooms { config, keys, limits, catalog, ingest, embedder, engine, caches, spend, link, metrics }))))
+    let rooms = Rooms { config, keys, limits, catalog, ingest, embedder, engine, batches, caches, spend, link, metrics };
+    Ok(AppState(Arc::new(App::new(rooms))))
 }
 
 /// The Redis that servers share. One that is away is no error: the link looks for it from now on.

@@ -2,6 +2,7 @@
 
 use corpus::{Principals, TenantId};
 use gateway::Account;
+use index::batches::{BatchAsker, BatchRecord};
 use index::records::CollectionRecord;
 use index::{ApiKeyRecord, Once, Scope};
 use std::collections::BTreeSet;
@@ -48,6 +49,29 @@ impl Caller {
     /// Where the calls that it causes are booked, beside these tags.
     pub(crate) fn account(&self, tags: Vec<String>) -> Account {
         Account { tenant: self.tenant.clone(), key: self.key.clone(), tags, collection: None }
+    }
+
+    /// Whoever asked for a batch, with the bounds of then, to ask and for nothing else.
+    pub(crate) fn of_batch(batch: &BatchRecord) -> Self {
+        let BatchAsker { key, collections, .. } = batch.asker.clone();
+        let (principals, scopes) = (batch.asker.principals(), BTreeSet::from([Scope::Query]));
+        Self { tenant: batch.tenant.clone(), principals, scopes, collections, is_operator: false, key }
+    }
+
+    /// As a batch remembers it.
+    pub(crate) fn asker(&self) -> BatchAsker {
+        let principals = match &self.principals {
+            Principals::All => None,
+            Principals::Only(mine) => Some(mine.clone()),
+        };
+        BatchAsker { key: self.key.clone(), principals, collections: self.collections.clone() }
+    }
+
+    /// Whether a batch of its tenant is its own and shows nothing that it may no longer read; or it manages the tenant.
+    pub(crate) fn may_see(&self, asker: &BatchAsker) -> bool {
+        let mine = self.asker();
+        let is_own = mine.key == asker.key && is_within(asker.principals.as_ref(), mine.principals.as_ref());
+        is_own || (self.is_unbounded() && self.scopes.contains(&Scope::Admin))
     }
 
     pub(crate) fn may_use(&self, collection: &CollectionRecord) -> bool {

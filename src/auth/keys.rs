@@ -14,6 +14,9 @@ use tokio::sync::watch;
 /// Shortest key in bytes that the environment may name.
 const KEY_BYTES_MIN: usize = 16;
 
+/// Name of the caller on a server without keys.
+const ANYBODY: &str = "anybody";
+
 /// Keys of the configuration, which stay, and of the store, which come and go.
 pub(crate) struct Keys {
     configured: Vec<Key>,
@@ -89,12 +92,18 @@ impl Keys {
         }
     }
 
-    /// How long the caller's key still opens; `None` if it doesn't. Those of the configuration stay.
+    /// How long the caller's key still opens; `None` if it doesn't. Those of the configuration stay until the next start,
+    /// which a caller may outlive whose batch goes on.
     fn time_left(&self, caller: &Caller) -> Option<Duration> {
-        let Ok(id) = caller.key.parse::<KeyId>() else { return Some(Duration::MAX) };
+        let Ok(id) = caller.key.parse::<KeyId>() else { return self.is_configured(caller).then_some(Duration::MAX) };
         let expires_at = self.read().get(&id)?.0.expires_at;
         let left = expires_at.map(|end| Duration::try_from(end - OffsetDateTime::now_utc()));
         left.map_or(Some(Duration::MAX), Result::ok).filter(|left| !left.is_zero())
+    }
+
+    fn is_configured(&self, caller: &Caller) -> bool {
+        let is_same = |key: &Key| key.caller.key == caller.key && key.caller.tenant == caller.tenant;
+        (self.is_open() && caller.key == ANYBODY) || self.configured.iter().any(is_same)
     }
 
     /// The record of a stored key.
@@ -126,7 +135,7 @@ impl Keys {
         let known = token.and_then(|token| self.find(&hash(token), OffsetDateTime::now_utc()));
         // Clients that must send something send anything; but one of ours that is no longer known is no mistake.
         let is_ours = token.is_some_and(|token| token.starts_with(PREFIX));
-        let anybody = || (self.is_open() && !is_ours).then(|| Caller::operator(TenantId::default(), "anybody"));
+        let anybody = || (self.is_open() && !is_ours).then(|| Caller::operator(TenantId::default(), ANYBODY));
         known.or_else(anybody)
     }
 

@@ -2,6 +2,7 @@
 
 use super::{Global, runtime, start_logging};
 use crate::app::AppState;
+use crate::batches;
 use crate::config::Config;
 use crate::server::Server;
 use crate::wiring;
@@ -55,6 +56,7 @@ pub(crate) fn run(args: &ServeArgs, global: &Global) -> anyhow::Result<ExitCode>
         let upkeep = tokio::spawn(keep_up(app.metrics.clone()));
         let housekeeping = tokio::spawn(keep_house(app.clone()));
         let alerts = tokio::spawn(send_alerts(app.clone()));
+        tokio::spawn(batches::run::resume(app.clone()));
         server.serve(listener, stop).await;
         alerts.abort();
         upkeep.abort();

@@ -76,6 +76,8 @@ struct Place {
 /// Maurer, "Fail at Scale", ACM Queue 13(8), 2015.)
 pub(crate) struct Lane {
     turns: Arc<Semaphore>,
+    /// Turns that are left to those who wait for their answer.
+    spare: usize,
     waiting_max: usize,
     line: Mutex<Line>,
 }
@@ -93,6 +95,11 @@ const RELIEF: Duration = Duration::from_secs(1);
 /// ... fewer than one in so many had to be sent away: by chance alone some wait for [`OVERLOAD`] where all
 /// could be served.
 const SHED_SHARE: u64 = 16;
+
+/// Of all turns, how many work that nobody waits for leaves free: one in so many.
+const SPARE_SHARE: usize = 4;
+/// How often such work looks for a turn.
+const QUIET_LOOK: Duration = Duration::from_millis(10);
 
 /// Who waits for a turn, and what is remembered of those who did.
 #[derive(Default)]
@@ -156,7 +163,7 @@ impl Drop for Waiting<'_> {
 
 impl Lane {
     fn new(turns: usize, waiting_max: usize) -> Self {
-        Self { turns: Arc::new(Semaphore::new(turns)), waiting_max, line: Mutex::default() }
+        Self { turns: Arc::new(Semaphore::new(turns)), spare: turns / SPARE_SHARE, waiting_max, line: Mutex::default() }
     }
 
     /// A turn, now or after those who came before.
@@ -177,6 +184,21 @@ impl Lane {
             self.line().standing_since = None;
         }
         turn.map_err(ApiError::internal)
+    }
+
+    /// A turn for work that nobody waits for, such as batches: never before anybody in the line, and not one of the last
+    /// turns. It stands in no line, so it is neither shed nor overload to others.
+    ///
+    /// # Errors
+    /// None but the end of the server.
+    pub(crate) async fn enter_quietly(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+        loop {
+            let has_room = self.waiting() == 0 && self.turns.available_permits() > self.spare;
+            if has_room && let Ok(turn) = Arc::clone(&self.turns).try_acquire_owned() {
+                return Ok(turn);
+            }
+            tokio::time::sleep(QUIET_LOOK).await;
+        }
     }
 
     /// A place in the line and how long to stay in it; `None` if too many wait already.
@@ -366,6 +388,32 @@ mod tests {
         tokio::time::advance(RELIEF).await;
         let _turn = lane.enter().await.unwrap();
         assert_eq!(wait_in_vain(&lane).await, PATIENCE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn quiet_work_leaves_turns_free_and_waits_behind_everybody() {
+        let lane = Arc::new(Lane::new(4, 4));
+        let quiet: Vec<_> =
+            [lane.enter_quietly().await.unwrap(), lane.enter_quietly().await.unwrap(), lane.enter_quietly().await.unwrap()].into();
+        let wait = |lane: &Arc<Lane>| {
+            tokio::time::timeout(BURST, {
+                let lane = Arc::clone(lane);
+                async move { lane.enter_quietly().await }
+            })
+        };
+        assert!(wait(&lane).await.is_err(), "the last turn is not for it");
+        let live = lane.enter().await.unwrap();
+        let mut next = tokio::spawn({
+            let lane = Arc::clone(&lane);
+            async move { lane.enter().await.unwrap() }
+        });
+        tokio::task::yield_now().await;
+        drop(quiet);
+        assert!(lane.enter_quietly().await.is_ok(), "and it waits as long as it takes");
+        assert!((&mut next).await.is_ok());
+        drop(live);
+        let single = Arc::new(Lane::new(1, 1));
+        assert!(wait(&single).await.is_ok(), "where there is one turn only it is taken when nobody wants it");
     }
 
     #[tokio::test(start_paused = true)]

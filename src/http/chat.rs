@@ -17,6 +17,7 @@ use axum::http::StatusCode;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
+use corpus::TraceId;
 use futures::{Stream, StreamExt, stream};
 use gateway::telemetry::{DEPLOYMENT, RESPONSE_MODEL, RUNGS_GIVEN_UP, TRIES_FAILED, request_span};
 use gateway::{Account, ChatError, ChatEvent, ChatModel, ChatReply, ChatRequest, ChatStream, Route, TokenUsage};
@@ -27,7 +28,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::Instrument;
-use wire::{Asked, Head, delta, finish_reason};
+pub(crate) use wire::Asked;
+use wire::{Head, delta, finish_reason};
 
 pub(crate) async fn completions(
     State(app): State<AppState>,
@@ -45,8 +47,12 @@ pub(crate) async fn completions(
         let chunks = until_cut_off(app, caller, chunks(head, answering, wants_usage), last).map(Ok::<_, Infallible>);
         return Ok(Sse::new(chunks).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))).into_response());
     }
-    let answer = head.completion(&in_one_piece(events).await?);
-    Ok(Json(with_route(answer, &route)).into_response())
+    Ok(Json(whole(&head, &in_one_piece(events).await?, &route)).into_response())
+}
+
+/// An answer in one piece, with how it came about.
+fn whole(head: &Head, heard: &Heard, route: &Route) -> Value {
+    with_route(head.completion(heard), route)
 }
 
 /// Says how an answer came about.
@@ -68,8 +74,29 @@ pub(super) struct Answering {
 /// Asks the model of this name on this account.
 pub(super) async fn ask(app: &App, account: Account, name: &str, request: ChatRequest) -> Result<Answering, ApiError> {
     let model = model(app, name)?;
-    let request = ChatRequest { account: Arc::new(account), ..request };
     let turn = app.admission.answers.enter().await?;
+    ask_in_turn(model, account, name, request, turn).await
+}
+
+/// A completion that nobody waits for, when there is room for it beside those that somebody does wait for.
+pub(crate) async fn complete_quietly(app: &AppState, caller: &Caller, asked: Asked) -> Result<(Value, TokenUsage), ApiError> {
+    let name = asked.model.clone();
+    let (model, request) = (model(app, &name)?, asked.request()?);
+    let turn = app.admission.answers.enter_quietly().await?;
+    let Answering { route, events, turn: _turn } = ask_in_turn(model, caller.account(Vec::new()), &name, request, turn).await?;
+    let head = Head { id: format!("chatcmpl-{}", TraceId::generate()), created: now_s(), model: route.model.clone() };
+    let heard = in_one_piece(events).await?;
+    Ok((whole(&head, &heard, &route), heard.usage))
+}
+
+async fn ask_in_turn(
+    model: Arc<dyn ChatModel>,
+    account: Account,
+    name: &str,
+    request: ChatRequest,
+    turn: OwnedSemaphorePermit,
+) -> Result<Answering, ApiError> {
+    let request = ChatRequest { account: Arc::new(account), ..request };
     let span = request_span(name);
     let ChatReply { route, events } = model.chat(request).instrument(span.clone()).await?;
     span.record(DEPLOYMENT, &route.deployment).record(RESPONSE_MODEL, &route.model);

@@ -6,6 +6,7 @@ use crate::app::App;
 use crate::auth::Caller;
 use crate::error::ApiError;
 use corpus::JobId;
+use index::batches::BatchRecord;
 use index::records::{CollectionRecord, DeletionReceipt, DocumentRecord, JobRecord};
 use index::{CatalogError, Page};
 
@@ -50,6 +51,34 @@ pub(crate) fn job(app: &App, caller: &Caller, id: &JobId) -> Result<JobRecord, A
         Ok(_) => Ok(job),
         Err(error) if error.code == "not_found" => Err(ApiError::not_found("job", id.as_str())),
         Err(error) => Err(error),
+    }
+}
+
+/// The batch with this id: for who asked for it and may still use its collection, and for who manages the tenant.
+pub(crate) fn batch(app: &App, caller: &Caller, id: &JobId) -> Result<BatchRecord, ApiError> {
+    let record = app.catalog.batch(&caller.tenant, id)?;
+    let of_usable = match record.work.collection() {
+        Some(collection) => match self::collection(app, caller, collection.as_str()) {
+            Err(error) if error.code == "not_found" => false,
+            found => found.map(|_| true)?,
+        },
+        None => true,
+    };
+    if of_usable && caller.may_see(&record.asker) { Ok(record) } else { Err(ApiError::not_found("job", id.as_str())) }
+}
+
+/// A job of either kind.
+pub(crate) enum Job {
+    /// Of a document.
+    Ingest(JobRecord),
+    Batch(BatchRecord),
+}
+
+/// The job or batch with this id.
+pub(crate) fn any_job(app: &App, caller: &Caller, id: &JobId) -> Result<Job, ApiError> {
+    match batch(app, caller, id) {
+        Err(error) if error.code == "not_found" => Ok(Job::Ingest(job(app, caller, id)?)),
+        found => Ok(Job::Batch(found?)),
     }
 }
 

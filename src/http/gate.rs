@@ -87,7 +87,7 @@ fn unauthorized() -> ApiError {
     ApiError::new(StatusCode::UNAUTHORIZED, "unauthorized", "send a known key as Authorization: Bearer <key>, or as x-api-key")
 }
 
-fn forbidden_scope(needed: &str, caller: &Caller) -> ApiError {
+pub(super) fn forbidden_scope(needed: &str, caller: &Caller) -> ApiError {
     let detail = format!("this needs the scope {needed}; the key has {}", words(caller.scopes.iter()).replace(" or ", ", "));
     ApiError::new(StatusCode::FORBIDDEN, "forbidden_scope", detail)
 }

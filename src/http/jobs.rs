@@ -1,7 +1,9 @@
 //! `/v1/jobs/{id}`: how a job stands, its events as they happen, cancelling.
 
+use super::batches;
 use super::collections::rfc3339;
-use super::find;
+use super::find::{self, Job};
+use super::gate::forbidden_scope;
 use super::wait::until_applied;
 use crate::app::{App, AppState};
 use crate::auth::Caller;
@@ -11,24 +13,38 @@ use axum::extract::{Path, State};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use corpus::JobId;
 use futures::Stream;
+use index::Scope;
 use index::records::{JobRecord, JobState};
 use ingest::{JobProgress, Stage};
+use serde::Serialize;
 use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 pub(crate) async fn get(State(app): State<AppState>, caller: Caller, Path(id): Path<String>) -> Result<Json<Value>, ApiError> {
     let id = parse(&id)?;
-    Ok(Json(app.blocking(move |app| view(app, &find::job(app, &caller, &id)?)).await?))
+    Ok(Json(app.blocking(move |app| view_any(app, &find::any_job(app, &caller, &id)?)).await?))
+}
+
+fn view_any(app: &App, job: &Job) -> Result<Value, ApiError> {
+    match job {
+        Job::Ingest(job) => view(app, job),
+        Job::Batch(batch) => Ok(batches::view(app, batch)),
+    }
 }
 
 pub(crate) async fn cancel(State(app): State<AppState>, caller: Caller, Path(id): Path<String>) -> Result<Json<Value>, ApiError> {
     let id = parse(&id)?;
     let cancelled = app.blocking(move |app| {
-        find::job(app, &caller, &id)?;
-        view(app, &app.ingest.cancel(&caller.tenant, &id)?)
+        let needed = match find::any_job(app, &caller, &id)? {
+            Job::Batch(batch) if caller.scopes.contains(&Scope::Query) => return Ok(batches::view(app, &batches::cancel(app, &batch)?)),
+            Job::Ingest(_) if caller.scopes.contains(&Scope::Ingest) => return view(app, &app.ingest.cancel(&caller.tenant, &id)?),
+            Job::Batch(_) => Scope::Query,
+            Job::Ingest(_) => Scope::Ingest,
+        };
+        Err(forbidden_scope(needed.as_str(), &caller))
     });
     Ok(Json(cancelled.await?))
 }
@@ -42,19 +58,25 @@ pub(crate) async fn events(
     let id = parse(&id)?;
     let job = app.blocking({
         let (caller, id) = (caller.clone(), id.clone());
-        move |app| find::job(app, &caller, &id)
+        move |app| find::any_job(app, &caller, &id)
     });
-    job.await?;
+    let is_batch = matches!(job.await?, Job::Batch(_));
     let (sender, receiver) = mpsc::channel(16);
-    tokio::spawn(follow(app, caller, id, sender));
+    tokio::spawn(follow(app, caller, id, is_batch, sender));
     let stream = futures::stream::unfold(receiver, async |mut receiver| receiver.recv().await.map(|event| (Ok(event), receiver)));
     Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))))
 }
 
 /// Ends with the job, when the client leaves, or when it is cut off.
-async fn follow(app: AppState, caller: Caller, id: JobId, sender: mpsc::Sender<Event>) {
+async fn follow(app: AppState, caller: Caller, id: JobId, is_batch: bool, sender: mpsc::Sender<Event>) {
+    let telling = async {
+        match is_batch {
+            true => tell_batch(&app, &caller, id, &sender).await,
+            false => tell(&app, &caller, id, &sender).await,
+        }
+    };
     tokio::select! {
-        () = tell(&app, &caller, id, &sender) => {}
+        () = telling => {}
         (code, detail) = app.cut_off(&caller) => {
             // Nobody listens any more: nothing to tell.
             let _ = sender.send(event("error", json!({ "code": code, "detail": detail }))).await;
@@ -65,21 +87,35 @@ async fn follow(app: AppState, caller: Caller, id: JobId, sender: mpsc::Sender<E
 
 /// Every step of the job, and how it ended.
 async fn tell(app: &AppState, caller: &Caller, id: JobId, sender: &mpsc::Sender<Event>) {
-    if let Some(mut watch) = app.ingest.watch(&id) {
-        loop {
-            let progress = watch.borrow_and_update().clone();
-            if sender.send(event("progress", json!(progress))).await.is_err() {
-                return;
-            }
-            if watch.changed().await.is_err() {
-                break;
-            }
+    tell_progress(app.ingest.watch(&id), sender).await;
+    tell_end(finished(app, caller.clone(), id).await, sender).await;
+}
+
+/// Every step of the batch, and how it ended.
+async fn tell_batch(app: &AppState, caller: &Caller, id: JobId, sender: &mpsc::Sender<Event>) {
+    tell_progress(app.batches.watch(&id), sender).await;
+    // Asked again: much can happen while one listens.
+    let caller = caller.clone();
+    tell_end(app.blocking(move |app| Ok(batches::view(app, &find::batch(app, &caller, &id)?))).await, sender).await;
+}
+
+/// Until there is no more, or nobody listens.
+async fn tell_progress<T: Clone + Serialize>(watch: Option<watch::Receiver<T>>, sender: &mpsc::Sender<Event>) {
+    let Some(mut watch) = watch else { return };
+    loop {
+        let progress = watch.borrow_and_update().clone();
+        if sender.send(event("progress", json!(progress))).await.is_err() || watch.changed().await.is_err() {
+            return;
         }
     }
-    let last = match finished(app, caller.clone(), id).await {
+}
+
+async fn tell_end(job: Result<Value, ApiError>, sender: &mpsc::Sender<Event>) {
+    let last = match job {
         Ok(job) => event("done", job),
         Err(error) => event("error", json!({ "code": error.code, "detail": error.detail })),
     };
+    // Nobody listens any more: nothing to tell.
     let _ = sender.send(last).await;
 }
 

@@ -3,11 +3,12 @@
 
 pub(crate) mod admission;
 pub(crate) mod backups;
+mod batches;
 pub(crate) mod benchmarks;
 pub(crate) mod browser;
 mod budgets;
 mod caches;
-mod chat;
+pub(crate) mod chat;
 mod collections;
 mod content;
 mod cut_off;
@@ -25,7 +26,7 @@ mod limits;
 mod messages;
 mod models;
 mod problem;
-mod query;
+pub(crate) mod query;
 mod quotas;
 mod receive;
 mod scopes;
@@ -47,6 +48,7 @@ pub(crate) fn router(app: AppState) -> Router {
     let cors = browser::cors(&app.config.server.cors_origins);
     let router = Router::new()
         .merge(api())
+        .merge(batch_routes(app.config.batches.bytes_max))
         .merge(uploads(app.config.server.upload_bytes_max))
         .merge(health::routes())
         .merge(docs::routes())
@@ -86,6 +88,7 @@ fn api() -> Router<AppState> {
         .route("/v1/deletions/{deletion}/verify", get(deletions::verify))
         .route("/v1/jobs/{job}", get(jobs::get).delete(jobs::cancel))
         .route("/v1/jobs/{job}/events", get(jobs::events))
+        .route("/v1/jobs/{job}/results", get(batches::results))
         .route("/v1/benchmarks", post(benchmarks::create))
         .route("/v1/benchmarks/{benchmark}", get(benchmarks::get))
         .route("/v1/backups", get(backups::list).post(backups::create))
@@ -101,6 +104,14 @@ fn api() -> Router<AppState> {
         .route("/v1/budgets", get(budgets::list))
         .route("/v1/budgets/{budget}", put(budgets::put).delete(budgets::delete))
         .layer(DefaultBodyLimit::max(JSON_BYTES_MAX))
+}
+
+/// The routes that take batches, in a body of a size of their own.
+fn batch_routes(bytes_max: usize) -> Router<AppState> {
+    Router::new()
+        .route("/v1/collections/{collection}/query/batch", post(batches::create_queries))
+        .route("/v1/chat/completions/batch", post(batches::create_completions))
+        .layer(DefaultBodyLimit::max(bytes_max))
 }
 
 /// The routes that take documents, and so larger bodies.

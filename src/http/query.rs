@@ -15,7 +15,7 @@ use axum::{Extension, Json};
 use corpus::TraceId;
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use gateway::Account;
+use gateway::{Account, TokenUsage};
 use query::{Answer, AnswerEvent, Asker, InvalidQuery, QueryError, QueryRequest};
 use serde_json::{Value, json};
 use std::convert::Infallible;
@@ -32,19 +32,8 @@ pub(crate) async fn query(
     Body(request): Body<QueryRequest>,
 ) -> Result<Response, ApiError> {
     let turn = Turn::of(&app).await?;
-    let source = {
-        let caller = caller.clone();
-        app.blocking(move |app| source(app, &caller, &collection)).await?
-    };
     let (is_stream, asker) = (request.stream, caller.clone());
-    let engine = Arc::clone(&app.engine);
-    let account = Account { collection: Some(source.collection_id().to_string()), ..caller.account(request.tags.clone()) };
-    let questioner = Asker { principals: caller.principals, account: Arc::new(account) };
-    // A task of its own, so that the turn lasts as long as the search does, even if the client leaves.
-    let begun = tokio::spawn(
-        async move { Ok::<_, ApiError>(turn.keep(engine.answer_stream(source, request, questioner).await?)) }.in_current_span(),
-    );
-    let events = begun.await.unwrap_or_else(|error| Err(ApiError::internal(error)))?;
+    let events = begin(&app, caller, collection, request, turn).await?;
     if !is_stream {
         return Ok(Json(in_one_piece(events).await?).into_response());
     }
@@ -61,6 +50,39 @@ pub(crate) async fn query(
     Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))).into_response())
 }
 
+/// Answers a question that nobody waits for, when there is room for it beside those that somebody does wait for.
+pub(crate) async fn answer_quietly(
+    app: &AppState,
+    caller: &Caller,
+    collection: &str,
+    request: QueryRequest,
+) -> Result<(Value, TokenUsage), ApiError> {
+    let turn = Turn::quietly(app).await?;
+    let events = begin(app, caller.clone(), collection.to_owned(), request, turn).await?;
+    let answer = in_one_piece(events).await?;
+    Ok((whole(&answer, &TraceId::generate()), answer.usage))
+}
+
+async fn begin(
+    app: &AppState,
+    caller: Caller,
+    collection: String,
+    request: QueryRequest,
+    turn: Turn,
+) -> Result<BoxStream<'static, AnswerEvent>, ApiError> {
+    let source = {
+        let caller = caller.clone();
+        app.blocking(move |app| source(app, &caller, &collection)).await?
+    };
+    let engine = Arc::clone(&app.engine);
+    let account = Account { collection: Some(source.collection_id().to_string()), ..caller.account(request.tags.clone()) };
+    let asker = Asker { principals: caller.principals, account: Arc::new(account) };
+    // A task of its own, so that the turn lasts as long as the search does, even if the client leaves.
+    let begun =
+        tokio::spawn(async move { Ok::<_, ApiError>(turn.keep(engine.answer_stream(source, request, asker).await?)) }.in_current_span());
+    begun.await.unwrap_or_else(|error| Err(ApiError::internal(error)))
+}
+
 /// The right to answer one question.
 struct Turn {
     /// Before the processors; given back when what is left is a model's or the client's time.
@@ -73,6 +95,12 @@ impl Turn {
     async fn of(app: &App) -> Result<Self, ApiError> {
         let model = if app.engine.models().is_empty() { None } else { Some(app.admission.answers.enter().await?) };
         Ok(Self { compute: app.admission.queries.enter().await?, model })
+    }
+
+    /// When others leave room.
+    async fn quietly(app: &App) -> Result<Self, ApiError> {
+        let model = if app.engine.models().is_empty() { None } else { Some(app.admission.answers.enter_quietly().await?) };
+        Ok(Self { compute: app.admission.queries.enter_quietly().await?, model })
     }
 
     /// The events, which hold the turn for as long as they need it.

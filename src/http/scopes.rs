@@ -24,7 +24,7 @@ const STATE: Need = Need::OneOf(&[Scope::Query, Scope::Ingest]);
 const ANY: Need = Need::OneOf(&Scope::ALL);
 
 /// Method, route, need. Grouped by route, so that `Allow` comes out in this order.
-const TABLE: [(&str, &str, Need); 53] = [
+const TABLE: [(&str, &str, Need); 56] = [
     ("GET", "/v1/collections", ANY),
     ("POST", "/v1/collections", ADMIN),
     ("GET", "/v1/collections/{collection}", ANY),
@@ -40,15 +40,19 @@ const TABLE: [(&str, &str, Need); 53] = [
     ("GET", "/v1/collections/{collection}/documents/{document}/chunks", QUERY),
     ("POST", "/v1/collections/{collection}/search", QUERY),
     ("POST", "/v1/collections/{collection}/query", QUERY),
+    ("POST", "/v1/collections/{collection}/query/batch", QUERY),
     ("POST", "/v1/chat/completions", QUERY),
+    ("POST", "/v1/chat/completions/batch", QUERY),
     ("POST", "/v1/messages", QUERY),
     ("POST", "/v1/messages/count_tokens", QUERY),
     ("POST", "/v1/embeddings", QUERY),
     ("GET", "/v1/models", ANY),
     ("GET", "/v1/models/{model}", ANY),
     ("GET", "/v1/jobs/{job}", STATE),
-    ("DELETE", "/v1/jobs/{job}", INGEST),
+    // Which of the two depends on the job.
+    ("DELETE", "/v1/jobs/{job}", STATE),
     ("GET", "/v1/jobs/{job}/events", STATE),
+    ("GET", "/v1/jobs/{job}/results", QUERY),
     ("GET", "/v1/deletions/{deletion}/verify", STATE),
     ("POST", "/v1/benchmarks", ADMIN),
     ("GET", "/v1/benchmarks/{benchmark}", ADMIN),

@@ -1,11 +1,13 @@
 //! Language models from their configuration: a client for each deployment, what stands around it, and the ladders.
 
 use super::spend::Meters;
+use crate::batches::BatchClients;
 use crate::config::{BalanceConfig, DeploymentConfig, DeploymentKeys, LlmConfig, PLAIN, PreferenceConfig, Provider};
 use anyhow::Context;
 use gateway::{
-    AnthropicChat, ApiKey, Balance, Breaker, BreakerParams, ChatConfig, ChatModel, Chooser, Concurrency, Deadline, Dialect, Group, Hedge,
-    Ladder, Ledger, Measured, Member, Metered, Models, OpenAiChat, Preference, Rate, RateParams, Rest, RetryBudget, RetryParams, Timeouts,
+    AnthropicChat, ApiKey, Balance, BatchClient, Breaker, BreakerParams, ChatConfig, ChatModel, Chooser, Concurrency, Deadline, Dialect,
+    Group, Hedge, Ladder, Ledger, Measured, Member, Metered, Models, OpenAiChat, Preference, Rate, RateParams, Rest, RetryBudget,
+    RetryParams, Timeouts,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -82,9 +84,38 @@ fn deployment(config: &LlmConfig, one: &DeploymentConfig, client: Arc<dyn ChatMo
 }
 
 fn client(config: &LlmConfig, one: &DeploymentConfig, key: Option<String>) -> anyhow::Result<Arc<dyn ChatModel>> {
+    let chat = chat_config(config, one, key);
+    Ok(if one.provider == Provider::Anthropic { Arc::new(AnthropicChat::new(chat)?) } else { Arc::new(OpenAiChat::new(chat)?) })
+}
+
+/// Batch interfaces of the deployments that may have one, and for each model the first of its ladder.
+pub(super) fn batch_clients(config: &LlmConfig, plain_key: Option<&str>, keys: &DeploymentKeys) -> anyhow::Result<BatchClients> {
+    let mut clients = BatchClients::default();
+    for one in config.all_deployments().filter(|one| has_batches(one.provider)) {
+        let key = if one.name == PLAIN { plain_key.map(str::to_owned) } else { keys.get(&one.name).cloned() };
+        let client = BatchClient::new(chat_config(config, &one, key));
+        let client = client.with_context(|| format!("llm.deployments.{}: can't set up its batches", one.name))?;
+        clients.by_deployment.insert(one.name.clone(), Arc::new(client));
+    }
+    let plain = config.model.iter().map(|model| (model, vec![PLAIN.to_owned()]));
+    let named = config.models.iter().map(|model| (&model.name, model.ladder.concat()));
+    for (model, ladder) in plain.chain(named) {
+        if let Some(first) = ladder.into_iter().find(|name| clients.by_deployment.contains_key(name)) {
+            clients.of_model.insert(model.clone(), first);
+        }
+    }
+    Ok(clients)
+}
+
+/// OpenAI's, and those that have the same. Of a server that only speaks the protocol it is not known; it says so itself.
+fn has_batches(provider: Provider) -> bool {
+    matches!(provider, Provider::Openai | Provider::Azure | Provider::Qwen | Provider::Compatible)
+}
+
+fn chat_config(config: &LlmConfig, one: &DeploymentConfig, key: Option<String>) -> ChatConfig {
     let base_url = one.base_url.as_deref().or(one.provider.base_url()).unwrap_or_default();
     let is_openai = matches!(one.provider, Provider::Openai | Provider::Azure);
-    let chat = ChatConfig {
+    ChatConfig {
         deployment: one.name.clone(),
         base_url: base_url.to_owned(),
         api_key: key.map(ApiKey::new),
@@ -95,8 +126,7 @@ fn client(config: &LlmConfig, one: &DeploymentConfig, key: Option<String>) -> an
             total: Duration::from_secs(config.total_timeout_s),
             ..Timeouts::default()
         },
-    };
-    Ok(if one.provider == Provider::Anthropic { Arc::new(AnthropicChat::new(chat)?) } else { Arc::new(OpenAiChat::new(chat)?) })
+    }
 }
 
 fn breaker(config: &LlmConfig) -> BreakerParams {

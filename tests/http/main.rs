@@ -14,6 +14,7 @@ mod support;
 
 mod access;
 mod backups;
+mod batches;
 mod benchmarks;
 mod caches;
 mod chat;
@@ -32,6 +33,7 @@ mod metrics;
 
 mod openapi;
 mod overload;
+mod provider_batches;
 mod query;
 mod quotas;
 mod rate_limits;

@@ -3,6 +3,8 @@
 //! Redirects are off, because a key must not follow one; proxies and addresses come from the
 //! configuration only, never from the environment. Keys are blotted out of whatever comes back.
 
+mod below;
+
 use crate::ChatError;
 use crate::http::client_builder;
 use crate::retry_after::retry_after;

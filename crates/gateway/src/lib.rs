@@ -29,6 +29,7 @@
 //! ```
 
 mod account;
+mod batches;
 mod chat;
 mod embeddings;
 mod endpoint;
@@ -46,6 +47,7 @@ pub mod telemetry;
 mod tokens;
 
 pub use account::Account;
+pub use batches::{BatchAnswer, BatchAnswers, BatchClient, BatchFailure, BatchState, ProviderBatch};
 pub use chat::{
     ChatEvent, ChatMessage, ChatModel, ChatReply, ChatRequest, ChatStream, Content, FinishReason, ImageUrl, OutputFormat, Part, Role,
     TokenUsage, Tool, ToolCall, ToolCallDelta, ToolChoice,

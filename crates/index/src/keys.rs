@@ -240,6 +240,45 @@ pub(crate) fn deletion(tenant: &TenantId, deletion: &DeletionId) -> Vec<u8> {
     key(b'R', parts!(tenant, deletion))
 }
 
+/// Kind of a batch: [`crate::batches::BatchRecord`].
+pub(crate) const BATCH: u8 = b'T';
+/// Kind of a piece of an item of a batch: JSON.
+pub(crate) const BATCH_ITEM: u8 = b'W';
+/// Kind of a piece of what came of an item: JSON.
+pub(crate) const BATCH_RESULT: u8 = b'Y';
+
+pub(crate) fn batch(tenant: &TenantId, batch: &JobId) -> Vec<u8> {
+    key(BATCH, parts!(tenant, batch))
+}
+
+pub(crate) fn batches(tenant: &TenantId) -> Vec<u8> {
+    prefix(BATCH, parts!(tenant))
+}
+
+/// One kind of what belongs to a batch.
+pub(crate) fn below_batch(kind: u8, tenant: &TenantId, batch: &JobId) -> Vec<u8> {
+    prefix(kind, parts!(tenant, batch))
+}
+
+/// All pieces of one item or result.
+pub(crate) fn batch_pieces(kind: u8, tenant: &TenantId, batch: &JobId, index: u32) -> Vec<u8> {
+    let mut pieces = below_batch(kind, tenant, batch);
+    pieces.extend_from_slice(&index.to_be_bytes());
+    pieces
+}
+
+/// One of them. Both numbers are four bytes at the end, so that pieces sort by item and then by part.
+pub(crate) fn batch_piece(kind: u8, tenant: &TenantId, batch: &JobId, index: u32, part: u32) -> Vec<u8> {
+    let mut piece = batch_pieces(kind, tenant, batch, index);
+    piece.extend_from_slice(&part.to_be_bytes());
+    piece
+}
+
+/// The item that a piece belongs to.
+pub(crate) fn index_of_piece(key: &[u8]) -> Option<u32> {
+    Some(u32::from_be_bytes(*key.last_chunk::<8>()?.first_chunk::<4>()?))
+}
+
 /// Everything of one kind, of all tenants.
 pub(crate) fn all_of(kind: u8) -> Vec<u8> {
     prefix(kind, &[])

@@ -47,6 +47,7 @@
 
 mod applier;
 pub mod backup;
+pub mod batches;
 pub mod blobs;
 mod catalog;
 mod chunks;

@@ -15,6 +15,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
+/// Most batches in one page of the list.
+const LISTED_MAX: usize = 100;
+
 /// A batch and how far it is.
 pub(crate) struct Batch {
     endpoint: String,
@@ -76,6 +79,18 @@ fn is_batched(endpoint: &str) -> bool {
     matches!(endpoint, Endpoint::Chat | Endpoint::Messages | Endpoint::Embeddings | Endpoint::Rerank)
 }
 
+/// Batches, the latest first, behind the one that `after` names.
+pub(crate) fn list(provider: &Provider, ask: &Ask) -> Result<Value, Refusal> {
+    let parameter = |name: &str| ask.query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+    let limit = parameter("limit").map_or(Ok(20), str::parse).unwrap_or_default();
+    if !(1..=LISTED_MAX).contains(&limit) {
+        return Err(Refusal::bad_request(format!("'limit' must be 1 to {LISTED_MAX}")));
+    }
+    let (data, has_more) = provider.archive().batches_after(parameter("after"), limit)?;
+    let id = |batch: Option<&Value>| batch.and_then(|batch| batch.get("id")).cloned();
+    Ok(json!({"object": "list", "data": data, "first_id": id(data.first()), "last_id": id(data.last()), "has_more": has_more}))
+}
+
 /// Says how far a batch is; looking at it is what moves it on.
 pub(crate) fn look(provider: &Provider, ask: &Ask) -> Result<Value, Refusal> {
     let polls_max = provider.batch_polls();
@@ -114,7 +129,7 @@ impl Batch {
         self.status == Status::Completed && before != Status::Completed
     }
 
-    fn describe(&self, id: &str) -> Value {
+    pub(crate) fn describe(&self, id: &str) -> Value {
         let file = |made: &Option<(String, usize)>| made.as_ref().map(|(id, _)| id.clone());
         let count = |made: &Option<(String, usize)>| made.as_ref().map_or(0, |(_, count)| *count);
         let errors = (self.status == Status::Failed).then(|| json!({"object": "list", "data": self.faults}));

@@ -34,6 +34,8 @@ pub(crate) struct Ask {
     pub(crate) pattern: &'static str,
     /// The id in the path.
     pub(crate) id: String,
+    /// What stands behind the `?`.
+    pub(crate) query: String,
     pub(crate) model: String,
     pub(crate) body: Arc<Value>,
     pub(crate) upload: Option<Upload>,
@@ -70,14 +72,15 @@ impl Ask {
         let route = Route::find(&head.method, head.uri.path());
         let upload = Upload::read(&head.headers, bytes);
         let body = upload.as_ref().map_or_else(|| serde_json::from_slice(bytes).unwrap_or_default(), Upload::summary);
-        Self::new(route, body, upload)
+        Self { query: head.uri.query().unwrap_or_default().to_owned(), ..Self::new(route, body, upload) }
     }
 
     pub(crate) fn new(route: Route<'_>, body: Value, upload: Option<Upload>) -> Self {
         let named = body.get("model").and_then(Value::as_str).unwrap_or_default();
         let model = if route.dialect == Dialect::AzureDeployment { route.parameter } else { named }.to_owned();
         let Route { dialect, endpoint, pattern, parameter } = route;
-        Self { number: 0, dialect, endpoint, pattern, id: parameter.to_owned(), model, body: Arc::new(body), upload }
+        let (id, query) = (parameter.to_owned(), String::new());
+        Self { number: 0, dialect, endpoint, pattern, id, query, model, body: Arc::new(body), upload }
     }
 
     pub(crate) fn is_streamed(&self) -> bool {
@@ -174,6 +177,7 @@ pub(crate) fn whole(provider: &Provider, ask: &Ask, reply: &Reply) -> Result<Val
         Endpoint::File => files::describe(provider, ask),
         Endpoint::DeleteFile => files::delete(provider, ask),
         Endpoint::CreateBatch => batches::create(provider, ask),
+        Endpoint::ListBatches => batches::list(provider, ask),
         Endpoint::Batch => batches::look(provider, ask),
         Endpoint::CancelBatch => batches::cancel(provider, ask),
         Endpoint::FileContent | Endpoint::Unknown => Err(Refusal::not_found("no such path and method")),

@@ -53,6 +53,17 @@ impl Archive {
         format!("batch_{}", self.added)
     }
 
+    /// So many batches, the latest first, behind this one, and whether there are more.
+    pub(crate) fn batches_after(&self, after: Option<&str>, limit: usize) -> Result<(Vec<Value>, bool), Refusal> {
+        let end = match after {
+            None => u64::MAX,
+            Some(id) => number(id, "batch_").filter(|number| self.batches.contains_key(number)).ok_or_else(|| no_such("Batch", id))?,
+        };
+        let mut behind = self.batches.range(..end).rev().map(|(number, batch)| batch.describe(&format!("batch_{number}")));
+        let page: Vec<Value> = behind.by_ref().take(limit).collect();
+        Ok((page, behind.next().is_some()))
+    }
+
     pub(crate) fn batch(&mut self, id: &str) -> Result<&mut Batch, Refusal> {
         number(id, "batch_").and_then(|number| self.batches.get_mut(&number)).ok_or_else(|| no_such("Batch", id))
     }

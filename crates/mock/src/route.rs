@@ -27,6 +27,7 @@ pub(crate) enum Endpoint {
     FileContent,
     DeleteFile,
     CreateBatch,
+    ListBatches,
     Batch,
     CancelBatch,
     Unknown,
@@ -43,7 +44,7 @@ pub(crate) struct Route<'a> {
     pub(crate) parameter: &'a str,
 }
 
-static TABLE: [(Method, &str, Endpoint); 15] = [
+static TABLE: [(Method, &str, Endpoint); 16] = [
     (Method::POST, "/v1/chat/completions", Endpoint::Chat),
     (Method::POST, "/v1/messages", Endpoint::Messages),
     (Method::POST, "/v1/embeddings", Endpoint::Embeddings),
@@ -55,6 +56,7 @@ static TABLE: [(Method, &str, Endpoint); 15] = [
     (Method::GET, "/v1/files/{id}/content", Endpoint::FileContent),
     (Method::DELETE, "/v1/files/{id}", Endpoint::DeleteFile),
     (Method::POST, "/v1/batches", Endpoint::CreateBatch),
+    (Method::GET, "/v1/batches", Endpoint::ListBatches),
     (Method::GET, "/v1/batches/{id}", Endpoint::Batch),
     (Method::POST, "/v1/batches/{id}/cancel", Endpoint::CancelBatch),
     (Method::POST, "/deployments/{id}/chat/completions", Endpoint::Chat),

@@ -134,7 +134,7 @@ fn bad(detail: &str) -> ApiError {
 }
 
 impl Asked {
-    pub(super) fn is_stream(&self) -> bool {
+    pub(crate) fn is_stream(&self) -> bool {
         self.stream == Some(true)
     }
 
@@ -143,7 +143,7 @@ impl Asked {
         self.stream_options.as_ref().is_some_and(|options| options.include_usage)
     }
 
-    pub(super) fn request(self) -> Result<ChatRequest, ApiError> {
+    pub(crate) fn request(self) -> Result<ChatRequest, ApiError> {
         if self.n.is_some_and(|n| n != 1) {
             return Err(bad("n must be 1: one answer a request"));
         }

@@ -8,6 +8,7 @@ mod reply;
 pub use anthropic::AnthropicChat;
 pub use clock::Timeouts;
 pub use openai::OpenAiChat;
+pub(crate) use openai::batch_body;
 
 use crate::ApiKey;
 

@@ -4,13 +4,14 @@
 mod tests;
 mod wire;
 
-use super::ChatConfig;
 use super::clock::Clock;
 use super::reply::{self, Format};
+use super::{ChatConfig, Dialect};
 use crate::endpoint::{Address, Endpoint, EndpointError, KeyHeader, network_error};
 use crate::{ChatError, ChatModel, ChatReply, ChatRequest};
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt};
+use serde_json::Value;
 use wire::OpenAi;
 
 /// One model behind one OpenAI-compatible endpoint. Cheap to share; pools its connections.
@@ -31,6 +32,16 @@ impl OpenAiChat {
             .with_key(header, config.api_key.clone());
         Ok(Self { endpoint: endpoint.connect()?, config })
     }
+}
+
+/// The body of a request in a batch, where there are no streams.
+pub(crate) fn batch_body(model: &str, dialect: Dialect, request: &ChatRequest) -> Value {
+    let mut body = wire::body(model, dialect, request);
+    if let Some(fields) = body.as_object_mut() {
+        fields.remove("stream");
+        fields.remove("stream_options");
+    }
+    body
 }
 
 #[async_trait]

@@ -3,6 +3,7 @@
 //! page beside the writers, and removed in small batches, each in a turn of its own.
 
 use super::{Catalog, CatalogError};
+use crate::batches::BatchRecord;
 use crate::blobs::BlobId;
 use crate::keys;
 use crate::records::{DeletionReceipt, IdempotencyRecord, JobRecord};
@@ -44,6 +45,8 @@ pub struct Housekeeping {
     pub answers: u64,
     /// Ended jobs.
     pub jobs: u64,
+    /// Ended batches, with their items and results.
+    pub batches: u64,
     /// Receipts of deletions.
     pub receipts: u64,
     /// Files that no document uses.
@@ -59,6 +62,7 @@ impl Catalog {
         Ok(Housekeeping {
             answers: self.expire(b'I', |answer: &IdempotencyRecord| now - answer.created_at > IDEMPOTENCY_KEPT)?,
             jobs: self.expire(b'J', |job: &JobRecord| job.state.has_ended() && now - job.updated_at > kept.jobs)?,
+            batches: self.expire_batches(now, kept.jobs)?,
             receipts: self.expire(b'R', |receipt: &DeletionReceipt| now - receipt.deleted_at > kept.receipts)?,
             files: self.remove_orphans((now - ORPHAN_AGE).into())?,
         })
@@ -100,6 +104,24 @@ impl Catalog {
         let count = batch.len() as u64;
         self.store.commit(batch)?;
         Ok(count)
+    }
+
+    /// Removes batches that are over. One that has ended never changes again, so there is no need to look twice.
+    fn expire_batches(&self, now: OffsetDateTime, kept: std::time::Duration) -> Result<u64, CatalogError> {
+        let mut after: Option<Vec<u8>> = None;
+        let mut removed = 0;
+        loop {
+            let page = self.store.scan(&keys::all_of(keys::BATCH), after.as_deref(), PAGE)?;
+            let Some((last, _)) = page.last() else { return Ok(removed) };
+            after = Some(last.clone());
+            for (_, value) in page {
+                let record: BatchRecord = serde_json::from_slice(&value)?;
+                if record.state.has_ended() && now - record.updated_at > kept {
+                    self.remove_batch(&record)?;
+                    removed += 1;
+                }
+            }
+        }
     }
 
     /// Removes files last written before that moment which no document uses.

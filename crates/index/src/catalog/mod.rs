@@ -9,6 +9,7 @@
 
 mod admit;
 mod api_keys;
+mod batches;
 mod collections;
 mod commit;
 mod deletions;

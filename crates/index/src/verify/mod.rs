@@ -6,6 +6,7 @@
 //! interrupted, as a start would; apart from that nothing is changed. [`repair()`] does what the
 //! findings' fixes say.
 
+mod batches;
 mod collections;
 mod documents;
 mod files;
@@ -129,6 +130,7 @@ pub fn check(store: &dyn Store, blobs: &Blobs, views: &Path) -> Result<VerifyRep
     verifier.check_collections()?;
     verifier.check_strangers()?;
     verifier.check_jobs()?;
+    verifier.check_batches()?;
     verifier.check_files()?;
     verifier.check_view_folders()?;
     Ok(verifier.report)

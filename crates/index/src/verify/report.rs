@@ -126,6 +126,8 @@ pub struct VerifyReport {
     pub chunks: u64,
     /// Jobs, ended ones included.
     pub jobs: u64,
+    /// Batches, ended ones included.
+    pub batches: u64,
     /// Files hashed.
     pub blobs: u64,
     /// Bytes of those files.

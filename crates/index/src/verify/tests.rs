@@ -69,15 +69,15 @@ pub(crate) fn add(catalog: &Catalog, at: &CollectionRecord, external: Option<&st
     catalog.document(at, admitted.document.as_str()).unwrap()
 }
 
-struct Fixture {
-    data: TempDir,
-    at: CollectionRecord,
+pub(super) struct Fixture {
+    pub(super) data: TempDir,
+    pub(super) at: CollectionRecord,
     named: DocumentRecord,
     plain: DocumentRecord,
 }
 
 /// Two served documents (one of them in its second version), one queued, one deleted.
-fn fixture() -> Fixture {
+pub(super) fn fixture() -> Fixture {
     let data = tempfile::tempdir().unwrap();
     let catalog = open_catalog(data.path());
     let at = new_collection(&catalog, "c");
@@ -93,7 +93,7 @@ fn fixture() -> Fixture {
 }
 
 impl Fixture {
-    fn change(&self, change: impl FnOnce(&mut Batch, &SledStore)) {
+    pub(super) fn change(&self, change: impl FnOnce(&mut Batch, &SledStore)) {
         let directory = DataDirectory::open(self.data.path()).unwrap();
         let mut batch = Batch::default();
         change(&mut batch, &directory.store);
@@ -102,7 +102,7 @@ impl Fixture {
     }
 
     /// Flips a bit of a stored value, below its checksum.
-    fn damage(&self, key: &[u8]) {
+    pub(super) fn damage(&self, key: &[u8]) {
         let directory = DataDirectory::open(self.data.path()).unwrap();
         let tree = directory.store.tree();
         let stored = [&[1], key].concat();
@@ -115,13 +115,13 @@ impl Fixture {
         self.data.path().join("blobs/default").join(&blob.as_str()[..2]).join(blob.as_str())
     }
 
-    fn codes(&self) -> Vec<&'static str> {
+    pub(super) fn codes(&self) -> Vec<&'static str> {
         let report = verify(self.data.path()).unwrap();
         report.findings.iter().map(|finding| finding.code).collect()
     }
 
     /// Expects these findings, then a repair that leaves nothing but notes.
-    fn is_repaired(&self, expected: &[&str]) {
+    pub(super) fn is_repaired(&self, expected: &[&str]) {
         let found = self.codes();
         assert!(expected.iter().all(|code| found.contains(code)), "expected {expected:?}, found {found:?}");
         let mut rounds = 0;

@@ -54,6 +54,18 @@ fn a_batch_is_done_after_so_many_polls_and_has_an_answer_for_each_request() {
 }
 
 #[test]
+fn batches_are_listed_the_latest_first() {
+    let mock = Mock::start_on_thread(Script::default());
+    let made: Vec<Value> = (0..5).map(|_| create(&mock, &line("one", "m"))).collect();
+    let page = get(&mock, "/v1/batches?limit=3").json();
+    assert_eq!((&page["data"][0]["id"], &page["last_id"], &page["has_more"]), (&made[4]["id"], &made[2]["id"], &json!(true)));
+    assert_eq!(page["data"][0]["metadata"], json!({"a": "b"}));
+    let rest = get(&mock, &format!("/v1/batches?limit=3&after={}", page["last_id"].as_str().unwrap())).json();
+    assert_eq!((rest["data"].as_array().unwrap().len(), &rest["has_more"]), (2, &json!(false)));
+    assert_eq!([get(&mock, "/v1/batches?limit=0").status(), get(&mock, "/v1/batches?after=batch_99").status()], [400, 404]);
+}
+
+#[test]
 fn a_batch_can_be_cancelled_until_it_is_done() {
     let mock = Mock::start_on_thread(Script::default().batch_polls(1));
     let batch = create(&mock, &line("one", "m"));
