@@ -4,7 +4,7 @@
 //! A *key* names an *entry*: a payload with a lifetime. Keys live in *partitions* that say all that a value depends
 //! on; what was made under other conditions has another key. A [`Stack`] keeps entries in *tiers*: memory over a
 //! *shelf* of the server's store over Redis. A [`SemanticCache`] finds the entry of a question that means the same;
-//! the [`guard()`] has the last word on that. A [`Limiter`] counts what is spent of a [`Quota`]. A [`Link`] is the
+//! the [`guard()`] has the last word on that. A [`Limiter`] counts what is spent of an `Allowance`. A [`Link`] is the
 //! connection to Redis that tier and limits share.
 //!
 //! Invariants: no entry leaves its partition; damaged or outdated bytes are never served; what was removed doesn't
@@ -62,7 +62,7 @@ pub use entry::Entry;
 pub use fingerprint::Fingerprint;
 pub use guard::{Difference, guard};
 pub use key::{Conditions, Key, Partition, Prefix, Scope};
-pub use limit::{Decision, Limiter, Meter, Quota};
+pub use limit::{Claim, Decision, Limiter, Meter};
 pub use link::{Link, LinkError, LinkOptions};
 pub use shelf::{MapShelf, Shelf, ShelfError, ShelfPair};
 pub use similar::{Found, Refused, SemanticCache, SemanticOptions, SemanticStatistics, Similar};

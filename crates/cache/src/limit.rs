@@ -1,13 +1,13 @@
 //! Rate limits: how many requests and tokens a key may spend in a time, alone or over all nodes.
 //!
-//! The generic cell rate algorithm (see `gcra.rs`) with weighted cells. Over Redis every node counts in one place, by
-//! Redis's clock, in one round trip; while Redis is away each node counts for itself.
+//! An [`Allowance`] decides (the generic cell rate algorithm). Over Redis every node counts in one place, by Redis's
+//! clock, in one round trip; while Redis is away each node counts for itself.
 
-mod gcra;
 mod local;
 mod shared;
 
 use crate::link::Link;
+use corpus::{Allowance, Grant};
 use local::LocalLimiter;
 use shared::SharedLimiter;
 use std::num::NonZero;
@@ -32,31 +32,26 @@ impl Meter {
     }
 }
 
-/// So much in a time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Quota {
-    limit: NonZero<u32>,
-    period: Duration,
-    burst: NonZero<u32>,
+/// A cost that somebody wants to spend of an allowance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// Under which it is counted.
+    key: String,
+    cost: u64,
+    allowance: Allowance,
 }
 
-impl Quota {
-    /// `limit` in every `period`, all of it at once if nothing was spent before. A period is at least a millisecond.
+impl Claim {
+    /// A cost of what `key` may spend; a cost of 0 only looks.
     #[must_use]
-    pub fn new(limit: NonZero<u32>, period: Duration) -> Self {
-        Self { limit, period: period.max(Duration::from_millis(1)), burst: limit }
+    pub fn new(meter: Meter, key: &str, cost: u64, allowance: Allowance) -> Self {
+        Self { key: name(meter, key), cost, allowance }
     }
 
-    /// `limit` every minute.
+    /// Of which allowance.
     #[must_use]
-    pub fn per_minute(limit: NonZero<u32>) -> Self {
-        Self::new(limit, Duration::from_secs(60))
-    }
-
-    /// With another amount that may be spent at once.
-    #[must_use]
-    pub const fn with_burst(self, burst: NonZero<u32>) -> Self {
-        Self { burst, ..self }
+    pub const fn allowance(&self) -> &Allowance {
+        &self.allowance
     }
 }
 
@@ -77,6 +72,13 @@ pub struct Decision {
     pub is_shared: bool,
 }
 
+impl Decision {
+    fn local(allowance: &Allowance, grant: Grant) -> Self {
+        let Grant { allowed, remaining, reset_after, retry_after } = grant;
+        Self { allowed, limit: allowance.burst().get().into(), remaining, reset_after, retry_after, is_shared: false }
+    }
+}
+
 /// Checks and counts.
 pub struct Limiter {
     local: LocalLimiter,
@@ -91,32 +93,31 @@ impl Limiter {
         Self { local: LocalLimiter::new(keys), shared: link.map(SharedLimiter::new) }
     }
 
-    /// Takes `cost` from what `key` may spend, all or nothing. A cost of 0 only looks.
-    pub async fn check(&self, meter: Meter, key: &str, cost: u64, quota: &Quota) -> Decision {
-        let key = name(meter, key);
-        if let Some(shared) = &self.shared {
-            match shared.check(&key, cost, quota).await {
-                Ok(decision) => return decision,
+    /// Takes the costs of all claims, or none of them: that is taken if every decision is allowed. Claims are of
+    /// different keys. No claims, no work.
+    pub async fn check(&self, claims: &[Claim]) -> Vec<Decision> {
+        if let (Some(shared), false) = (&self.shared, claims.is_empty()) {
+            match shared.check(claims).await {
+                Ok(decisions) => return decisions,
                 Err(error) => tracing::debug!(%error, "this node limits alone"),
             }
         }
-        self.local.check(&key, cost, quota)
+        self.local.check(claims)
     }
 
-    /// Corrects what was reserved by a check to what was used: the rest is given back, and more is taken even if
-    /// there is none left, so that the next one waits longer.
-    pub async fn settle(&self, meter: Meter, key: &str, reserved: u64, used: u64, quota: &Quota) {
-        if reserved == used {
+    /// Corrects what was reserved by a check to what was `used`, for each claim: the rest is given back, and more is
+    /// taken even if there is none left, so that the next one waits longer.
+    pub async fn settle(&self, claims: &[Claim], used: u64) {
+        if claims.iter().all(|claim| claim.cost == used) {
             return;
         }
-        let key = name(meter, key);
         if let Some(shared) = &self.shared {
-            match shared.settle(&key, reserved, used, quota).await {
+            match shared.settle(claims, used).await {
                 Ok(()) => return,
                 Err(error) => tracing::debug!(%error, "this node limits alone"),
             }
         }
-        self.local.settle(&key, reserved, used, quota);
+        self.local.settle(claims, used);
     }
 
     /// Keys that this process counts for now.

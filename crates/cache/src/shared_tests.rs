@@ -3,14 +3,15 @@
 use crate::clock::Clock;
 use crate::contract;
 use crate::key::{Key, Prefix, Selection};
-use crate::limit::tests::check_contract;
-use crate::limit::{Limiter, Meter, Quota};
+use crate::limit::tests::{check, check_contract};
+use crate::limit::{Claim, Limiter, Meter};
 use crate::link::Link;
 use crate::shared::SharedTier;
 use crate::stack::{Fresh, Loaded, Policy, Stack, StackOptions};
 use crate::test_keys::{key, partition, tenant};
 use crate::test_redis::{TestRedis, until};
 use crate::tier::{Tier, TierName};
+use corpus::Allowance;
 use std::convert::Infallible;
 use std::num::NonZero;
 use std::sync::Arc;
@@ -76,24 +77,24 @@ async fn two_nodes_share_entries() {
 async fn two_nodes_share_limits() {
     let redis = TestRedis::start().await;
     let (a, b) = (limiter(&redis.link().await), limiter(&redis.link().await));
-    let quota = Quota::new(NonZero::new(10).unwrap(), HOUR);
+    let quota = Allowance::new(NonZero::new(10).unwrap(), HOUR);
     for n in 0..10 {
         let node = if n % 2 == 0 { &a } else { &b };
-        assert!(node.check(Meter::Requests, "k", 1, &quota).await.allowed);
+        assert!(check(node, Meter::Requests, "k", 1, &quota).await.allowed);
     }
-    assert!(!a.check(Meter::Requests, "k", 1, &quota).await.allowed);
-    assert!(!b.check(Meter::Requests, "k", 1, &quota).await.allowed);
-    b.settle(Meter::Requests, "k", 3, 0, &quota).await;
-    assert_eq!(a.check(Meter::Requests, "k", 0, &quota).await.remaining, 3);
+    assert!(!check(&a, Meter::Requests, "k", 1, &quota).await.allowed);
+    assert!(!check(&b, Meter::Requests, "k", 1, &quota).await.allowed);
+    b.settle(&[Claim::new(Meter::Requests, "k", 3, quota)], 0).await;
+    assert_eq!(check(&a, Meter::Requests, "k", 0, &quota).await.remaining, 3);
     // Redis forgets a key when all of it is back.
-    let soon = Quota::new(NonZero::new(10).unwrap(), Duration::from_millis(100));
-    assert!(a.check(Meter::Requests, "soon", 10, &soon).await.allowed);
+    let soon = Allowance::new(NonZero::new(10).unwrap(), Duration::from_millis(100));
+    assert!(check(&a, Meter::Requests, "soon", 10, &soon).await.allowed);
     let mut connection = redis.connection().await;
     until("redis forgets", async || {
         !redis::cmd("EXISTS").arg("ragstone:limit:requests:soon").query_async::<bool>(&mut connection).await.unwrap()
     })
     .await;
-    assert!(b.check(Meter::Requests, "soon", 10, &soon).await.allowed);
+    assert!(check(&b, Meter::Requests, "soon", 10, &soon).await.allowed);
 }
 
 #[tokio::test]
@@ -101,9 +102,9 @@ async fn fast_limits_are_exact_to_the_microsecond() {
     let redis = TestRedis::start().await;
     let limiter = limiter(&redis.link().await);
     // A billion tokens a minute: an interval is 0.06 microseconds.
-    let quota = Quota::per_minute(NonZero::new(1_000_000_000).unwrap());
+    let quota = Allowance::per_minute(NonZero::new(1_000_000_000).unwrap());
     for n in 1..=100_u64 {
-        let decision = limiter.check(Meter::Tokens, "k", 5_000_000, &quota).await;
+        let decision = check(&limiter, Meter::Tokens, "k", 5_000_000, &quota).await;
         let spent = n * 5_000_000;
         assert!(decision.allowed && decision.is_shared);
         // What came back meanwhile at most, and nothing lost.
@@ -116,18 +117,18 @@ async fn redis_stopped_and_started_fails_no_call() {
     let mut redis = TestRedis::start().await;
     let link = redis.link().await;
     let (stack, limiter) = (stack(&link).await, limiter(&link));
-    let quota = Quota::new(NonZero::new(10).unwrap(), HOUR);
+    let quota = Allowance::new(NonZero::new(10).unwrap(), HOUR);
     stack.put(&key("before"), "kept", HOUR).await;
-    limiter.check(Meter::Requests, "k", 4, &quota).await;
+    check(&limiter, Meter::Requests, "k", 4, &quota).await;
 
     redis.stop();
     assert!(stack.put(&key("meanwhile"), "x", HOUR).await);
     assert_eq!(got(&stack, &key("meanwhile")).await.as_deref(), Some("x"), "from memory");
     assert_eq!(got(&stack, &key("nowhere")).await, None);
     assert!(!link.is_here());
-    let alone = limiter.check(Meter::Requests, "k", 10, &quota).await;
+    let alone = check(&limiter, Meter::Requests, "k", 10, &quota).await;
     assert!(alone.allowed && !alone.is_shared);
-    assert!(!limiter.check(Meter::Requests, "k", 1, &quota).await.allowed, "this node limits alone");
+    assert!(!check(&limiter, Meter::Requests, "k", 1, &quota).await.allowed, "this node limits alone");
     let (_, _, errors, skipped) = figures(&stack).await;
     assert_eq!(errors, 0, "being away is no error");
     assert!(skipped >= 2);
@@ -136,7 +137,7 @@ async fn redis_stopped_and_started_fails_no_call() {
     until("the link is back", async || link.is_here()).await;
     let fresh = self::stack(&link).await;
     assert_eq!(got(&fresh, &key("before")).await.as_deref(), Some("kept"));
-    let shared = limiter.check(Meter::Requests, "k", 0, &quota).await;
+    let shared = check(&limiter, Meter::Requests, "k", 0, &quota).await;
     assert_eq!((shared.is_shared, shared.remaining), (true, 6), "what was spent before is still spent");
     assert!(stack.put(&key("after"), "y", HOUR).await);
     assert_eq!(got(&fresh, &key("after")).await.as_deref(), Some("y"));

@@ -18,6 +18,7 @@
 //! ```
 
 mod access;
+mod allowance;
 mod chunk;
 mod embedding;
 mod filter;
@@ -27,6 +28,7 @@ mod rerank;
 mod span;
 
 pub use access::{Acl, Principals};
+pub use allowance::{Allowance, Grant, Moment};
 pub use chunk::{Chunk, ChunkDraft, Row};
 pub use embedding::{EmbedError, Embedded, Embedder, Embedding, EmbeddingError, EmbeddingModel, ModelMismatch, Precision, Purpose};
 pub use filter::{Filter, FilterError};

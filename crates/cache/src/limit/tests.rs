@@ -1,11 +1,15 @@
 //! What both limiters do alike, and the one of this process with a clock that tests move.
 
 use super::*;
-use proptest::prelude::*;
 use tokio::time::advance;
 
-fn quota(limit: u32, seconds: u64) -> Quota {
-    Quota::new(NonZero::new(limit).unwrap(), Duration::from_secs(seconds))
+fn quota(limit: u32, seconds: u64) -> Allowance {
+    Allowance::new(NonZero::new(limit).unwrap(), Duration::from_secs(seconds))
+}
+
+/// One claim, checked.
+pub(crate) async fn check(limiter: &Limiter, meter: Meter, key: &str, cost: u64, quota: &Allowance) -> Decision {
+    limiter.check(&[Claim::new(meter, key, cost, *quota)]).await.remove(0)
 }
 
 fn limiter(keys: usize) -> Limiter {
@@ -15,7 +19,7 @@ fn limiter(keys: usize) -> Limiter {
 /// What every limiter must do. Periods are so long that what comes back meanwhile is not noticed.
 pub(crate) async fn check_contract(limiter: &Limiter, is_shared: bool) {
     let hourly = quota(10, 3600);
-    let spend = |key: &'static str, cost: u64| limiter.check(Meter::Requests, key, cost, &hourly);
+    let spend = |key: &'static str, cost: u64| check(limiter, Meter::Requests, key, cost, &hourly);
     for remaining in (0..10).rev() {
         let decision = spend("a", 1).await;
         assert_eq!((decision.allowed, decision.limit, decision.remaining), (true, 10, remaining), "{decision:?}");
@@ -27,7 +31,7 @@ pub(crate) async fn check_contract(limiter: &Limiter, is_shared: bool) {
     assert!(near(refused.retry_after.unwrap(), 360) && near(refused.reset_after, 3600), "{refused:?}");
     // Other keys and the other meter are counted apart.
     assert!(spend("b", 10).await.allowed);
-    assert!(limiter.check(Meter::Tokens, "a", 10, &hourly).await.allowed);
+    assert!(check(limiter, Meter::Tokens, "a", 10, &hourly).await.allowed);
     // All or nothing, and what was refused is not counted.
     assert!(spend("c", 7).await.allowed);
     assert!(!spend("c", 4).await.allowed);
@@ -37,24 +41,39 @@ pub(crate) async fn check_contract(limiter: &Limiter, is_shared: bool) {
     let never = spend("d", 11).await;
     assert_eq!((never.allowed, never.retry_after, never.remaining), (false, None, 10));
     given_back(limiter, &hourly).await;
+    all_or_nothing(limiter, &hourly).await;
 }
 
-async fn given_back(limiter: &Limiter, hourly: &Quota) {
-    let tokens = |cost: u64| limiter.check(Meter::Tokens, "e", cost, hourly);
+async fn all_or_nothing(limiter: &Limiter, hourly: &Allowance) {
+    let claims =
+        |first: u64, second: u64| [Claim::new(Meter::Requests, "f", first, *hourly), Claim::new(Meter::Requests, "g", second, *hourly)];
+    let figures = async |first, second| {
+        limiter.check(&claims(first, second)).await.iter().map(|one| (one.allowed, one.remaining)).collect::<Vec<_>>()
+    };
+    assert_eq!(figures(4, 9).await, [(true, 6), (true, 1)]);
+    assert_eq!(figures(3, 2).await, [(true, 6), (false, 1)], "the first is not charged for the second");
+    assert_eq!(figures(6, 1).await, [(true, 0), (true, 0)]);
+    limiter.settle(&claims(6, 1), 0).await;
+    assert_eq!(figures(0, 0).await, [(true, 6), (true, 1)]);
+    assert!(limiter.check(&[]).await.is_empty());
+}
+
+async fn given_back(limiter: &Limiter, hourly: &Allowance) {
+    let tokens = |cost: u64| check(limiter, Meter::Tokens, "e", cost, hourly);
     assert!(tokens(8).await.allowed);
-    limiter.settle(Meter::Tokens, "e", 8, 3, hourly).await;
+    limiter.settle(&[Claim::new(Meter::Tokens, "e", 8, *hourly)], 3).await;
     assert_eq!(tokens(0).await.remaining, 7);
-    limiter.settle(Meter::Tokens, "e", 0, 100, hourly).await;
+    limiter.settle(&[Claim::new(Meter::Tokens, "e", 0, *hourly)], 100).await;
     let after = tokens(1).await;
     assert_eq!((after.allowed, after.remaining), (false, 0), "more was used than was left");
     assert!(after.retry_after.unwrap() > Duration::from_secs(90 * 360));
-    limiter.settle(Meter::Tokens, "e", 1000, 0, hourly).await;
+    limiter.settle(&[Claim::new(Meter::Tokens, "e", 1000, *hourly)], 0).await;
     assert_eq!(tokens(0).await.remaining, 10, "never more than all");
     // A long key is a key like others.
     let long = "k".repeat(10_000);
-    assert!(limiter.check(Meter::Tokens, &long, 10, hourly).await.allowed);
-    assert!(!limiter.check(Meter::Tokens, &long, 1, hourly).await.allowed);
-    assert!(limiter.check(Meter::Tokens, &"k".repeat(10_001), 1, hourly).await.allowed);
+    assert!(check(limiter, Meter::Tokens, &long, 10, hourly).await.allowed);
+    assert!(!check(limiter, Meter::Tokens, &long, 1, hourly).await.allowed);
+    assert!(check(limiter, Meter::Tokens, &"k".repeat(10_001), 1, hourly).await.allowed);
 }
 
 #[tokio::test(start_paused = true)]
@@ -66,7 +85,7 @@ async fn the_local_limiter_keeps_the_contract() {
 async fn what_was_spent_comes_back_steadily() {
     let limiter = limiter(10);
     let minutely = quota(60, 60);
-    let spend = |cost: u64| limiter.check(Meter::Requests, "a", cost, &minutely);
+    let spend = |cost: u64| check(&limiter, Meter::Requests, "a", cost, &minutely);
     assert!(spend(60).await.allowed);
     let refused = spend(1).await;
     assert_eq!(refused.retry_after, Some(Duration::from_secs(1)));
@@ -84,7 +103,7 @@ async fn what_was_spent_comes_back_steadily() {
 async fn a_burst_may_be_smaller_than_the_limit() {
     let limiter = limiter(10);
     let bursty = quota(60, 60).with_burst(NonZero::new(5).unwrap());
-    let spend = |cost: u64| limiter.check(Meter::Requests, "a", cost, &bursty);
+    let spend = |cost: u64| check(&limiter, Meter::Requests, "a", cost, &bursty);
     assert!(spend(5).await.allowed && !spend(1).await.allowed);
     advance(Duration::from_secs(3)).await;
     assert!(spend(3).await.allowed && !spend(1).await.allowed);
@@ -94,42 +113,7 @@ async fn a_burst_may_be_smaller_than_the_limit() {
 async fn the_number_of_keys_is_bounded() {
     let limiter = limiter(100);
     for n in 0..1000 {
-        limiter.check(Meter::Requests, &n.to_string(), 1, &quota(2, 3600)).await;
+        check(&limiter, Meter::Requests, &n.to_string(), 1, &quota(2, 3600)).await;
         assert!(limiter.local_keys() <= 100);
-    }
-}
-
-proptest! {
-    /// Whatever is asked when, what was allowed in any stretch of time is at most the burst and what came back in it.
-    #[test]
-    fn no_stretch_of_time_gets_more_than_its_share(
-        limit in 1_u32..50, burst in 1_u32..50, asks in proptest::collection::vec((0_u64..3_000_000_000, 0_u64..20), 1..60),
-    ) {
-        let quota = quota(limit, 7).with_burst(NonZero::new(burst).unwrap());
-        let (mut arrival, mut now, mut allowed) = (0, 0, Vec::new());
-        for (pause, cost) in asks {
-            now += pause;
-            let (decision, next) = gcra::check(arrival, now, cost, &quota);
-            arrival = next;
-            if decision.allowed {
-                allowed.push((now, cost));
-            }
-            if let Some(wait) = decision.retry_after {
-                let then = now + u64::try_from(wait.as_nanos()).unwrap();
-                prop_assert!(gcra::check(arrival, then, cost, &quota).0.allowed, "what retry_after promises");
-                prop_assert!(!gcra::check(arrival, then - 1, cost, &quota).0.allowed, "and not before");
-            }
-            prop_assert!(decision.remaining <= burst.into());
-            let more = gcra::check(arrival, now, decision.remaining + 1, &quota).0.allowed;
-            prop_assert!(gcra::check(arrival, now, decision.remaining, &quota).0.allowed && !more, "remaining is exact: {:?}", decision);
-        }
-        for (at, (from, _)) in allowed.iter().enumerate() {
-            let mut sum = 0;
-            for (to, cost) in &allowed[at..] {
-                sum += cost;
-                let back = u128::from(to - from) * u128::from(limit) / 7_000_000_000;
-                prop_assert!(u128::from(sum) <= u128::from(burst) + back + 1, "{sum} in {} ns", to - from);
-            }
-        }
     }
 }

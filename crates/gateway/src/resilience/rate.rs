@@ -1,16 +1,12 @@
 //! Requests and tokens a minute that a deployment may be asked for, so that its provider need not refuse.
-//!
-//! The generic cell rate algorithm (ITU-T I.371, "virtual scheduling"): one instant says how far what was granted
-//! reaches into the future; a grant may reach as far as one minute.
 
 use crate::{ChatError, ChatModel, ChatReply, ChatRequest};
 use async_trait::async_trait;
+use corpus::{Allowance, Moment};
+use std::num::NonZero;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
-
-/// What is granted at once, and how long it takes to be granted anew.
-const WINDOW: Duration = Duration::from_secs(60);
 
 /// Limits of one deployment; `None` is none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -21,79 +17,93 @@ pub struct RateParams {
     pub tokens_per_minute: Option<u32>,
 }
 
-/// Keeps a deployment below its limits.
-pub struct Rate {
-    inner: Arc<dyn ChatModel>,
-    meters: Mutex<Meters>,
-}
-
-struct Meters {
-    requests: Option<Meter>,
-    tokens: Option<Meter>,
+/// What was granted of these limits.
+pub(super) struct Meters {
+    since: Instant,
+    meters: Mutex<[Option<Meter>; 2]>,
 }
 
 /// One limit.
 struct Meter {
-    /// Time that one unit costs, in nanoseconds.
-    unit_ns: u64,
-    /// The theoretical arrival time of I.371.
-    reaches_to: Instant,
+    allowance: Allowance,
+    arrival: Moment,
 }
 
 impl Meter {
     fn new(per_minute: u32) -> Self {
-        let window_ns = u64::try_from(WINDOW.as_nanos()).unwrap_or(u64::MAX);
-        Self { unit_ns: window_ns / u64::from(per_minute.max(1)), reaches_to: Instant::now() }
+        Self { allowance: Allowance::per_minute(NonZero::new(per_minute).unwrap_or(NonZero::<u32>::MIN)), arrival: 0 }
     }
 
-    fn cost(&self, units: u64) -> Duration {
-        Duration::from_nanos(self.unit_ns.saturating_mul(units))
+    /// How long until `units` can be granted; more than a whole minute's are granted when none are spent.
+    fn wait(&self, units: u64, now: Moment) -> Duration {
+        let (grant, _) = self.allowance.spend(self.arrival, now, units.min(self.most()));
+        grant.retry_after.unwrap_or_default()
     }
 
-    /// How long until `units` can be granted; more than a whole window's are granted when the window is empty.
-    fn wait(&self, units: u64, now: Instant) -> Duration {
-        (self.reaches_to.max(now) + self.cost(units).min(WINDOW)).saturating_duration_since(now + WINDOW)
+    fn take(&mut self, units: u64, now: Moment) {
+        // Bounded, so that one absurd request doesn't close a deployment for days.
+        self.arrival = self.allowance.settle(self.arrival, now, 0, units.min(60 * self.most()));
     }
 
-    fn take(&mut self, units: u64, now: Instant) {
-        self.reaches_to = self.reaches_to.max(now) + self.cost(units).min(WINDOW * 60);
+    fn most(&self) -> u64 {
+        self.allowance.burst().get().into()
     }
 }
 
 impl Meters {
-    /// How long until one call of so many tokens can be granted.
-    fn wait(&self, tokens: u64, now: Instant) -> Duration {
-        let of = |meter: &Option<Meter>, units| meter.as_ref().map_or(Duration::ZERO, |meter| meter.wait(units, now));
-        of(&self.requests, 1).max(of(&self.tokens, tokens))
+    pub(super) fn new(params: RateParams) -> Self {
+        let meters = [params.requests_per_minute, params.tokens_per_minute].map(|limit| limit.map(Meter::new));
+        Self { since: Instant::now(), meters: Mutex::new(meters) }
     }
 
-    fn take(&mut self, tokens: u64, now: Instant) {
-        self.requests.iter_mut().for_each(|meter| meter.take(1, now));
-        self.tokens.iter_mut().for_each(|meter| meter.take(tokens, now));
+    /// How long until the smallest call can be granted.
+    pub(super) fn ready_in(&self) -> Duration {
+        wait(&self.lock(), 1, self.now())
     }
+
+    /// Grants `name` a call of so many tokens.
+    ///
+    /// # Errors
+    /// [`ChatError::Unavailable`], with how long it has to wait.
+    pub(super) fn take(&self, name: &str, tokens: u64) -> Result<(), ChatError> {
+        let (mut meters, now) = (self.lock(), self.now());
+        let wait = wait(&meters, tokens, now);
+        if !wait.is_zero() {
+            let reason = format!("{name} is at its limit of requests or tokens a minute");
+            return Err(ChatError::Unavailable { reason, retry_after: Some(wait) });
+        }
+        for (meter, units) in meters.iter_mut().zip([1, tokens]) {
+            meter.iter_mut().for_each(|meter| meter.take(units, now));
+        }
+        Ok(())
+    }
+
+    fn now(&self) -> Moment {
+        u64::try_from(self.since.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, [Option<Meter>; 2]> {
+        self.meters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How long until one call of so many tokens can be granted.
+fn wait(meters: &[Option<Meter>; 2], tokens: u64, now: Moment) -> Duration {
+    let waits = meters.iter().zip([1, tokens]).filter_map(|(meter, units)| Some(meter.as_ref()?.wait(units, now)));
+    waits.max().unwrap_or_default()
+}
+
+/// Keeps a deployment below its limits.
+pub struct Rate {
+    inner: Arc<dyn ChatModel>,
+    meters: Meters,
 }
 
 impl Rate {
     /// Around `inner`.
     #[must_use]
     pub fn new(inner: Arc<dyn ChatModel>, params: RateParams) -> Self {
-        let meters = Meters { requests: params.requests_per_minute.map(Meter::new), tokens: params.tokens_per_minute.map(Meter::new) };
-        Self { inner, meters: Mutex::new(meters) }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Meters> {
-        self.meters.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Grants a call of so many tokens, or says how long it has to wait.
-    fn take(&self, tokens: u64) -> Result<(), Duration> {
-        let (mut meters, now) = (self.lock(), Instant::now());
-        let wait = meters.wait(tokens, now);
-        if !wait.is_zero() {
-            return Err(wait);
-        }
-        meters.take(tokens, now);
-        Ok(())
+        Self { inner, meters: Meters::new(params) }
     }
 }
 
@@ -104,7 +114,7 @@ impl ChatModel for Rate {
     }
 
     fn ready_in(&self) -> Duration {
-        self.inner.ready_in().max(self.lock().wait(1, Instant::now()))
+        self.inner.ready_in().max(self.meters.ready_in())
     }
 
     fn is_full(&self) -> bool {
@@ -112,10 +122,7 @@ impl ChatModel for Rate {
     }
 
     async fn chat(&self, request: ChatRequest) -> Result<ChatReply, ChatError> {
-        if let Err(wait) = self.take(request.tokens_most()) {
-            let reason = format!("{} is at its limit of requests or tokens a minute", self.inner.name());
-            return Err(ChatError::Unavailable { reason, retry_after: Some(wait) });
-        }
+        self.meters.take(self.inner.name(), request.tokens_most())?;
         self.inner.chat(request).await
     }
 }
