@@ -33,6 +33,8 @@ pub(crate) struct App {
     pub(crate) ingest: Ingest,
     pub(crate) embedder: Arc<dyn Embedder>,
     pub(crate) engine: Arc<Engine>,
+    /// The Redis that servers share, if there is one.
+    pub(crate) link: Option<Arc<cache::Link>>,
     pub(crate) backups: Backups,
     pub(crate) benchmarks: Benchmarks,
     pub(crate) metrics: metrics_exporter_prometheus::PrometheusHandle,
@@ -52,13 +54,14 @@ impl App {
         ingest: Ingest,
         embedder: Arc<dyn Embedder>,
         engine: Arc<Engine>,
+        link: Option<Arc<cache::Link>>,
         metrics: metrics_exporter_prometheus::PrometheusHandle,
     ) -> Self {
         let admission = Admission::new(&config.server);
         let hops = Arc::new(Semaphore::new(config.server.concurrent_requests_max + config.server.concurrent_streams_max));
         let backups = Backups::new(config.server.data_dir.join("backups"));
         let (benchmarks, draining, stopping) = (Benchmarks::default(), AtomicBool::new(false), watch::Sender::new(false));
-        Self { config, keys, catalog, ingest, embedder, engine, backups, benchmarks, metrics, admission, hops, draining, stopping }
+        Self { config, keys, catalog, ingest, embedder, engine, link, backups, benchmarks, metrics, admission, hops, draining, stopping }
     }
 
     /// From here on the server is not ready, though it still serves.

@@ -4,6 +4,7 @@
 
 mod embedding;
 mod llm;
+mod redis;
 mod server;
 
 use crate::auth::{AuthConfig, Keys, QuotasConfig};
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 pub(crate) use embedding::{EmbeddingConfig, EmbeddingEngine, PrecisionConfig, RemoteConfig};
 pub(crate) use llm::{BalanceConfig, DeploymentConfig, DeploymentKeys, LlmConfig, PLAIN, PreferenceConfig, Provider};
+pub(crate) use redis::RedisConfig;
 pub(crate) use server::{ServerConfig, TlsConfig};
 
 /// The whole file. Every field has a default: an empty file is a working server.
@@ -32,6 +34,9 @@ pub(crate) struct Config {
     pub(crate) retention: RetentionConfig,
     pub(crate) query: QueryConfig,
     pub(crate) llm: LlmConfig,
+    /// Where servers share caches and limits; absent: each has its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) redis: Option<RedisConfig>,
     pub(crate) log: LogConfig,
 }
 
@@ -178,6 +183,7 @@ pub(crate) struct Overrides {
     pub(crate) llm_model: Option<String>,
     pub(crate) llm_api_key: Option<String>,
     pub(crate) embedding_api_key: Option<String>,
+    pub(crate) redis_password: Option<String>,
     pub(crate) api_key: Option<String>,
     pub(crate) log_filter: Option<String>,
     pub(crate) log_format: Option<String>,
@@ -190,6 +196,7 @@ pub(crate) struct Settings {
     pub(crate) llm_api_key: Option<String>,
     pub(crate) deployment_keys: DeploymentKeys,
     pub(crate) embedding_api_key: Option<String>,
+    pub(crate) redis_password: Option<String>,
 }
 
 impl Config {
@@ -205,6 +212,7 @@ impl Config {
         let mut errors = self.server.validate();
         errors.extend(self.embedding.validate());
         errors.extend(self.llm.validate());
+        errors.extend(self.redis.iter().flat_map(RedisConfig::validate));
         let mut check = |is_right: bool, path: &str, rule: &str| {
             if !is_right {
                 errors.push(format!("{path}: {rule}"));
@@ -266,10 +274,16 @@ impl Overrides {
             (true, Ok(keys)) => {
                 let embedding_api_key = config.embedding.api_key(self.embedding_api_key.as_deref())?;
                 let deployment_keys = config.llm.deployment_keys(|name| std::env::var(name).ok())?;
-                Ok(Settings { llm_api_key: self.llm_key(&config)?, deployment_keys, embedding_api_key, config, keys })
+                let redis_password = self.redis_password(&config)?;
+                Ok(Settings { llm_api_key: self.llm_key(&config)?, deployment_keys, embedding_api_key, redis_password, config, keys })
             }
             _ => bail!("the configuration has {} error(s):\n  {}", errors.len(), errors.join("\n  ")),
         }
+    }
+
+    fn redis_password(&self, config: &Config) -> anyhow::Result<Option<String>> {
+        let password = config.redis.as_ref().map(|redis| redis.password(self.redis_password.as_deref()));
+        Ok(password.transpose()?.flatten())
     }
 
     fn llm_key(&self, config: &Config) -> anyhow::Result<Option<String>> {

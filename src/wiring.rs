@@ -6,6 +6,7 @@ use crate::app::{App, AppState};
 use crate::auth::Keys;
 use crate::config::{Config, EmbeddingConfig, EmbeddingEngine, PrecisionConfig, RemoteConfig, Settings};
 use anyhow::{Context, bail};
+use cache::Link;
 use corpus::{Embedder, EmbeddingModel, Precision};
 use encoder::{CachedEmbedder, LocalEmbedder, LocalOptions, Manifest, Requested};
 use gateway::telemetry::Kind;
@@ -23,11 +24,13 @@ use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::Handle;
 
-/// Opens the data directory and starts everything but the listener. Blocking.
+/// Opens the data directory and starts everything but the listener. Blocking, on a thread that knows the runtime.
 pub(crate) fn start(settings: Settings) -> anyhow::Result<AppState> {
-    let Settings { config, keys, llm_api_key, deployment_keys, embedding_api_key } = settings;
+    let Settings { config, keys, llm_api_key, deployment_keys, embedding_api_key, redis_password } = settings;
     let metrics = metrics()?;
+    let link = link(&config, redis_password)?;
     // The model first: without it nothing works, and its error names the command that mends it.
     let embedder = embedder(&config, embedding_api_key)?;
     let catalog = Arc::new(catalog(&config)?.with_quotas(config.quotas.quotas()));
@@ -37,7 +40,14 @@ pub(crate) fn start(settings: Settings) -> anyhow::Result<AppState> {
     let ingest = Ingest::start(Arc::clone(&catalog), parser, Arc::clone(&embedder), params).context("can't start ingestion")?;
     let models = models::models(&config.llm, llm_api_key, &deployment_keys)?;
     let engine = Arc::new(Engine::new(models, engine_params(&config)));
-    Ok(AppState(Arc::new(App::new(config, keys, catalog, ingest, embedder, engine, metrics))))
+    Ok(AppState(Arc::new(App::new(config, keys, catalog, ingest, embedder, engine, link, metrics))))
+}
+
+/// The Redis that servers share. One that is away is no error: the link looks for it from now on.
+fn link(config: &Config, password: Option<String>) -> anyhow::Result<Option<Arc<Link>>> {
+    let Some(redis) = &config.redis else { return Ok(None) };
+    let link = Handle::current().block_on(Link::open(redis.link(password)));
+    Ok(Some(link.context("redis.url: can't be used")?))
 }
 
 /// The keys that were made over `/v1/keys`.

@@ -130,6 +130,7 @@ impl Global {
             llm_model: self.llm_model.clone(),
             llm_api_key: std::env::var("RAGSTONE_LLM_API_KEY").ok(),
             embedding_api_key: std::env::var("RAGSTONE_EMBEDDING_API_KEY").ok(),
+            redis_password: std::env::var("RAGSTONE_REDIS_PASSWORD").ok(),
             api_key: std::env::var("RAGSTONE_API_KEY").ok(),
             log_filter: self.log.clone(),
             log_format: self.log_format.clone(),

@@ -36,7 +36,10 @@ pub(crate) fn run(args: &ServeArgs, global: &Global) -> anyhow::Result<ExitCode>
     // Bound before anything slow, so that a port in use is said at once; served when all is ready.
     let listener = runtime.block_on(TcpListener::bind(listen)).with_context(|| format!("can't listen on {listen}"))?;
     let address = listener.local_addr()?;
-    let app = wiring::start(settings)?;
+    let app = {
+        let _known = runtime.enter();
+        wiring::start(settings)?
+    };
     let server = Server::new(app.clone())?;
     let scheme = if app.config.server.tls.is_some() { "https" } else { "http" };
     tracing::info!(%address, "ragstone {} listens on {scheme}://{address}", env!("CARGO_PKG_VERSION"));

@@ -11,7 +11,7 @@ pub use options::LinkOptions;
 
 use owed::{Owed, escaped};
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, ErrorKind, RedisError, RedisResult, ServerErrorKind};
+use redis::{AsyncConnectionConfig, Client, ErrorKind, IntoConnectionInfo, RedisError, RedisResult, ServerErrorKind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// Why Redis did not answer.
@@ -51,9 +51,10 @@ impl Link {
     /// # Errors
     /// [`LinkError::BadUrl`].
     pub async fn open(options: LinkOptions) -> Result<Arc<Self>, LinkError> {
-        let client = Client::open(options.url.as_str()).map_err(LinkError::BadUrl)?;
+        let client = client(&options).map_err(LinkError::BadUrl)?;
         let link = Arc::new(Self { client, options, state: Mutex::default() });
-        if !link.reconnect().await {
+        if let Err(error) = link.reconnect().await {
+            tracing::warn!(%error, "redis is away: starting without it");
             link.probe();
         }
         Ok(link)
@@ -123,7 +124,7 @@ impl Link {
                 tokio::time::sleep(pause).await;
                 pause = pause.saturating_mul(2).min(pause_max);
                 let Some(link) = Weak::upgrade(&link) else { return };
-                if link.reconnect().await {
+                if link.reconnect().await.is_ok() {
                     tracing::info!("redis is back");
                     return;
                 }
@@ -131,23 +132,19 @@ impl Link {
         });
     }
 
-    /// Connects, makes the removals that are owed, and opens the link. `false` if any of it fails.
-    async fn reconnect(&self) -> bool {
+    /// Connects, makes the removals that are owed, and opens the link.
+    async fn reconnect(&self) -> RedisResult<()> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.options.timeout))
             .set_response_timeout(Some(self.options.timeout));
-        let Ok(mut connection) = self.client.get_multiplexed_async_connection_with_config(&config).await else { return false };
+        let mut connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
         // A server that still loads its data accepts connections.
-        if redis::cmd("PING").query_async::<()>(&mut connection).await.is_err() {
-            return false;
-        }
+        redis::cmd("PING").query_async::<()>(&mut connection).await?;
         loop {
             let owed = self.state().owed.patterns().to_vec();
             for pattern in &owed {
-                if let Err(error) = sweep(&mut connection, pattern).await {
-                    tracing::warn!(%error, "redis is back, but removals that it missed can't be made");
-                    return false;
-                }
+                let swept = sweep(&mut connection, pattern).await;
+                swept.inspect_err(|error| tracing::warn!(%error, "redis is back, but removals that it missed can't be made"))?;
             }
             let mut state = self.state();
             // One that came in the meantime is made first.
@@ -155,7 +152,7 @@ impl Link {
                 state.connection = Some(connection);
                 state.turn += 1;
                 state.is_probing = false;
-                return true;
+                return Ok(());
             }
         }
     }
@@ -189,6 +186,13 @@ impl Link {
     pub(crate) fn pattern(&self, place: &str, end: &str) -> String {
         format!("{}*{end}", escaped(&format!("{}{place}", self.options.prefix)))
     }
+}
+
+fn client(options: &LinkOptions) -> RedisResult<Client> {
+    let server = options.url.as_str().into_connection_info()?;
+    let Some(password) = &options.password else { return Client::open(server) };
+    let login = server.redis_settings().clone().set_password(password);
+    Client::open(server.set_redis_settings(login))
 }
 
 /// Removes the keys that match, some at a time.

@@ -6,8 +6,10 @@ use std::time::Duration;
 /// How to reach Redis.
 #[derive(Clone)]
 pub struct LinkOptions {
-    /// `redis://user:password@host:port/database`, or `redis+unix:///path`.
+    /// `redis://user@host:port/database`, or `redis+unix:///path`.
     pub url: String,
+    /// Its password, if it wants one; one in the address does as well.
+    pub password: Option<String>,
     /// What all keys begin with, so that several servers may use one Redis.
     pub prefix: String,
     /// How long a call may take; longer, and the server counts as away.
@@ -24,6 +26,7 @@ impl LinkOptions {
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
+            password: None,
             prefix: "ragstone:".to_owned(),
             timeout: Duration::from_millis(250),
             pause_min: Duration::from_millis(100),
@@ -33,9 +36,9 @@ impl LinkOptions {
 }
 
 impl fmt::Debug for LinkOptions {
-    /// Without the address: it may hold a password.
+    /// Without the password, and without the address, which may hold one.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { url: _, prefix, timeout, pause_min, pause_max } = self;
+        let Self { url: _, password: _, prefix, timeout, pause_min, pause_max } = self;
         let mut out = f.debug_struct("LinkOptions");
         out.field("prefix", prefix).field("timeout", timeout).field("pause_min", pause_min).field("pause_max", pause_max);
         out.finish_non_exhaustive()
