@@ -6,6 +6,7 @@ use crate::error::ApiError;
 use crate::http::admission::Admission;
 use crate::http::backups::Backups;
 use crate::http::benchmarks::Benchmarks;
+use crate::limits::Limits;
 use corpus::Embedder;
 use index::Catalog;
 use ingest::Ingest;
@@ -28,7 +29,8 @@ impl std::ops::Deref for AppState {
 /// The rooms, wired.
 pub(crate) struct App {
     pub(crate) config: Config,
-    pub(crate) keys: Keys,
+    pub(crate) keys: Arc<Keys>,
+    pub(crate) limits: Arc<Limits>,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) ingest: Ingest,
     pub(crate) embedder: Arc<dyn Embedder>,
@@ -49,7 +51,8 @@ pub(crate) struct App {
 impl App {
     pub(crate) fn new(
         config: Config,
-        keys: Keys,
+        keys: Arc<Keys>,
+        limits: Arc<Limits>,
         catalog: Arc<Catalog>,
         ingest: Ingest,
         embedder: Arc<dyn Embedder>,
@@ -61,7 +64,23 @@ impl App {
         let hops = Arc::new(Semaphore::new(config.server.concurrent_requests_max + config.server.concurrent_streams_max));
         let backups = Backups::new(config.server.data_dir.join("backups"));
         let (benchmarks, draining, stopping) = (Benchmarks::default(), AtomicBool::new(false), watch::Sender::new(false));
-        Self { config, keys, catalog, ingest, embedder, engine, link, backups, benchmarks, metrics, admission, hops, draining, stopping }
+        Self {
+            config,
+            keys,
+            limits,
+            catalog,
+            ingest,
+            embedder,
+            engine,
+            link,
+            backups,
+            benchmarks,
+            metrics,
+            admission,
+            hops,
+            draining,
+            stopping,
+        }
     }
 
     /// From here on the server is not ready, though it still serves.

@@ -3,6 +3,7 @@
 //! path. Nothing else in the program reads the environment.
 
 mod embedding;
+mod limits;
 mod llm;
 mod redis;
 mod server;
@@ -15,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub(crate) use embedding::{EmbeddingConfig, EmbeddingEngine, PrecisionConfig, RemoteConfig};
+pub(crate) use limits::{LimitConfig, LimitsConfig};
 pub(crate) use llm::{BalanceConfig, DeploymentConfig, DeploymentKeys, LlmConfig, PLAIN, PreferenceConfig, Provider};
 pub(crate) use redis::RedisConfig;
 pub(crate) use server::{ServerConfig, TlsConfig};
@@ -27,6 +29,7 @@ pub(crate) struct Config {
     pub(crate) server: ServerConfig,
     pub(crate) auth: AuthConfig,
     pub(crate) quotas: QuotasConfig,
+    pub(crate) limits: LimitsConfig,
     pub(crate) embedding: EmbeddingConfig,
     pub(crate) chunking: ChunkingConfig,
     pub(crate) ingest: IngestConfig,

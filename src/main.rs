@@ -8,6 +8,7 @@ mod client;
 mod config;
 mod error;
 mod http;
+mod limits;
 mod server;
 mod wiring;
 

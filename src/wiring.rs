@@ -5,6 +5,7 @@ mod models;
 use crate::app::{App, AppState};
 use crate::auth::Keys;
 use crate::config::{Config, EmbeddingConfig, EmbeddingEngine, PrecisionConfig, RemoteConfig, Settings};
+use crate::limits::{Limits, TokenLimit};
 use anyhow::{Context, bail};
 use cache::Link;
 use corpus::{Embedder, EmbeddingModel, Precision};
@@ -31,6 +32,8 @@ pub(crate) fn start(settings: Settings) -> anyhow::Result<AppState> {
     let Settings { config, keys, llm_api_key, deployment_keys, embedding_api_key, redis_password } = settings;
     let metrics = metrics()?;
     let link = link(&config, redis_password)?;
+    let keys = Arc::new(keys);
+    let limits = Arc::new(Limits::new(config.limits.clone(), Arc::clone(&keys), link.clone()));
     // The model first: without it nothing works, and its error names the command that mends it.
     let embedder = embedder(&config, embedding_api_key)?;
     let catalog = Arc::new(catalog(&config)?.with_quotas(config.quotas.quotas()));
@@ -39,8 +42,10 @@ pub(crate) fn start(settings: Settings) -> anyhow::Result<AppState> {
     let params = IngestParams { workers: config.ingest.workers, queued_max: config.ingest.queued_max };
     let ingest = Ingest::start(Arc::clone(&catalog), parser, Arc::clone(&embedder), params).context("can't start ingestion")?;
     let models = models::models(&config.llm, llm_api_key, &deployment_keys)?;
+    // Outermost: what is tried again and elsewhere is one call to its caller.
+    let models = models.around(|model| Arc::new(TokenLimit::new(model, Arc::clone(&limits))));
     let engine = Arc::new(Engine::new(models, engine_params(&config)));
-    Ok(AppState(Arc::new(App::new(config, keys, catalog, ingest, embedder, engine, link, metrics))))
+    Ok(AppState(Arc::new(App::new(config, keys, limits, catalog, ingest, embedder, engine, link, metrics))))
 }
 
 /// The Redis that servers share. One that is away is no error: the link looks for it from now on.

@@ -102,6 +102,7 @@ mod tests {
             scopes: BTreeSet::from([Scope::Admin]),
             collections: collections.map(set),
             principals: principals.map(set),
+            limits: index::KeyLimits::default(),
             created_at: OffsetDateTime::UNIX_EPOCH,
             expires_at: None,
         }

@@ -4,7 +4,7 @@ use super::caller::Caller;
 use super::config::KeyConfig;
 use super::secret::{PREFIX, hash, is_same, parse_hash, to_hex};
 use corpus::{KeyId, Principals, TenantId};
-use index::{ApiKeyRecord, Scope};
+use index::{ApiKeyRecord, KeyLimits, Scope};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
@@ -102,6 +102,12 @@ impl Keys {
         self.read().get(id).map(|(_, record)| record.clone())
     }
 
+    /// The limits of the key that callers go by under this name; those of the configuration have none of their own.
+    pub(crate) fn limits(&self, name: &str) -> KeyLimits {
+        let id = name.parse::<KeyId>().ok();
+        id.and_then(|id| self.read().get(&id).map(|(_, record)| record.limits)).unwrap_or_default()
+    }
+
     /// Up to `limit` stored keys that `is_wanted`, oldest first, behind `after`.
     pub(crate) fn list(&self, after: Option<&KeyId>, limit: usize, is_wanted: impl Fn(&ApiKeyRecord) -> bool) -> Vec<ApiKeyRecord> {
         let stored = self.read();
@@ -179,6 +185,7 @@ mod tests {
             scopes: BTreeSet::from([Scope::Query]),
             collections: None,
             principals: None,
+            limits: KeyLimits::default(),
             created_at: OffsetDateTime::now_utc(),
             expires_at,
         };

@@ -31,7 +31,7 @@ pub(super) fn cors(origins: &[String]) -> Option<CorsLayer> {
     let origins: Vec<HeaderValue> = origins.iter().filter_map(|origin| origin.parse().ok()).collect();
     let asked =
         ["anthropic-version", "idempotency-key", "last-event-id", "traceparent", "x-api-key", "x-request-id"].map(HeaderName::from_static);
-    let told = ["retry-after", "x-request-id", "x-trace-id"].map(HeaderName::from_static);
+    let told = ["retry-after", "ratelimit", "ratelimit-policy", "x-request-id", "x-trace-id"].map(HeaderName::from_static);
     Some(
         CorsLayer::new()
             .allow_origin(origins)

@@ -1,7 +1,9 @@
 //! `POST /v1/embeddings`: the configured embedding model, local or remote, in OpenAI's protocol.
 
 use super::extract::Body;
+use super::limits::tokens_used_up;
 use crate::app::AppState;
+use crate::auth::Caller;
 use crate::error::ApiError;
 use axum::Json;
 use axum::extract::State;
@@ -9,6 +11,7 @@ use axum::http::StatusCode;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use corpus::Purpose;
+use gateway::estimate_tokens;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -53,7 +56,7 @@ enum InputType {
     Document,
 }
 
-pub(crate) async fn create(State(app): State<AppState>, Body(asked): Body<Asked>) -> Result<Json<Value>, ApiError> {
+pub(crate) async fn create(State(app): State<AppState>, caller: Caller, Body(asked): Body<Asked>) -> Result<Json<Value>, ApiError> {
     let model = app.embedder.model();
     if asked.model != model.name {
         let detail = format!("there is no embedding model {:?}; there is {:?}", asked.model, model.name);
@@ -73,6 +76,8 @@ pub(crate) async fn create(State(app): State<AppState>, Body(asked): Body<Asked>
         InputType::Query => Purpose::Query,
         InputType::Document => Purpose::Document,
     };
+    let estimate = texts.iter().map(|text| estimate_tokens(text)).sum();
+    let mut reservation = app.limits.reserve(&caller.account(Vec::new()), estimate).await.map_err(tokens_used_up)?;
     let turn = app.admission.queries.enter().await?;
     let work = app.blocking(move |app| {
         let _turn = turn;
@@ -80,6 +85,7 @@ pub(crate) async fn create(State(app): State<AppState>, Body(asked): Body<Asked>
     });
     let embedded = work.await?;
     let tokens: usize = embedded.iter().map(|one| one.tokens).sum();
+    reservation.set_used(tokens as u64);
     let data: Vec<Value> = embedded.iter().enumerate().map(|(index, one)| item(index, &one.embedding, asked.encoding_format)).collect();
     Ok(Json(json!({ "object": "list", "model": asked.model, "data": data, "usage": { "prompt_tokens": tokens, "total_tokens": tokens } })))
 }

@@ -9,7 +9,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use corpus::{KeyId, Principals, TenantId};
-use index::{ApiKeyRecord, Once, Scope};
+use index::{ApiKeyRecord, KeyLimits, Once, Scope};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -31,6 +31,7 @@ pub(crate) struct CreateBody {
     scopes: BTreeSet<Scope>,
     collections: Option<BTreeSet<String>>,
     principals: Option<BTreeSet<String>>,
+    limits: Option<KeyLimits>,
     expires_at: Option<String>,
 }
 
@@ -48,7 +49,8 @@ pub(crate) async fn create(
 
 fn make(app: &App, caller: &Caller, body: CreateBody, once: Option<&Once>) -> Result<(StatusCode, Value), ApiError> {
     let secret = Secret::generate().map_err(ApiError::internal)?;
-    let record = body.into_record(caller, &secret)?;
+    let asked = body.limits;
+    let record = ApiKeyRecord { limits: limits(app, caller, asked.unwrap_or_default())?, ..body.into_record(caller, &secret)? };
     if app.keys.stored_count() >= KEYS_MAX {
         let detail = format!("the server has {KEYS_MAX} keys, as many as it takes; revoke some");
         return Err(ApiError::new(StatusCode::FORBIDDEN, "quota_exceeded", detail));
@@ -113,6 +115,7 @@ impl CreateBody {
             scopes: self.scopes,
             collections: self.collections.or_else(|| caller.collections.clone()),
             principals: self.principals.or(own_principals),
+            limits: KeyLimits::default(),
             created_at: OffsetDateTime::now_utc(),
             expires_at,
         };
@@ -140,6 +143,20 @@ impl CreateBody {
     }
 }
 
+/// What is left out is as for the caller's own key; what is not may be more for an operator only.
+fn limits(app: &App, caller: &Caller, asked: KeyLimits) -> Result<KeyLimits, ApiError> {
+    let account = caller.account(Vec::new());
+    if !caller.is_operator && !app.limits.cover(&account, asked) {
+        let detail = "a key can't ask more in a minute than the key that makes it";
+        return Err(ApiError::new(StatusCode::FORBIDDEN, "forbidden_scope", detail));
+    }
+    let own = app.keys.limits(&account.key);
+    Ok(KeyLimits {
+        requests_per_minute: asked.requests_per_minute.or(own.requests_per_minute),
+        tokens_per_minute: asked.tokens_per_minute.or(own.tokens_per_minute),
+    })
+}
+
 fn parse_end(text: &str) -> Result<OffsetDateTime, ApiError> {
     let end = OffsetDateTime::parse(text, &Rfc3339);
     let future = end.ok().filter(|end| *end > OffsetDateTime::now_utc());
@@ -149,7 +166,7 @@ fn parse_end(text: &str) -> Result<OffsetDateTime, ApiError> {
 fn view(record: &ApiKeyRecord) -> Value {
     json!({
         "id": record.id, "name": record.name, "tenant": record.tenant, "scopes": record.scopes,
-        "collections": record.collections, "principals": record.principals,
+        "collections": record.collections, "principals": record.principals, "limits": record.limits,
         "created_at": rfc3339(record.created_at), "expires_at": record.expires_at.and_then(rfc3339),
     })
 }

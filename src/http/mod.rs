@@ -19,6 +19,7 @@ mod gate;
 mod health;
 mod jobs;
 mod keys;
+mod limits;
 mod messages;
 mod models;
 mod problem;
@@ -46,6 +47,7 @@ pub(crate) fn router(app: AppState) -> Router {
         .merge(uploads(app.config.server.upload_bytes_max))
         .merge(health::routes())
         .merge(docs::routes())
+        .route_layer(from_fn_with_state(app.clone(), limits::limit))
         .route_layer(from_fn_with_state(app.clone(), gate::guard))
         .fallback(problem::no_such_route)
         .method_not_allowed_fallback(problem::no_such_method)

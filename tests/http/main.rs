@@ -33,6 +33,7 @@ mod openapi;
 mod overload;
 mod query;
 mod quotas;
+mod rate_limits;
 mod scopes;
 mod search;
 mod shutdown;

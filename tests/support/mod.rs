@@ -1,6 +1,8 @@
 //! A real server process with its own data directory, and a small HTTP client for it.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
 
+pub mod redis;
+
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpStream;

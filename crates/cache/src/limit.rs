@@ -96,7 +96,10 @@ impl Limiter {
     /// Takes the costs of all claims, or none of them: that is taken if every decision is allowed. Claims are of
     /// different keys. No claims, no work.
     pub async fn check(&self, claims: &[Claim]) -> Vec<Decision> {
-        if let (Some(shared), false) = (&self.shared, claims.is_empty()) {
+        if claims.is_empty() {
+            return Vec::new();
+        }
+        if let Some(shared) = &self.shared {
             match shared.check(claims).await {
                 Ok(decisions) => return decisions,
                 Err(error) => tracing::debug!(%error, "this node limits alone"),

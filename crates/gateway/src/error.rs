@@ -77,6 +77,12 @@ pub enum ChatError {
         /// When it may be.
         retry_after: Option<Duration>,
     },
+    /// The caller may not have this asked now.
+    #[error("as many tokens were used as may be in a minute; there are enough in {retry_after:?}")]
+    OverLimit {
+        /// When it may.
+        retry_after: Duration,
+    },
     /// A line or the body is larger than any honest one.
     #[error("the model provider's answer is too large: {what} over {bytes_max} bytes")]
     TooLarge {
@@ -121,6 +127,7 @@ impl ChatError {
             Self::Timeout { stage: Stage::FirstToken, .. } => Verdict::Passing,
             Self::Timeout { .. } => Verdict::Final,
             Self::Status { .. } | Self::Malformed { .. } | Self::TooLarge { .. } | Self::Unavailable { .. } => Verdict::Elsewhere,
+            Self::OverLimit { .. } => Verdict::Final,
             // Another provider's protocol may be able to say it.
             Self::Unsupported { .. } => Verdict::Elsewhere,
         }
@@ -139,7 +146,7 @@ impl ChatError {
         match self {
             Self::Connect { .. } | Self::Interrupted { .. } | Self::Timeout { .. } | Self::Malformed { .. } | Self::TooLarge { .. } => true,
             Self::Status { status, .. } => *status >= 500,
-            Self::Unsupported { .. } | Self::Unavailable { .. } => false,
+            Self::Unsupported { .. } | Self::Unavailable { .. } | Self::OverLimit { .. } => false,
         }
     }
 
@@ -148,6 +155,7 @@ impl ChatError {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Status { retry_after, .. } | Self::Unavailable { retry_after, .. } => *retry_after,
+            Self::OverLimit { retry_after } => Some(*retry_after),
             _ => None,
         }
     }

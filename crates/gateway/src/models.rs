@@ -49,6 +49,12 @@ impl Models {
         self.by_name.get(name.or(self.default.as_deref())?)
     }
 
+    /// The same models, each with something around it that keeps its name.
+    #[must_use]
+    pub fn around(self, wrap: impl Fn(Arc<dyn ChatModel>) -> Arc<dyn ChatModel>) -> Self {
+        Self { by_name: self.by_name.into_iter().map(|(name, model)| (name, wrap(model))).collect(), ..self }
+    }
+
     /// All names, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.by_name.keys().map(String::as_str)

@@ -64,6 +64,6 @@ pub use catalog::{
     Admitted, Catalog, CatalogError, CatalogParams, ChildFile, DEPTH_MAX, DESCENDANTS_MAX, DeletionCheck, DeletionVerification,
     DocumentStatus, Housekeeping, NewCollection, Once, Page, Processed, Retention, Upload,
 };
-pub use catalog::{ApiKeyRecord, KEYS_PER_TENANT_MAX, Quota, Quotas, Scope, TenantUsage};
+pub use catalog::{ApiKeyRecord, KEYS_PER_TENANT_MAX, KeyLimits, Quota, Quotas, Scope, TenantUsage};
 pub use collection::{Collection, CollectionError, DocumentView, FoundChunk};
 pub use scored::Scored;

@@ -159,6 +159,7 @@ fn keys_are_bounded_and_outlive_a_crash() {
         scopes: BTreeSet::from([Scope::Query]),
         collections: None,
         principals: Some(BTreeSet::from(["ann".to_owned()])),
+        limits: KeyLimits { requests_per_minute: Some(10), tokens_per_minute: None },
         created_at: time::OffsetDateTime::UNIX_EPOCH,
         expires_at: Some(time::OffsetDateTime::UNIX_EPOCH),
     };

@@ -1,5 +1,6 @@
 //! What a model's failure is to a client.
 
+use super::super::limits::tokens_used_up;
 use crate::error::ApiError;
 use axum::http::StatusCode;
 use gateway::ChatError;
@@ -28,6 +29,7 @@ impl From<ChatError> for ApiError {
                 let detail = "no deployment of the model can be asked at the moment";
                 Self { cause, ..Self::busy(StatusCode::SERVICE_UNAVAILABLE, "model_unavailable", detail, wait) }
             }
+            ChatError::OverLimit { retry_after } => tokens_used_up(retry_after),
             ChatError::Timeout { .. } => of(StatusCode::GATEWAY_TIMEOUT, "model_timeout", "the model took too long"),
             ChatError::Unsupported { reason } => Self::bad_request("unsupported_by_model", reason),
             ChatError::Connect { .. }

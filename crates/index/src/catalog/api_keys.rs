@@ -42,6 +42,16 @@ impl Scope {
     }
 }
 
+/// What an API key may ask in a minute; absent: what the server lets every key ask.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KeyLimits {
+    /// Requests a minute.
+    pub requests_per_minute: Option<u32>,
+    /// Tokens a minute, read and written by models.
+    pub tokens_per_minute: Option<u32>,
+}
+
 /// An API key, without the key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApiKeyRecord {
@@ -61,6 +71,9 @@ pub struct ApiKeyRecord {
     /// Principals that document ACLs name; absent: every document.
     #[serde(default)]
     pub principals: Option<BTreeSet<String>>,
+    /// What it may ask in a minute; keys of older versions have none.
+    #[serde(default)]
+    pub limits: KeyLimits,
     /// When it was made.
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
@@ -129,5 +142,19 @@ impl Catalog {
         let seq = self.store.commit(batch)?;
         drop(turn);
         self.durable(seq)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_of_an_older_version_has_no_limits() {
+        let id = KeyId::generate();
+        let old = format!(
+            r#"{{"id":"{id}","name":"k","tenant":"a","sha256":"00","scopes":["query"],"created_at":"2025-01-01T00:00:00Z","expires_at":null}}"#
+        );
+        assert_eq!(serde_json::from_str::<ApiKeyRecord>(&old).unwrap().limits, KeyLimits::default());
     }
 }

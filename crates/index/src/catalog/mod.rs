@@ -23,7 +23,7 @@ mod usage;
 mod versions;
 
 pub use admit::{Admitted, ChildFile, Once, Upload};
-pub use api_keys::{ApiKeyRecord, KEYS_PER_TENANT_MAX, Scope};
+pub use api_keys::{ApiKeyRecord, KEYS_PER_TENANT_MAX, KeyLimits, Scope};
 pub use collections::NewCollection;
 pub use commit::Processed;
 pub use deletions::{DeletionCheck, DeletionVerification};
