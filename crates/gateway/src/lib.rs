@@ -29,6 +29,7 @@
 //! ```
 
 mod account;
+mod blocking;
 mod chat;
 mod embeddings;
 mod endpoint;
@@ -54,7 +55,8 @@ pub use endpoint::{ApiKey, EndpointError};
 pub use error::{ChatError, Stage, Verdict};
 pub use models::Models;
 pub use providers::{AnthropicChat, ChatConfig, Dialect, OpenAiChat, Timeouts};
-pub use resilience::{Breaker, BreakerParams, BreakerState, Concurrency, Deadline, Hedge, Measured, Rate, RateParams, Rest};
+pub(crate) use resilience::Guarded;
+pub use resilience::{Breaker, BreakerParams, BreakerState, CallParams, Concurrency, Deadline, Hedge, Measured, Rate, RateParams, Rest};
 pub use routing::{Balance, Choice, Chooser, Complexity, Group, Inputs, Ladder, Member, Preference, RetryBudget, RetryParams, Route, Try};
 pub use scripted::{ScriptedChat, Step};
 pub use tokens::estimate_tokens;
