@@ -7,7 +7,7 @@ use crate::http::admission::Admission;
 use crate::http::backups::Backups;
 use crate::http::benchmarks::Benchmarks;
 use crate::limits::Limits;
-use corpus::Embedder;
+use corpus::{Embedder, Reranker};
 use index::Catalog;
 use ingest::Ingest;
 use query::Engine;
@@ -34,6 +34,8 @@ pub(crate) struct App {
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) ingest: Ingest,
     pub(crate) embedder: Arc<dyn Embedder>,
+    /// What judges texts by a question, if there is something.
+    pub(crate) reranker: Option<Arc<dyn Reranker>>,
     pub(crate) engine: Arc<Engine>,
     /// The Redis that servers share, if there is one.
     pub(crate) link: Option<Arc<cache::Link>>,
@@ -56,6 +58,7 @@ impl App {
         catalog: Arc<Catalog>,
         ingest: Ingest,
         embedder: Arc<dyn Embedder>,
+        reranker: Option<Arc<dyn Reranker>>,
         engine: Arc<Engine>,
         link: Option<Arc<cache::Link>>,
         metrics: metrics_exporter_prometheus::PrometheusHandle,
@@ -71,6 +74,7 @@ impl App {
             catalog,
             ingest,
             embedder,
+            reranker,
             engine,
             link,
             backups,

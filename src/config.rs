@@ -2,10 +2,12 @@
 //! form mirrors the file field by field; [`Config::validate`] reports every error at once with its
 //! path. Nothing else in the program reads the environment.
 
+mod calls;
 mod embedding;
 mod limits;
 mod llm;
 mod redis;
+mod rerank;
 mod server;
 
 use crate::auth::{AuthConfig, Keys, QuotasConfig};
@@ -15,10 +17,14 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub(crate) use calls::CallsConfig;
 pub(crate) use embedding::{EmbeddingConfig, EmbeddingEngine, PrecisionConfig, RemoteConfig};
 pub(crate) use limits::{LimitConfig, LimitsConfig};
-pub(crate) use llm::{BalanceConfig, DeploymentConfig, DeploymentKeys, LlmConfig, PLAIN, PreferenceConfig, Provider};
+pub(crate) use llm::{
+    BalanceConfig, BreakerConfig, DeploymentConfig, DeploymentKeys, LlmConfig, PLAIN, PreferenceConfig, Provider, RetryConfig,
+};
 pub(crate) use redis::RedisConfig;
+pub(crate) use rerank::RerankConfig;
 pub(crate) use server::{ServerConfig, TlsConfig};
 
 /// The whole file. Every field has a default: an empty file is a working server.
@@ -37,6 +43,9 @@ pub(crate) struct Config {
     pub(crate) retention: RetentionConfig,
     pub(crate) query: QueryConfig,
     pub(crate) llm: LlmConfig,
+    /// What judges texts by a question; absent: nothing does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) rerank: Option<RerankConfig>,
     /// Where servers share caches and limits; absent: each has its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) redis: Option<RedisConfig>,
@@ -200,6 +209,7 @@ pub(crate) struct Settings {
     pub(crate) deployment_keys: DeploymentKeys,
     pub(crate) embedding_api_key: Option<String>,
     pub(crate) redis_password: Option<String>,
+    pub(crate) rerank_api_key: Option<String>,
 }
 
 impl Config {
@@ -215,6 +225,7 @@ impl Config {
         let mut errors = self.server.validate();
         errors.extend(self.embedding.validate());
         errors.extend(self.llm.validate());
+        errors.extend(self.rerank.iter().flat_map(RerankConfig::validate));
         errors.extend(self.redis.iter().flat_map(RedisConfig::validate));
         let mut check = |is_right: bool, path: &str, rule: &str| {
             if !is_right {
@@ -278,7 +289,17 @@ impl Overrides {
                 let embedding_api_key = config.embedding.api_key(self.embedding_api_key.as_deref())?;
                 let deployment_keys = config.llm.deployment_keys(|name| std::env::var(name).ok())?;
                 let redis_password = self.redis_password(&config)?;
-                Ok(Settings { llm_api_key: self.llm_key(&config)?, deployment_keys, embedding_api_key, redis_password, config, keys })
+                let rerank = config.rerank.as_ref();
+                let rerank_api_key = rerank.map(|rerank| rerank.api_key(|name| std::env::var(name).ok())).transpose()?.flatten();
+                Ok(Settings {
+                    llm_api_key: self.llm_key(&config)?,
+                    deployment_keys,
+                    embedding_api_key,
+                    redis_password,
+                    rerank_api_key,
+                    config,
+                    keys,
+                })
             }
             _ => bail!("the configuration has {} error(s):\n  {}", errors.len(), errors.join("\n  ")),
         }

@@ -1,5 +1,6 @@
 //! Puts the rooms together, innermost first. The only place that names concrete types.
 
+mod calls;
 mod models;
 
 use crate::app::{App, AppState};
@@ -24,12 +25,11 @@ use sha2::{Digest, Sha256};
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::runtime::Handle;
 
 /// Opens the data directory and starts everything but the listener. Blocking, on a thread that knows the runtime.
 pub(crate) fn start(settings: Settings) -> anyhow::Result<AppState> {
-    let Settings { config, keys, llm_api_key, deployment_keys, embedding_api_key, redis_password } = settings;
+    let Settings { config, keys, llm_api_key, deployment_keys, embedding_api_key, redis_password, rerank_api_key } = settings;
     let metrics = metrics()?;
     let link = link(&config, redis_password)?;
     let keys = Arc::new(keys);
@@ -44,8 +44,9 @@ pub(crate) fn start(settings: Settings) -> anyhow::Result<AppState> {
     let models = models::models(&config.llm, llm_api_key, &deployment_keys)?;
     // Outermost: what is tried again and elsewhere is one call to its caller.
     let models = models.around(|model| Arc::new(TokenLimit::new(model, Arc::clone(&limits))));
+    let reranker = calls::reranker(config.rerank.as_ref(), rerank_api_key)?;
     let engine = Arc::new(Engine::new(models, engine_params(&config)));
-    Ok(AppState(Arc::new(App::new(config, keys, limits, catalog, ingest, embedder, engine, link, metrics))))
+    Ok(AppState(Arc::new(App::new(config, keys, limits, catalog, ingest, embedder, reranker, engine, link, metrics))))
 }
 
 /// The Redis that servers share. One that is away is no error: the link looks for it from now on.
@@ -185,8 +186,7 @@ fn remote_model(remote: &RemoteConfig, api_key: Option<String>) -> RemoteEmbedde
         query_prefix: remote.query_prefix.clone(),
         document_prefix: remote.document_prefix.clone(),
         batch_texts_max: remote.batch_texts_max.unwrap_or(defaults.batch_texts_max),
-        timeout: Duration::from_secs(remote.timeout_s),
-        attempts: remote.attempts,
+        calls: calls::params(&remote.calls),
         ..defaults
     }
 }

@@ -44,6 +44,8 @@ const TABLE: [(&str, &str, Need); 44] = [
     ("POST", "/v1/messages", QUERY),
     ("POST", "/v1/messages/count_tokens", QUERY),
     ("POST", "/v1/embeddings", QUERY),
+    ("POST", "/v1/rerank", QUERY),
+    ("POST", "/rerank", QUERY),
     ("GET", "/v1/models", ANY),
     ("GET", "/v1/models/{model}", ANY),
     ("GET", "/v1/jobs/{job}", STATE),

@@ -34,6 +34,7 @@ mod overload;
 mod query;
 mod quotas;
 mod rate_limits;
+mod rerank;
 mod scopes;
 mod search;
 mod shutdown;

@@ -84,7 +84,11 @@ impl Exchange<'_> {
         if body.len() > self.bytes_max {
             return Err(ChatError::TooLarge { what: self.what, bytes_max: self.bytes_max });
         }
-        Ok(body)
+        // JSON is UTF-8, also where nobody looks.
+        match std::str::from_utf8(&body) {
+            Ok(_) => Ok(body),
+            Err(error) => Err(ChatError::Malformed { reason: format!("the answer is no UTF-8: {error}") }),
+        }
     }
 }
 

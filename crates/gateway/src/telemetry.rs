@@ -134,6 +134,7 @@ pub fn error_type(error: &ChatError) -> Cow<'static, str> {
         ChatError::TooLarge { .. } => "too_large",
         ChatError::Unsupported { .. } => "unsupported",
         ChatError::Unavailable { .. } => "unavailable",
+        ChatError::OverLimit { .. } => "over_limit",
     })
 }
 

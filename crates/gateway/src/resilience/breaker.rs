@@ -64,10 +64,9 @@ impl Switch {
     /// # Errors
     /// [`ChatError::Unavailable`], with how long there is no use in trying.
     pub(super) fn enter(&self, name: &str) -> Result<Call, ChatError> {
-        let pass = lock(&self.circuit).enter(Instant::now()).map_err(|wait| ChatError::Unavailable {
-            reason: format!("{name} has failed too often"),
-            retry_after: Some(wait),
-        })?;
+        let pass = lock(&self.circuit)
+            .enter(Instant::now())
+            .map_err(|wait| ChatError::Unavailable { reason: format!("{name} has failed too often"), retry_after: Some(wait) })?;
         Ok(Call { circuit: Arc::clone(&self.circuit), pass: Some(pass) })
     }
 }

@@ -5,7 +5,7 @@
 use super::breaker::{BreakerParams, Switch};
 use super::concurrency::Places;
 use super::rate::{Meters, RateParams};
-use super::rest::Pause;
+use super::rest::{Pause, TAKEN_OUT};
 use crate::routing::{RetryBudget, RetryParams, Tries};
 use crate::{ChatError, Stage, Verdict};
 use std::time::Duration;
@@ -24,6 +24,8 @@ pub struct CallParams {
     pub patience: Duration,
     /// What it may be asked in a minute. Default: no limits.
     pub rate: RateParams,
+    /// How long it is left alone when it refuses the key, the address or the account. Default 60 s.
+    pub rest: Duration,
     /// How it is tried again.
     pub retry: RetryParams,
     /// Retries for each call that is made. Default 0.2.
@@ -40,6 +42,7 @@ impl Default for CallParams {
             concurrent_max: 16,
             patience: Duration::from_secs(10),
             rate: RateParams::default(),
+            rest: TAKEN_OUT,
             retry: RetryParams::default(),
             retry_share: 0.2,
             breaker: BreakerParams::default(),
@@ -64,7 +67,7 @@ impl Guarded {
             name: name.into(),
             meters: Meters::new(params.rate),
             places: Places::new(params.concurrent_max, params.patience),
-            pause: Pause::default(),
+            pause: Pause::new(params.rest),
             switch: Switch::new(params.breaker),
             budget: RetryBudget::new(params.retry_share),
             params,

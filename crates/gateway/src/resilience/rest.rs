@@ -8,15 +8,20 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// How long a deployment is taken out that refuses the key, the address or the account.
-const TAKEN_OUT: Duration = Duration::from_secs(60);
+pub(super) const TAKEN_OUT: Duration = Duration::from_secs(60);
 
 /// Until when one deployment is left alone.
-#[derive(Default)]
 pub(super) struct Pause {
+    taken_out: Duration,
     until: Mutex<Option<Instant>>,
 }
 
 impl Pause {
+    /// A refusal of the key, the address or the account takes a deployment out for so long.
+    pub(super) fn new(taken_out: Duration) -> Self {
+        Self { taken_out, until: Mutex::new(None) }
+    }
+
     pub(super) fn left(&self) -> Duration {
         let until = *self.until.lock().unwrap_or_else(PoisonError::into_inner);
         until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()))
@@ -33,7 +38,7 @@ impl Pause {
 
     /// The latest word counts, even if it is shorter.
     pub(super) fn heed(&self, error: &ChatError) {
-        let rest = if error.verdict() == Verdict::TakenOut { Some(TAKEN_OUT) } else { error.retry_after() };
+        let rest = if error.verdict() == Verdict::TakenOut { Some(self.taken_out) } else { error.retry_after() };
         if let Some(rest) = rest {
             *self.until.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + rest);
         }
@@ -50,7 +55,7 @@ impl Rest {
     /// Around `inner`.
     #[must_use]
     pub fn new(inner: Arc<dyn ChatModel>) -> Self {
-        Self { inner, pause: Pause::default() }
+        Self { inner, pause: Pause::new(TAKEN_OUT) }
     }
 }
 
