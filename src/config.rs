@@ -6,7 +6,7 @@ mod calls;
 mod embedding;
 mod limits;
 mod llm;
-mod redis;
+mod redis_link;
 mod rerank;
 mod server;
 
@@ -23,7 +23,7 @@ pub(crate) use limits::{LimitConfig, LimitsConfig};
 pub(crate) use llm::{
     BalanceConfig, BreakerConfig, DeploymentConfig, DeploymentKeys, LlmConfig, PLAIN, PreferenceConfig, Provider, RetryConfig,
 };
-pub(crate) use redis::RedisConfig;
+pub(crate) use redis_link::RedisConfig;
 pub(crate) use rerank::RerankConfig;
 pub(crate) use server::{ServerConfig, TlsConfig};
 

@@ -8,7 +8,7 @@ mod support;
 use corpus::{ChunkDraft, Embedding, KeyId, Principals, Span, TenantId};
 use index::records::CollectionRecord;
 use index::store::MemoryDisk;
-use index::{ApiKeyRecord, Catalog, CatalogError, KEYS_PER_TENANT_MAX, Processed, Quota, Quotas, Scope, Upload};
+use index::{ApiKeyRecord, Catalog, CatalogError, KEYS_PER_TENANT_MAX, KeyLimits, Processed, Quota, Quotas, Scope, Upload};
 use proptest::prelude::*;
 use ragstone_index as index;
 use std::collections::BTreeSet;
