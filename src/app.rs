@@ -10,7 +10,7 @@ use crate::http::backups::Backups;
 use crate::http::benchmarks::Benchmarks;
 use crate::limits::Limits;
 use crate::wiring::Spend;
-use corpus::Embedder;
+use corpus::{Embedder, Reranker};
 use index::Catalog;
 use ingest::Ingest;
 use query::Engine;
@@ -37,6 +37,8 @@ pub(crate) struct Rooms {
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) ingest: Ingest,
     pub(crate) embedder: Arc<dyn Embedder>,
+    /// What judges texts by a question, if there is something.
+    pub(crate) reranker: Option<Arc<dyn Reranker>>,
     pub(crate) engine: Arc<Engine>,
     pub(crate) batches: Batches,
     pub(crate) caches: Caches,

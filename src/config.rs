@@ -4,10 +4,12 @@
 
 mod batches;
 mod cache;
+mod calls;
 mod embedding;
 mod limits;
 mod llm;
 mod redis_link;
+mod rerank;
 mod server;
 mod spend;
 
@@ -20,10 +22,14 @@ use std::time::Duration;
 
 pub(crate) use batches::BatchesConfig;
 pub(crate) use cache::CacheConfig;
+pub(crate) use calls::CallsConfig;
 pub(crate) use embedding::{EmbeddingConfig, EmbeddingEngine, PrecisionConfig, RemoteConfig};
 pub(crate) use limits::{LimitConfig, LimitsConfig};
-pub(crate) use llm::{BalanceConfig, DeploymentConfig, DeploymentKeys, LlmConfig, PLAIN, PreferenceConfig, Provider};
+pub(crate) use llm::{
+    BalanceConfig, BreakerConfig, DeploymentConfig, DeploymentKeys, LlmConfig, PLAIN, PreferenceConfig, Provider, RetryConfig,
+};
 pub(crate) use redis_link::RedisConfig;
+pub(crate) use rerank::RerankConfig;
 pub(crate) use server::{ServerConfig, TlsConfig};
 pub(crate) use spend::{BudgetConfig, ExhaustedConfig, SpendConfig};
 
@@ -44,6 +50,9 @@ pub(crate) struct Config {
     pub(crate) query: QueryConfig,
     pub(crate) cache: CacheConfig,
     pub(crate) llm: LlmConfig,
+    /// What judges texts by a question; absent: nothing does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) rerank: Option<RerankConfig>,
     /// Where servers share caches and limits; absent: each has its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) redis: Option<RedisConfig>,
@@ -212,6 +221,7 @@ pub(crate) struct Settings {
     pub(crate) deployment_keys: DeploymentKeys,
     pub(crate) embedding_api_key: Option<String>,
     pub(crate) redis_password: Option<String>,
+    pub(crate) rerank_api_key: Option<String>,
 }
 
 impl Config {
@@ -228,6 +238,7 @@ impl Config {
         errors.extend(self.embedding.validate());
         errors.extend(self.llm.validate());
         errors.extend(self.cache.validate());
+        errors.extend(self.rerank.iter().flat_map(RerankConfig::validate));
         errors.extend(self.redis.iter().flat_map(RedisConfig::validate));
         errors.extend(spend::validate(&self.spend, &self.budgets, &self.llm));
         errors.extend(self.batches.validate());
@@ -293,7 +304,17 @@ impl Overrides {
                 let embedding_api_key = config.embedding.api_key(self.embedding_api_key.as_deref())?;
                 let deployment_keys = config.llm.deployment_keys(|name| std::env::var(name).ok())?;
                 let redis_password = self.redis_password(&config)?;
-                Ok(Settings { llm_api_key: self.llm_key(&config)?, deployment_keys, embedding_api_key, redis_password, config, keys })
+                let rerank = config.rerank.as_ref();
+                let rerank_api_key = rerank.map(|rerank| rerank.api_key(|name| std::env::var(name).ok())).transpose()?.flatten();
+                Ok(Settings {
+                    llm_api_key: self.llm_key(&config)?,
+                    deployment_keys,
+                    embedding_api_key,
+                    redis_password,
+                    rerank_api_key,
+                    config,
+                    keys,
+                })
             }
             _ => bail!("the configuration has {} error(s):\n  {}", errors.len(), errors.join("\n  ")),
         }

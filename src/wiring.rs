@@ -1,6 +1,7 @@
 //! Puts the rooms together, innermost first. The only place that names concrete types.
 
 mod caches;
+mod calls;
 mod models;
 mod spend;
 
@@ -28,12 +29,11 @@ use sha2::{Digest, Sha256};
 pub(crate) use spend::Spend;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::runtime::Handle;
 
 /// Opens the data directory and starts everything but the listener. Blocking, on a thread that knows the runtime.
 pub(crate) fn start(settings: Settings) -> anyhow::Result<AppState> {
-    let Settings { config, keys, llm_api_key, deployment_keys, embedding_api_key, redis_password } = settings;
+    let Settings { config, keys, llm_api_key, deployment_keys, embedding_api_key, redis_password, rerank_api_key } = settings;
     let metrics = metrics()?;
     let link = link(&config, redis_password)?;
     let keys = Arc::new(keys);
@@ -62,7 +62,8 @@ pub(crate) fn start(settings: Settings) -> anyhow::Result<AppState> {
         None => engine,
     });
     let caches = Caches { answers, embeddings };
-    let rooms = Rooms { config, keys, limits, catalog, ingest, embedder, engine, batches, caches, spend, link, metrics };
+    let reranker = calls::reranker(config.rerank.as_ref(), rerank_api_key)?;
+    let rooms = Rooms { config, keys, limits, catalog, ingest, embedder, reranker, engine, batches, caches, spend, link, metrics };
     Ok(AppState(Arc::new(App::new(rooms))))
 }
 
@@ -194,8 +195,7 @@ fn remote_model(remote: &RemoteConfig, api_key: Option<String>) -> RemoteEmbedde
         query_prefix: remote.query_prefix.clone(),
         document_prefix: remote.document_prefix.clone(),
         batch_texts_max: remote.batch_texts_max.unwrap_or(defaults.batch_texts_max),
-        timeout: Duration::from_secs(remote.timeout_s),
-        attempts: remote.attempts,
+        calls: calls::params(&remote.calls),
         ..defaults
     }
 }

@@ -11,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// Without a script every chat is told what it said, and embeddings are hashes.
 ///
-/// OpenAI's and Azure's chat, embeddings, models, files, batches and /v1/rerank; Anthropic's /v1/messages.
+/// OpenAI's and Azure's chat, embeddings, models, files, batches, /v1/rerank and TEI's /rerank; Anthropic's /v1/messages.
 /// GET and DELETE /mock/calls say and forget what it was asked, GET and PUT /mock/script say and change the script.
 #[derive(Debug, Args)]
 pub(crate) struct MockProviderArgs {

@@ -1,5 +1,6 @@
 //! `[embedding]`: which model makes the vectors, and by what.
 
+use super::calls::CallsConfig;
 use anyhow::Context;
 use gateway::EmbeddingProvider;
 use serde::{Deserialize, Serialize};
@@ -84,20 +85,9 @@ pub(crate) struct RemoteConfig {
     /// Texts in one request; absent: what the provider takes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) batch_texts_max: Option<usize>,
-    /// Seconds that one try may take.
-    #[serde(default = "thirty")]
-    pub(crate) timeout_s: u64,
-    /// Tries of one request, the first included.
-    #[serde(default = "three")]
-    pub(crate) attempts: u32,
-}
-
-const fn thirty() -> u64 {
-    30
-}
-
-const fn three() -> u32 {
-    3
+    /// How it is called.
+    #[serde(default)]
+    pub(crate) calls: CallsConfig,
 }
 
 impl Default for EmbeddingConfig {
@@ -118,7 +108,7 @@ impl Default for EmbeddingConfig {
 impl EmbeddingConfig {
     /// Everything that is wrong, one line each: `path: what`.
     pub(super) fn validate(&self) -> Vec<String> {
-        let mut errors = Vec::new();
+        let mut errors: Vec<String> = self.remote.iter().flat_map(|remote| remote.calls.validate("embedding.remote.calls")).collect();
         let mut check = |is_right: bool, path: &str, rule: &str| {
             if !is_right {
                 errors.push(format!("embedding.{path}: {rule}"));
@@ -140,8 +130,6 @@ impl EmbeddingConfig {
             check((1..=4096).contains(&remote.dimension), "remote.dimension", "must be 1 to 4096");
             check(remote.max_tokens >= 16, "remote.max_tokens", "must be at least 16");
             check(remote.batch_texts_max != Some(0), "remote.batch_texts_max", "must be at least 1");
-            check(remote.timeout_s > 0, "remote.timeout_s", "must be at least 1");
-            check((1..=10).contains(&remote.attempts), "remote.attempts", "must be 1 to 10");
         }
         errors
     }

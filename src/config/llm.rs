@@ -95,6 +95,22 @@ impl Default for RetryConfig {
     }
 }
 
+impl RetryConfig {
+    /// Everything that is wrong, one line each: `path: what`.
+    pub(super) fn validate(&self, path: &str) -> Vec<String> {
+        let mut faults = Vec::new();
+        let mut check = |is_right: bool, field: &str, rule: &str| {
+            if !is_right {
+                faults.push(format!("{path}.{field}: {rule}"));
+            }
+        };
+        check((1..=10).contains(&self.tries_max), "tries_max", "must be 1 to 10");
+        check(self.backoff_ms <= self.backoff_ms_max, "backoff_ms", "must be at most backoff_ms_max");
+        check((0.0..=1.0).contains(&self.share), "share", "must be 0 to 1");
+        faults
+    }
+}
+
 /// Breakers, one a deployment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -116,6 +132,24 @@ pub(crate) struct BreakerConfig {
 impl Default for BreakerConfig {
     fn default() -> Self {
         Self { consecutive: 5, window_s: 30, calls_min: 20, share: 0.5, open_s: 10, open_s_max: 300 }
+    }
+}
+
+impl BreakerConfig {
+    /// Everything that is wrong, one line each: `path: what`.
+    pub(super) fn validate(&self, path: &str) -> Vec<String> {
+        let mut faults = Vec::new();
+        let mut check = |is_right: bool, field: &str, rule: &str| {
+            if !is_right {
+                faults.push(format!("{path}.{field}: {rule}"));
+            }
+        };
+        check(self.consecutive > 0, "consecutive", "must be at least 1");
+        check((1..=600).contains(&self.window_s), "window_s", "must be 1 to 600");
+        check(self.share > 0.0 && self.share <= 1.0, "share", "must be above 0, and at most 1");
+        check((1..=self.open_s_max).contains(&self.open_s), "open_s", "must be 1 to open_s_max");
+        check(self.open_s_max <= 86_400, "open_s_max", "must be at most 86400");
+        faults
     }
 }
 
@@ -301,7 +335,8 @@ impl LlmConfig {
 
     /// Everything that is wrong, one line each: `path: what`.
     pub(super) fn validate(&self) -> Vec<String> {
-        let mut errors = Vec::new();
+        let mut errors = self.retry.validate("llm.retry");
+        errors.extend(self.breaker.validate("llm.breaker"));
         let mut check = |is_right: bool, path: String, rule: &str| {
             if !is_right {
                 errors.push(format!("llm{path}: {rule}"));
@@ -310,14 +345,6 @@ impl LlmConfig {
         check(self.base_url.is_some() == self.model.is_some(), String::new(), "base_url and model go together");
         check(self.first_token_timeout_s > 0, ".first_token_timeout_s".into(), "must be at least 1");
         check(self.total_timeout_s > 0, ".total_timeout_s".into(), "must be at least 1");
-        check((1..=10).contains(&self.retry.tries_max), ".retry.tries_max".into(), "must be 1 to 10");
-        check(self.retry.backoff_ms <= self.retry.backoff_ms_max, ".retry.backoff_ms".into(), "must be at most backoff_ms_max");
-        check((0.0..=1.0).contains(&self.retry.share), ".retry.share".into(), "must be 0 to 1");
-        check(self.breaker.consecutive > 0, ".breaker.consecutive".into(), "must be at least 1");
-        check((1..=600).contains(&self.breaker.window_s), ".breaker.window_s".into(), "must be 1 to 600");
-        check(self.breaker.share > 0.0 && self.breaker.share <= 1.0, ".breaker.share".into(), "must be above 0, and at most 1");
-        check((1..=self.breaker.open_s_max).contains(&self.breaker.open_s), ".breaker.open_s".into(), "must be 1 to open_s_max");
-        check(self.breaker.open_s_max <= 86_400, ".breaker.open_s_max".into(), "must be at most 86400");
         for deployment in &self.deployments {
             let path = |field: &str| format!(".deployments.{}.{field}", deployment.name);
             let address = deployment.base_url.as_deref().or(deployment.provider.base_url());

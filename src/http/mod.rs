@@ -29,6 +29,7 @@ mod problem;
 pub(crate) mod query;
 mod quotas;
 mod receive;
+mod rerank;
 mod scopes;
 mod search;
 mod trace;
@@ -83,6 +84,8 @@ fn api() -> Router<AppState> {
         .route("/v1/messages", post(messages::create))
         .route("/v1/messages/count_tokens", post(messages::count_tokens))
         .route("/v1/embeddings", post(embeddings::create))
+        .route("/v1/rerank", post(rerank::rerank))
+        .route("/rerank", post(rerank::tei))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{model}", get(models::get))
         .route("/v1/deletions/{deletion}/verify", get(deletions::verify))

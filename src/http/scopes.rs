@@ -24,7 +24,7 @@ const STATE: Need = Need::OneOf(&[Scope::Query, Scope::Ingest]);
 const ANY: Need = Need::OneOf(&Scope::ALL);
 
 /// Method, route, need. Grouped by route, so that `Allow` comes out in this order.
-const TABLE: [(&str, &str, Need); 56] = [
+const TABLE: [(&str, &str, Need); 58] = [
     ("GET", "/v1/collections", ANY),
     ("POST", "/v1/collections", ADMIN),
     ("GET", "/v1/collections/{collection}", ANY),
@@ -46,6 +46,8 @@ const TABLE: [(&str, &str, Need); 56] = [
     ("POST", "/v1/messages", QUERY),
     ("POST", "/v1/messages/count_tokens", QUERY),
     ("POST", "/v1/embeddings", QUERY),
+    ("POST", "/v1/rerank", QUERY),
+    ("POST", "/rerank", QUERY),
     ("GET", "/v1/models", ANY),
     ("GET", "/v1/models/{model}", ANY),
     ("GET", "/v1/jobs/{job}", STATE),

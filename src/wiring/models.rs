@@ -1,13 +1,13 @@
 //! Language models from their configuration: a client for each deployment, what stands around it, and the ladders.
 
+use super::calls::{breaker, retry};
 use super::spend::Meters;
 use crate::batches::BatchClients;
 use crate::config::{BalanceConfig, DeploymentConfig, DeploymentKeys, LlmConfig, PLAIN, PreferenceConfig, Provider};
 use anyhow::Context;
 use gateway::{
-    AnthropicChat, ApiKey, Balance, BatchClient, Breaker, BreakerParams, ChatConfig, ChatModel, Chooser, Concurrency, Deadline, Dialect,
-    Group, Hedge, Ladder, Ledger, Measured, Member, Metered, Models, OpenAiChat, Preference, Rate, RateParams, Rest, RetryBudget,
-    RetryParams, Timeouts,
+    AnthropicChat, ApiKey, Balance, BatchClient, Breaker, ChatConfig, ChatModel, Chooser, Concurrency, Deadline, Dialect, Group, Hedge,
+    Ladder, Ledger, Measured, Member, Metered, Models, OpenAiChat, Preference, Rate, RateParams, Rest, RetryBudget, Timeouts,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -44,11 +44,11 @@ pub(super) fn models(
     }
     if let Some(name) = &config.model {
         let groups = vec![group(&deployments, &[PLAIN.to_owned()], BalanceConfig::Weighted)];
-        models.add(around(config, Ladder::new(name, groups, retry(config), Arc::clone(&budget)), None));
+        models.add(around(config, Ladder::new(name, groups, retry(&config.retry), Arc::clone(&budget)), None));
     }
     for model in &config.models {
         let groups = model.ladder.iter().map(|names| group(&deployments, names, model.balance)).collect();
-        models.add(around(config, Ladder::new(&model.name, groups, retry(config), Arc::clone(&budget)), model.hedge_after_ms));
+        models.add(around(config, Ladder::new(&model.name, groups, retry(&config.retry), Arc::clone(&budget)), model.hedge_after_ms));
     }
     for choice in &config.choices {
         let [Some(simple), Some(moderate), Some(complex)] =
@@ -72,7 +72,7 @@ pub(super) fn models(
 /// What stands around a client, innermost first; and the breaker.
 fn deployment(config: &LlmConfig, one: &DeploymentConfig, client: Arc<dyn ChatModel>) -> (Arc<dyn ChatModel>, Arc<Breaker>) {
     // Sees what the provider does and nothing else, so that our own refusals don't count.
-    let breaker = Arc::new(Breaker::new(client, breaker(config)));
+    let breaker = Arc::new(Breaker::new(client, breaker(&config.breaker)));
     // Heeds what the provider asks for, whether or not the breaker counts it.
     let rest = Arc::new(Rest::new(Arc::clone(&breaker) as Arc<dyn ChatModel>));
     // Places only for calls that are really made.
@@ -126,28 +126,6 @@ fn chat_config(config: &LlmConfig, one: &DeploymentConfig, key: Option<String>) 
             total: Duration::from_secs(config.total_timeout_s),
             ..Timeouts::default()
         },
-    }
-}
-
-fn breaker(config: &LlmConfig) -> BreakerParams {
-    let breaker = &config.breaker;
-    BreakerParams {
-        window: Duration::from_secs(breaker.window_s),
-        consecutive: breaker.consecutive,
-        calls_min: breaker.calls_min,
-        share: breaker.share,
-        open: Duration::from_secs(breaker.open_s),
-        open_max: Duration::from_secs(breaker.open_s_max),
-    }
-}
-
-fn retry(config: &LlmConfig) -> RetryParams {
-    let retry = &config.retry;
-    RetryParams {
-        tries_max: retry.tries_max,
-        backoff: Duration::from_millis(retry.backoff_ms),
-        backoff_max: Duration::from_millis(retry.backoff_ms_max),
-        wait_max: Duration::from_millis(retry.wait_ms_max),
     }
 }
 

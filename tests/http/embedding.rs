@@ -42,7 +42,9 @@ fn vector(text: &str) -> Value {
 fn remote(port: u16) -> Setup {
     let remote =
         format!("provider = \"tei\"\nbase_url = \"http://127.0.0.1:{port}\"\nmodel = \"small\"\ndimension = {DIMENSION}\nmax_tokens = 64");
-    Setup::model().config(&format!("engine = \"remote\"\n[embedding.remote]\n{remote}\n")).environment("RAGSTONE_EMBEDDING_API_KEY", KEY)
+    Setup::model()
+        .config(&format!("engine = \"remote\"\n[embedding.remote]\n{remote}\n[embedding.remote.calls]\nrest_s = 1\n"))
+        .environment("RAGSTONE_EMBEDDING_API_KEY", KEY)
 }
 
 #[test]

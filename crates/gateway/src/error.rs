@@ -10,6 +10,8 @@ pub enum Stage {
     FirstToken,
     /// The next piece of an answer that had begun.
     BetweenChunks,
+    /// The answer of one try, of a call that has it in one piece.
+    Answer,
     /// The whole answer.
     Total,
 }
@@ -19,6 +21,7 @@ impl fmt::Display for Stage {
         f.write_str(match self {
             Self::FirstToken => "the first token",
             Self::BetweenChunks => "the next piece",
+            Self::Answer => "the end",
             Self::Total => "the whole answer",
         })
     }
@@ -145,7 +148,7 @@ impl ChatError {
             // A redirect is the sign of a wrong address.
             Self::Status { status, .. } if *status < 400 => Verdict::TakenOut,
             Self::Status { status, .. } if *status < 500 => Verdict::Final,
-            Self::Timeout { stage: Stage::FirstToken, .. } => Verdict::Passing,
+            Self::Timeout { stage: Stage::FirstToken | Stage::Answer, .. } => Verdict::Passing,
             Self::Timeout { .. } => Verdict::Final,
             Self::Status { .. } | Self::Malformed { .. } | Self::TooLarge { .. } | Self::Unavailable { .. } => Verdict::Elsewhere,
             Self::OverLimit { .. } => Verdict::Final,

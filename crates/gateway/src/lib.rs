@@ -4,7 +4,7 @@
 //! came about. [`OpenAiChat`] speaks to any endpoint of the OpenAI protocol, [`AnthropicChat`] to Anthropic's;
 //! [`ScriptedChat`] plays a script, for tests. What stands around a deployment ([`Breaker`], [`Rest`], [`Rate`],
 //! [`Concurrency`], [`Hedge`], [`Deadline`], [`Measured`]) is a model itself, and so is a [`Ladder`] of [`Group`]s of them. A
-//! [`RemoteEmbedder`] is a `corpus::Embedder` whose model is at a provider.
+//! [`RemoteEmbedder`] is a `corpus::Embedder` whose model is at a provider, a [`RemoteReranker`] a `corpus::Reranker`.
 //!
 //! Invariants, kept by every chat model and relied on by everything that wraps one:
 //! - An `Err` of [`ChatModel::chat`] means that no token was heard: another try, elsewhere too, is
@@ -30,6 +30,7 @@
 
 mod account;
 mod batches;
+mod blocking;
 mod chat;
 mod embeddings;
 mod endpoint;
@@ -37,6 +38,7 @@ mod error;
 pub mod http;
 mod models;
 mod providers;
+mod rerank;
 mod resilience;
 mod retry_after;
 mod routing;
@@ -57,7 +59,9 @@ pub use endpoint::{ApiKey, EndpointError};
 pub use error::{ChatError, Shortage, Stage, Verdict};
 pub use models::Models;
 pub use providers::{AnthropicChat, ChatConfig, Dialect, OpenAiChat, Timeouts};
-pub use resilience::{Breaker, BreakerParams, BreakerState, Concurrency, Deadline, Hedge, Measured, Rate, RateParams, Rest};
+pub use rerank::{RemoteReranker, RemoteRerankerConfig, RerankProvider};
+pub(crate) use resilience::Guarded;
+pub use resilience::{Breaker, BreakerParams, BreakerState, CallParams, Concurrency, Deadline, Hedge, Measured, Rate, RateParams, Rest};
 pub use routing::{Balance, Choice, Chooser, Complexity, Group, Inputs, Ladder, Member, Preference, RetryBudget, RetryParams, Route, Try};
 pub use scripted::{ScriptedChat, Step};
 pub use spend::{

@@ -172,6 +172,7 @@ pub(crate) fn whole(provider: &Provider, ask: &Ask, reply: &Reply) -> Result<Val
         Endpoint::Messages => Ok(anthropic::message(ask, &Said::new(&anthropic::prompt(&ask.body)?, reply))),
         Endpoint::Embeddings => embeddings::answer(ask, reply, provider.embedding_dimension()),
         Endpoint::Rerank => rerank::answer(ask, reply),
+        Endpoint::TeiRerank => rerank::tei_answer(ask),
         Endpoint::Models => Ok(openai::models(&provider.script())),
         Endpoint::CreateFile => files::create(provider, ask),
         Endpoint::File => files::describe(provider, ask),

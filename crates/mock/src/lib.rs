@@ -1,7 +1,7 @@
 //! A model provider that answers as a script says, over real HTTP, for tests and for trying things out.
 //!
-//! It speaks OpenAI's protocol (chat, embeddings, models, files, batches, and reranking as Cohere and
-//! Jina do it), Azure's paths of the same, and Anthropic's messages. A [`Script`] holds [`Reply`]s per
+//! It speaks OpenAI's protocol (chat, embeddings, models, files, batches, and reranking as Cohere,
+//! Jina and TEI do it), Azure's paths of the same, and Anthropic's messages. A [`Script`] holds [`Reply`]s per
 //! model, taken in turn; a reply may come late, slowly, with any status, or with a [`Fault`]: resets,
 //! stalls, half bodies, broken JSON. Without a script a [`Mock`] says what it was told, counts words as
 //! tokens and embeds by hash: the same request, the same bytes, but for running numbers in ids.

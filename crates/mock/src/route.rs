@@ -21,6 +21,7 @@ pub(crate) enum Endpoint {
     Messages,
     Embeddings,
     Rerank,
+    TeiRerank,
     Models,
     CreateFile,
     File,
@@ -44,12 +45,13 @@ pub(crate) struct Route<'a> {
     pub(crate) parameter: &'a str,
 }
 
-static TABLE: [(Method, &str, Endpoint); 16] = [
+static TABLE: [(Method, &str, Endpoint); 17] = [
     (Method::POST, "/v1/chat/completions", Endpoint::Chat),
     (Method::POST, "/v1/messages", Endpoint::Messages),
     (Method::POST, "/v1/embeddings", Endpoint::Embeddings),
     (Method::POST, "/v1/rerank", Endpoint::Rerank),
     (Method::POST, "/v2/rerank", Endpoint::Rerank),
+    (Method::POST, "/rerank", Endpoint::TeiRerank),
     (Method::GET, "/v1/models", Endpoint::Models),
     (Method::POST, "/v1/files", Endpoint::CreateFile),
     (Method::GET, "/v1/files/{id}", Endpoint::File),

@@ -51,7 +51,7 @@ fn left(Standing { policy, decision, .. }: &Standing) -> String {
 
 /// As OpenAI writes times: `0s`, `20ms`, `1.5s`, `6m0s`.
 fn in_units(time: Duration) -> String {
-    let ms = time.as_micros().div_ceil(1000);
+    let ms = time.as_nanos().div_ceil(1_000_000);
     let (minutes, rest) = (ms / 60_000, ms % 60_000);
     let fraction = format!(".{:03}", rest % 1000);
     let fraction = fraction.trim_end_matches('0').trim_end_matches('.');

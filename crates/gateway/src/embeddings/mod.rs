@@ -4,25 +4,19 @@
 //! provider takes; every vector has the pinned dimension and finite numbers; every wait and every
 //! answer has a limit; only what passes by itself is tried again, after as long as the provider wants.
 //!
-//! The seam is blocking, the client is not: a runtime of its own, with one thread for its
-//! connections, runs the calls from whatever blocking thread they come.
+//! Texts are sent over [`Exchange`]: with retries, a breaker, limits and a deadline.
 
 mod estimate;
 #[cfg(test)]
 mod tests;
 mod wire;
 
-use crate::ChatError;
-use crate::Stage;
-use crate::endpoint::{self, Address, ApiKey, Endpoint, EndpointError, KeyHeader};
+use crate::blocking::{Blocking, Exchange};
+use crate::endpoint::{Address, ApiKey, Endpoint, EndpointError, KeyHeader};
+use crate::{CallParams, Guarded};
 use corpus::{EmbedError, Embedded, Embedder, Embedding, EmbeddingModel, Purpose};
 use estimate::{SPECIAL_TOKENS, token_starts};
-use futures::future::{Either, select};
-use std::pin::pin;
 use std::time::Duration;
-use tokio::runtime::{Builder, Handle, Runtime};
-use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
 pub use wire::EmbeddingProvider;
 
 /// Where an embedding model is and how to ask it.
@@ -49,10 +43,8 @@ pub struct RemoteEmbedderConfig {
     pub batch_texts_max: usize,
     /// Most estimated tokens of one request that has more than one text. Default: the provider's limit.
     pub batch_tokens_max: Option<usize>,
-    /// For one try, from connecting to the last byte. Default 30 s.
-    pub timeout: Duration,
-    /// Tries of one request, the first included. Default 3.
-    pub attempts: u32,
+    /// How it is called: retries, breaker, limits, time.
+    pub calls: CallParams,
 }
 
 impl RemoteEmbedderConfig {
@@ -69,20 +61,13 @@ impl RemoteEmbedderConfig {
             document_prefix: String::new(),
             batch_texts_max: kind.batch_texts_max(),
             batch_tokens_max: kind.batch_tokens_max(),
-            timeout: Duration::from_secs(30),
-            attempts: 3,
+            calls: CallParams::default(),
         }
     }
 }
 
 /// For the connection, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// Before the second try; doubled before each later one.
-const BACKOFF: Duration = Duration::from_millis(250);
-/// Longest wait between two tries. A provider that wants a longer one is busy: the caller waits.
-const WAIT_MAX: Duration = Duration::from_secs(5);
-/// Longest that a caller is asked to wait: it looks again whether the work is still wanted.
-const PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// An embedding model behind a provider's endpoint. Its tokens are estimated, on the high side: those
 /// of a text over `max_tokens` may have fitted. Such a text is cut by the provider if need be (OpenAI's
@@ -92,10 +77,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(30);
 pub struct RemoteEmbedder {
     config: RemoteEmbedderConfig,
     endpoint: Endpoint,
-    is_closed: watch::Sender<bool>,
-    handle: Handle,
-    /// There until the drop.
-    runtime: Option<Runtime>,
+    guard: Guarded,
+    blocking: Blocking,
 }
 
 impl RemoteEmbedder {
@@ -104,28 +87,18 @@ impl RemoteEmbedder {
     /// # Errors
     /// [`EndpointError`].
     pub fn new(config: RemoteEmbedderConfig) -> Result<Self, EndpointError> {
-        let connect_timeout = CONNECT_TIMEOUT.min(config.timeout);
+        let connect_timeout = CONNECT_TIMEOUT.min(config.calls.try_timeout);
         let endpoint = Address::new(&config.base_url, config.kind.path(), connect_timeout)?
             .with_accept("application/json")
             .with_key(KeyHeader::Bearer, config.api_key.clone())
             .connect()?;
-        let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("embed-remote").enable_all().build();
-        let runtime = runtime.map_err(|error| EndpointError::Client(error.to_string()))?;
-        let handle = runtime.handle().clone();
-        Ok(Self { config, endpoint, is_closed: watch::Sender::new(false), handle, runtime: Some(runtime) })
+        let guard = Guarded::new(&config.model.name, config.calls);
+        Ok(Self { config, endpoint, guard, blocking: Blocking::start("embed-remote")? })
     }
 
     /// Ends service: what is under way and every later call is [`EmbedError::Closed`].
     pub fn close(&self) {
-        self.is_closed.send_replace(true);
-    }
-
-    async fn until_closed<T>(&self, work: impl Future<Output = Result<T, EmbedError>>) -> Result<T, EmbedError> {
-        let mut is_closed = self.is_closed.subscribe();
-        match select(pin!(is_closed.wait_for(|is_closed| *is_closed)), pin!(work)).await {
-            Either::Left(_) => Err(EmbedError::Closed),
-            Either::Right((result, _)) => result,
-        }
+        self.blocking.close();
     }
 
     async fn embed_all(&self, texts: &[&str], purpose: Purpose) -> Result<Vec<Embedded>, EmbedError> {
@@ -182,37 +155,16 @@ impl RemoteEmbedder {
         batches
     }
 
-    /// One request, with as many tries as it is allowed.
     async fn vectors(&self, batch: &[Input], purpose: Purpose) -> Result<Vec<Vec<f32>>, EmbedError> {
-        let mut backoff = BACKOFF;
-        for _ in 1..self.config.attempts {
-            match self.ask(batch, purpose).await {
-                Err(error) if error.is_retryable() && wait(&error, backoff) <= WAIT_MAX => sleep(wait(&error, backoff)).await,
-                result => return result.map_err(|error| embed_error(&error)),
-            }
-            backoff = (2 * backoff).min(WAIT_MAX);
-        }
-        self.ask(batch, purpose).await.map_err(|error| embed_error(&error))
-    }
-
-    /// One try.
-    async fn ask(&self, batch: &[Input], purpose: Purpose) -> Result<Vec<Vec<f32>>, ChatError> {
-        let RemoteEmbedderConfig { kind, model, shorten, timeout: limit, .. } = &self.config;
+        let RemoteEmbedderConfig { kind, model, shorten, .. } = &self.config;
         let texts: Vec<&str> = batch.iter().map(|input| input.text.as_str()).collect();
-        let request = kind.body(&model.name, shorten.then_some(model.dimension), &texts, purpose);
-        let answer = timeout(*limit, self.answer(&request, answer_bytes_max(batch, model.dimension))).await;
-        let answer = answer.map_err(|_| ChatError::Timeout { stage: Stage::Total, limit: *limit })??;
-        kind.read(&answer, batch.len())
-    }
-
-    async fn answer(&self, request: &serde_json::Value, bytes_max: usize) -> Result<Vec<u8>, ChatError> {
-        let mut response = self.endpoint.post(request).await?;
-        let mut body = Vec::new();
-        endpoint::read(&mut response, bytes_max, &mut body).await?;
-        if body.len() > bytes_max {
-            return Err(ChatError::TooLarge { what: "the body, for vectors of the model's dimension,", bytes_max });
-        }
-        Ok(body)
+        let exchange = Exchange {
+            request: &kind.body(&model.name, shorten.then_some(model.dimension), &texts, purpose),
+            tokens: batch.iter().map(|input| input.tokens as u64).sum(),
+            bytes_max: answer_bytes_max(batch, model.dimension),
+            what: "the body, for vectors of the model's dimension,",
+        };
+        exchange.make(&self.guard, &self.endpoint, |body| kind.read(body, batch.len())).await
     }
 
     fn check(&self, vector: Vec<f32>, input: &Input) -> Result<Embedded, EmbedError> {
@@ -223,15 +175,6 @@ impl RemoteEmbedder {
             EmbedError::Provider { reason, retry_after: None }
         })?;
         Ok(Embedded { embedding, tokens: input.tokens, truncated: input.truncated })
-    }
-}
-
-impl Drop for RemoteEmbedder {
-    /// Without waiting for the end of the runtime: on an async thread that would panic.
-    fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
     }
 }
 
@@ -249,7 +192,7 @@ impl Embedder for RemoteEmbedder {
     }
 
     fn embed(&self, texts: &[&str], purpose: Purpose) -> Result<Vec<Embedded>, EmbedError> {
-        self.handle.block_on(self.until_closed(self.embed_all(texts, purpose)))
+        self.blocking.run(self.embed_all(texts, purpose))
     }
 }
 
@@ -267,26 +210,4 @@ fn answer_bytes_max(batch: &[Input], dimension: usize) -> usize {
     const NUMBER: usize = 40;
     const AROUND: usize = 64 * 1024;
     AROUND + batch.iter().map(|input| dimension.saturating_mul(NUMBER) + 6 * input.text.len()).sum::<usize>()
-}
-
-/// As long as the provider wants, or else `backoff`.
-fn wait(error: &ChatError, backoff: Duration) -> Duration {
-    match error {
-        ChatError::Status { retry_after: Some(wait), .. } => *wait,
-        _ => backoff,
-    }
-}
-
-/// A provider that says when to come back is busy. What is wrong with the texts or the answer stays wrong;
-/// everything else (nobody there, a key that ran out, no such model yet) can be put right meanwhile.
-fn embed_error(error: &ChatError) -> EmbedError {
-    match error {
-        ChatError::Status { status: 429 | 503, retry_after: Some(wait), .. } => {
-            EmbedError::Busy { retry_after: (*wait).clamp(BACKOFF, PAUSE_MAX) }
-        }
-        ChatError::Status { status: 400 | 413 | 422, .. } | ChatError::Malformed { .. } | ChatError::TooLarge { .. } => {
-            EmbedError::Provider { reason: error.to_string(), retry_after: None }
-        }
-        error => EmbedError::Provider { reason: error.to_string(), retry_after: Some(WAIT_MAX) },
-    }
 }

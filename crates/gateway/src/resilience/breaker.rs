@@ -41,33 +41,51 @@ impl Default for BreakerParams {
     }
 }
 
-/// See the module.
-pub struct Breaker {
-    inner: Arc<dyn ChatModel>,
+/// The circuit of one deployment, for calls of any kind.
+pub(super) struct Switch {
     circuit: Arc<Mutex<Circuit>>,
 }
 
-impl Breaker {
-    /// Around `inner`.
-    #[must_use]
-    pub fn new(inner: Arc<dyn ChatModel>, params: BreakerParams) -> Self {
-        Self { inner, circuit: Arc::new(Mutex::new(Circuit::new(params))) }
+impl Switch {
+    pub(super) fn new(params: BreakerParams) -> Self {
+        Self { circuit: Arc::new(Mutex::new(Circuit::new(params))) }
     }
 
-    /// Closed, open or half-open.
-    #[must_use]
-    pub fn state(&self) -> BreakerState {
+    fn state(&self) -> BreakerState {
         lock(&self.circuit).state(Instant::now())
+    }
+
+    pub(super) fn ready_in(&self) -> Duration {
+        lock(&self.circuit).ready_in(Instant::now())
+    }
+
+    /// Lets a call of `name` through.
+    ///
+    /// # Errors
+    /// [`ChatError::Unavailable`], with how long there is no use in trying.
+    pub(super) fn enter(&self, name: &str) -> Result<Call, ChatError> {
+        let pass = lock(&self.circuit)
+            .enter(Instant::now())
+            .map_err(|wait| ChatError::Unavailable { reason: format!("{name} has failed too often"), retry_after: Some(wait) })?;
+        Ok(Call { circuit: Arc::clone(&self.circuit), pass: Some(pass) })
     }
 }
 
 /// A call under way: whatever becomes of it is told, even if nobody waits for it any more.
-struct Call {
+pub(super) struct Call {
     circuit: Arc<Mutex<Circuit>>,
     pass: Option<Pass>,
 }
 
 impl Call {
+    pub(super) fn succeeded(&mut self) {
+        self.end(Outcome::Success);
+    }
+
+    pub(super) fn failed(&mut self, error: &ChatError) {
+        self.end(if error.is_failure() { Outcome::Failure } else { Outcome::Unknown });
+    }
+
     fn end(&mut self, outcome: Outcome) {
         if let Some(pass) = self.pass.take() {
             lock(&self.circuit).note(pass, outcome, Instant::now());
@@ -81,12 +99,28 @@ impl Drop for Call {
     }
 }
 
-fn outcome_of(error: &ChatError) -> Outcome {
-    if error.is_failure() { Outcome::Failure } else { Outcome::Unknown }
-}
-
 fn lock(circuit: &Mutex<Circuit>) -> MutexGuard<'_, Circuit> {
     circuit.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// See the module.
+pub struct Breaker {
+    inner: Arc<dyn ChatModel>,
+    switch: Switch,
+}
+
+impl Breaker {
+    /// Around `inner`.
+    #[must_use]
+    pub fn new(inner: Arc<dyn ChatModel>, params: BreakerParams) -> Self {
+        Self { inner, switch: Switch::new(params) }
+    }
+
+    /// Closed, open or half-open.
+    #[must_use]
+    pub fn state(&self) -> BreakerState {
+        self.switch.state()
+    }
 }
 
 #[async_trait]
@@ -96,22 +130,17 @@ impl ChatModel for Breaker {
     }
 
     fn ready_in(&self) -> Duration {
-        self.inner.ready_in().max(lock(&self.circuit).ready_in(Instant::now()))
+        self.inner.ready_in().max(self.switch.ready_in())
     }
 
     async fn chat(&self, request: ChatRequest) -> Result<ChatReply, ChatError> {
-        let pass = lock(&self.circuit).enter(Instant::now()).map_err(|wait| ChatError::Unavailable {
-            reason: format!("{} has failed too often", self.inner.name()),
-            retry_after: Some(wait),
-        })?;
-        let mut call = Call { circuit: Arc::clone(&self.circuit), pass: Some(pass) };
-        let reply = self.inner.chat(request).await.inspect_err(|error| call.end(outcome_of(error)))?;
-        let tell = move |ending: Ending<'_>| {
-            call.end(match ending {
-                Ending::Complete => Outcome::Success,
-                Ending::Failed(error) => outcome_of(error),
-                Ending::Dropped => Outcome::Unknown,
-            });
+        let mut call = self.switch.enter(self.inner.name())?;
+        let reply = self.inner.chat(request).await.inspect_err(|error| call.failed(error))?;
+        let tell = move |ending: Ending<'_>| match ending {
+            Ending::Complete => call.succeeded(),
+            Ending::Failed(error) => call.failed(error),
+            // Dropped with the call: it says nothing about the deployment.
+            Ending::Dropped => {}
         };
         Ok(ChatReply { events: told(reply.events, tell), ..reply })
     }

@@ -8,32 +8,54 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// How long a deployment is taken out that refuses the key, the address or the account.
-const TAKEN_OUT: Duration = Duration::from_secs(60);
+pub(super) const TAKEN_OUT: Duration = Duration::from_secs(60);
+
+/// Until when one deployment is left alone.
+pub(super) struct Pause {
+    taken_out: Duration,
+    until: Mutex<Option<Instant>>,
+}
+
+impl Pause {
+    /// A refusal of the key, the address or the account takes a deployment out for so long.
+    pub(super) fn new(taken_out: Duration) -> Self {
+        Self { taken_out, until: Mutex::new(None) }
+    }
+
+    pub(super) fn left(&self) -> Duration {
+        let until = *self.until.lock().unwrap_or_else(PoisonError::into_inner);
+        until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()))
+    }
+
+    /// Whether `name` may be asked.
+    ///
+    /// # Errors
+    /// [`ChatError::Unavailable`], with what is left of the pause.
+    pub(super) fn check(&self, name: &str) -> Result<(), ChatError> {
+        let left = self.left();
+        if left.is_zero() { Ok(()) } else { Err(ChatError::Unavailable { reason: format!("{name} rests"), retry_after: Some(left) }) }
+    }
+
+    /// The latest word counts, even if it is shorter.
+    pub(super) fn heed(&self, error: &ChatError) {
+        let rest = if error.verdict() == Verdict::TakenOut { Some(self.taken_out) } else { error.retry_after() };
+        if let Some(rest) = rest {
+            *self.until.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + rest);
+        }
+    }
+}
 
 /// Refuses calls during a rest.
 pub struct Rest {
     inner: Arc<dyn ChatModel>,
-    until: Mutex<Option<Instant>>,
+    pause: Pause,
 }
 
 impl Rest {
     /// Around `inner`.
     #[must_use]
     pub fn new(inner: Arc<dyn ChatModel>) -> Self {
-        Self { inner, until: Mutex::new(None) }
-    }
-
-    fn left(&self) -> Duration {
-        let until = *self.until.lock().unwrap_or_else(PoisonError::into_inner);
-        until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()))
-    }
-
-    /// The latest word counts, even if it is shorter.
-    fn heed(&self, error: &ChatError) {
-        let rest = if error.verdict() == Verdict::TakenOut { Some(TAKEN_OUT) } else { error.retry_after() };
-        if let Some(rest) = rest {
-            *self.until.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + rest);
-        }
+        Self { inner, pause: Pause::new(TAKEN_OUT) }
     }
 }
 
@@ -44,15 +66,11 @@ impl ChatModel for Rest {
     }
 
     fn ready_in(&self) -> Duration {
-        self.inner.ready_in().max(self.left())
+        self.inner.ready_in().max(self.pause.left())
     }
 
     async fn chat(&self, request: ChatRequest) -> Result<ChatReply, ChatError> {
-        let left = self.left();
-        if !left.is_zero() {
-            let reason = format!("{} rests", self.inner.name());
-            return Err(ChatError::Unavailable { reason, retry_after: Some(left) });
-        }
-        self.inner.chat(request).await.inspect_err(|error| self.heed(error))
+        self.pause.check(self.inner.name())?;
+        self.inner.chat(request).await.inspect_err(|error| self.pause.heed(error))
     }
 }

@@ -1,7 +1,7 @@
 //! The one loop: tries a group's deployments, waits where waiting helps, and goes down to the next group.
 
 use super::group::{Group, Member};
-use super::retry::{RetryBudget, RetryParams};
+use super::retry::{RetryBudget, RetryParams, Tries};
 use super::route::Try;
 use crate::telemetry::{note_retry, note_rung_given_up};
 use crate::{ChatError, ChatModel, ChatReply, ChatRequest, Verdict};
@@ -65,7 +65,7 @@ impl Ladder {
     /// One rung: until somebody answers, nobody can, or it would take too long.
     async fn climb(&self, group: &Group, request: &ChatRequest, failed: &mut Vec<Try>) -> Result<ChatReply, ChatError> {
         let mut failures = vec![0; group.len()];
-        let mut tries = 0;
+        let mut tries = Tries::new(&self.retry, &self.budget, request.deadline);
         let mut last = None;
         while let Some((at, member)) = group.pick(&failures) {
             let error = match ask(member, request, failed).await {
@@ -73,21 +73,18 @@ impl Ladder {
                 Err(error) => error,
             };
             // Who lost the race for a place, or costs too much, was not asked.
-            tries += u32::from(!matches!(error, ChatError::Unavailable { .. } | ChatError::OverBudget { .. }));
+            tries.failed(&error);
             if let Some(count) = failures.get_mut(at) {
                 *count += 1;
             }
             let wait = match error.verdict() {
                 Verdict::Final => return Err(error),
                 _ if group.has_fresh(&failures) => Some(Duration::ZERO),
-                Verdict::Passing => Some(self.retry.wait(tries, error.retry_after()).max(group.ready_in())),
+                Verdict::Passing => Some(tries.wait(&error, group.ready_in())),
                 Verdict::TakenOut | Verdict::Elsewhere => None,
             };
             last = Some(error);
-            let is_worth_it = |wait: &Duration| *wait <= self.retry.wait_max && is_in_time(request, *wait);
-            // Where nobody was asked there is nothing to pay for.
-            let may_retry = || tries == 0 || (tries < self.retry.tries_max && self.budget.spend());
-            match wait.filter(|wait| is_worth_it(wait) && may_retry()) {
+            match wait.filter(|wait| tries.may_wait(*wait)) {
                 Some(wait) => {
                     last.iter().for_each(|error| note_retry(&self.name, error));
                     sleep(wait).await;
@@ -116,9 +113,4 @@ async fn ask(member: &Member, request: &ChatRequest, failed: &mut Vec<Try>) -> R
         }
     }
     outcome
-}
-
-/// Whether there is time left after this wait.
-fn is_in_time(request: &ChatRequest, wait: Duration) -> bool {
-    request.deadline.is_none_or(|deadline| Instant::now() + wait < deadline)
 }

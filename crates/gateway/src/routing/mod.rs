@@ -14,6 +14,7 @@ mod route;
 pub use choice::{Choice, Chooser, Complexity, Inputs, Preference};
 pub use group::{Balance, Group, Member};
 pub use ladder::Ladder;
+pub(crate) use retry::Tries;
 pub use retry::{RetryBudget, RetryParams};
 pub use route::{Route, Try};
 

@@ -1,5 +1,6 @@
 //! Whether and when to try again.
 
+use crate::ChatError;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -26,9 +27,41 @@ impl Default for RetryParams {
 impl RetryParams {
     /// How long to wait after so many failures: anything up to the backoff ("full jitter": M. Brooker, Exponential
     /// Backoff And Jitter, 2015), but not less than what was asked for.
-    pub(super) fn wait(&self, failures: u32, asked_for: Option<Duration>) -> Duration {
+    fn wait(&self, failures: u32, asked_for: Option<Duration>) -> Duration {
         let doubled = self.backoff.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(self.backoff_max);
         doubled.mul_f64(fastrand::f64()).max(asked_for.unwrap_or_default())
+    }
+}
+
+/// The tries of one call at one place.
+pub(crate) struct Tries<'a> {
+    params: &'a RetryParams,
+    budget: &'a RetryBudget,
+    deadline: Option<Instant>,
+    made: u32,
+}
+
+impl<'a> Tries<'a> {
+    pub(crate) fn new(params: &'a RetryParams, budget: &'a RetryBudget, deadline: Option<Instant>) -> Self {
+        Self { params, budget, deadline, made: 0 }
+    }
+
+    /// One failed. Where nobody was asked, none was made.
+    pub(crate) fn failed(&mut self, error: &ChatError) {
+        self.made += u32::from(!matches!(error, ChatError::Unavailable { .. } | ChatError::OverBudget { .. }));
+    }
+
+    /// How long to wait for what passes by itself.
+    pub(crate) fn wait(&self, error: &ChatError, ready_in: Duration) -> Duration {
+        self.params.wait(self.made, error.retry_after()).max(ready_in)
+    }
+
+    /// Whether there is to be another after this wait; takes it from the budget.
+    pub(crate) fn may_wait(&self, wait: Duration) -> bool {
+        let is_in_time = self.deadline.is_none_or(|deadline| Instant::now() + wait < deadline);
+        // Where nobody was asked there is nothing to pay for.
+        let may_retry = || self.made == 0 || (self.made < self.params.tries_max && self.budget.spend());
+        wait <= self.params.wait_max && is_in_time && may_retry()
     }
 }
 
@@ -64,13 +97,13 @@ impl RetryBudget {
     }
 
     /// A call was made.
-    pub(super) fn earn(&self) {
+    pub(crate) fn earn(&self) {
         let mut account = self.account.lock().unwrap_or_else(PoisonError::into_inner);
         account.balance = (account.balance + self.share).min(BALANCE_MAX);
     }
 
     /// Whether a retry may be made; takes it.
-    pub(super) fn spend(&self) -> bool {
+    fn spend(&self) -> bool {
         let (mut account, now) = (self.account.lock().unwrap_or_else(PoisonError::into_inner), Instant::now());
         let elapsed = now.saturating_duration_since(account.since).as_secs_f64();
         account.balance = (account.balance + elapsed * PER_SECOND).min(BALANCE_MAX);

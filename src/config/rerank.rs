@@ -1,0 +1,87 @@
+//! `[rerank]`: a model at a provider that judges texts by a question.
+
+use super::calls::CallsConfig;
+use anyhow::Context;
+use gateway::RerankProvider;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// A reranker at a provider.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RerankConfig {
+    /// `cohere`, `jina` (or whatever speaks their protocols) or `tei`.
+    pub(crate) provider: RerankProvider,
+    /// For example `https://api.cohere.com` or `http://127.0.0.1:8080`.
+    pub(crate) base_url: String,
+    /// Name of the model there.
+    pub(crate) model: String,
+    /// File that holds the key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) api_key_file: Option<PathBuf>,
+    /// Environment variable that holds the key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) api_key_env: Option<String>,
+    /// Texts that one request may have judged; more are answered 400.
+    #[serde(default = "thousand")]
+    pub(crate) texts_max: usize,
+    /// Texts in one request to the provider; absent: what it takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) batch_texts_max: Option<usize>,
+    /// How it is called.
+    #[serde(default)]
+    pub(crate) calls: CallsConfig,
+}
+
+const fn thousand() -> usize {
+    1000
+}
+
+impl RerankConfig {
+    /// Everything that is wrong, one line each: `path: what`.
+    pub(super) fn validate(&self) -> Vec<String> {
+        let mut errors = self.calls.validate("rerank.calls");
+        let mut check = |is_right: bool, path: &str, rule: &str| {
+            if !is_right {
+                errors.push(format!("rerank.{path}: {rule}"));
+            }
+        };
+        let is_url = self.base_url.starts_with("http://") || self.base_url.starts_with("https://");
+        check(is_url && !self.base_url.contains('@'), "base_url", "must begin with http:// or https:// and hold no password");
+        check(!self.model.is_empty(), "model", "must name a model of the provider");
+        check(self.api_key_file.is_none() || self.api_key_env.is_none(), "api_key_file", "excludes api_key_env");
+        check((1..=10_000).contains(&self.texts_max), "texts_max", "must be 1 to 10000");
+        check(self.batch_texts_max != Some(0), "batch_texts_max", "must be at least 1");
+        errors
+    }
+
+    /// The provider's key.
+    pub(super) fn api_key(&self, variable: impl Fn(&str) -> Option<String>) -> anyhow::Result<Option<String>> {
+        let key = match (&self.api_key_file, &self.api_key_env) {
+            (Some(path), _) => {
+                std::fs::read_to_string(path).with_context(|| format!("rerank.api_key_file: can't read {}", path.display()))?
+            }
+            (None, Some(name)) => variable(name).with_context(|| format!("rerank.api_key_env: there is no variable {name}"))?,
+            (None, None) => return Ok(None),
+        };
+        Ok(Some(key.trim().to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_not_be_done_is_refused() {
+        let faults = |more: &str| {
+            let text = format!("provider = \"tei\"\nbase_url = \"http://127.0.0.1:8080\"\nmodel = \"m\"\n{more}");
+            toml::from_str::<RerankConfig>(&text).unwrap().validate().join("\n")
+        };
+        assert_eq!(faults(""), "");
+        assert!(faults("texts_max = 0").contains("rerank.texts_max"));
+        assert!(faults("api_key_file = \"a\"\napi_key_env = \"B\"").contains("rerank.api_key_file"));
+        assert!(faults("[calls]\ntry_timeout_s = 0").contains("rerank.calls.try_timeout_s"));
+        assert!(faults("[calls.retry]\ntries_max = 0").contains("rerank.calls.retry.tries_max"));
+    }
+}
