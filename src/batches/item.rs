@@ -99,8 +99,8 @@ async fn completion(app: &AppState, caller: &Caller, body: Value) -> Result<Answ
     complete_quietly(app, caller, asked).await
 }
 
-/// What is kept: `{id, answer}` or `{id, error}`. The one place where it is known what an item used of a model, whoever
-/// answered it: a provider's batch interface (at half the price) or, booked already, a call of the gateway.
+/// What is kept: `{id, answer}` or `{id, error}`, and the tokens, whoever answered: calls of the gateway are booked one
+/// by one, batches at a provider at their end.
 pub(super) fn outcome(index: u32, id: Option<String>, answered: Result<Answered, &ApiError>) -> BatchResult {
     let is_failed = answered.is_err();
     let (json, usage) = match answered {

@@ -4,6 +4,7 @@
 //! So what is here may be lost at any moment: at the next start every unfinished batch goes on with what is missing
 //! ([`run::resume`]). The bounds of the key that asked hold as they were then, and the batch ends with the key.
 
+mod cost;
 mod item;
 mod provider;
 pub(crate) mod run;

@@ -4,6 +4,7 @@
 //! the provider is about to be told to begin, and the id that it gave. Without the last one the provider is asked for
 //! a batch of our name before it is told again. A step that fails is made again as the rules of retrying have it.
 
+use super::cost::Held;
 use super::run::{End, change, commit, settle};
 use super::{BatchStage, Item, Seat, item};
 use crate::app::AppState;
@@ -49,7 +50,7 @@ pub(super) async fn items(app: &AppState, record: &BatchRecord, deployment: &str
     let Some(client) = app.batches.client(deployment) else {
         return Ok(End::failed("deployment_gone", "the deployment whose provider has the batch is not configured any more"));
     };
-    let run = Run { app, client: &client, seat };
+    let run = Run { app, client: &client, seat, held: Held::default() };
     let mut patience = Patience::of(app, record);
     if at(record).may_have_begun && at(record).batch.is_none() {
         // A provider's list may be a moment behind.
@@ -146,6 +147,7 @@ struct Run<'r> {
     app: &'r AppState,
     client: &'r BatchClient,
     seat: &'r Seat,
+    held: Held,
 }
 
 impl Run<'_> {
@@ -164,6 +166,7 @@ impl Run<'_> {
                 End::Now(if record.is_cancelling { JobState::Cancelled } else { JobState::Succeeded })
             }
         };
+        self.held.settle(self.app, &record, self.client.deployment()).await;
         // Before its files go, so that a restart doesn't look for them.
         settle(self.app, &record, end.clone()).await;
         self.clean_up(&batch).await;
@@ -203,15 +206,18 @@ impl Run<'_> {
     }
 
     async fn upload(&self, record: &BatchRecord) -> Result<String, Fault> {
-        let mut lines = String::new();
+        let mut requests = Vec::new();
         for index in 0..record.total {
             let item = self.item(record, index).await.map_err(End::from)?;
             let asked = Asked::deserialize(&item.body).map_err(|error| End::from(ApiError::internal(error)))?;
-            lines.push_str(&self.client.line(&index.to_string(), &asked.request().map_err(End::from)?));
+            requests.push(asked.request().map_err(End::from)?);
         }
+        let is_budgeted = self.held.reserve(self.app, record, self.client.deployment(), &mut requests).await?;
+        let lines = requests.iter().enumerate().map(|(index, request)| self.client.line(&index.to_string(), request)).collect();
         let file = self.client.upload(record.id.as_str(), lines).await?;
         let noted = file.clone();
-        self.note(record, move |at| at.file = Some(noted)).await?;
+        let note = move |at: &mut AtProvider| *at = AtProvider { file: Some(noted), is_budgeted, ..at.clone() };
+        self.note(record, note).await?;
         Ok(file)
     }
 

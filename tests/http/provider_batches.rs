@@ -140,3 +140,27 @@ fn what_a_provider_refuses_fails_with_its_words_and_models_without_batches_are_n
     let none = server.post("/v1/chat/completions/batch", json!({ "model": "claude", "requests": requests, "via": "provider" }));
     assert_eq!((none.status, none.json()["error"]["code"].as_str()), (400, Some("unsupported_by_model")), "{}", none.text());
 }
+
+#[test]
+fn a_batch_at_a_provider_costs_half_and_is_held_under_budgets_before_it_is_handed_over() {
+    let prices = "[[llm.prices]]\nmodel = \"m\"\ninput = 10.0\noutput = 20.0\nbatch_discount = 0.5\n";
+    let budget = |limit: f64| format!("{prices}[[budgets]]\nname = \"all\"\nlimit_usd = {limit}\nperiod = \"total\"\n");
+    let mock = Mock::start_on_thread(Script::default());
+    let server = setup(&mock, &budget(1.0)).start();
+    let job = begin(&server, 3);
+    let used = until(&server, &job, "succeeded")["usage"].clone();
+    let tokens = |name: &str| used[name].as_f64().unwrap();
+    let cost = (tokens("prompt_tokens") * 10.0 + tokens("completion_tokens") * 20.0) / 1e6 / 2.0;
+    let budgets = server.get("/v1/budgets").ok();
+    let (spent, reserved) = (&budgets["data"][0]["spent_usd"], &budgets["data"][0]["reserved_usd"]);
+    assert!((spent.as_f64().unwrap() - cost).abs() < 1e-9 && reserved.as_f64() == Some(0.0), "{budgets}, not {cost}");
+    eventually(|| server.get("/v1/usage").ok()["total"]["completion_tokens"] == used["completion_tokens"]);
+    let usage = server.get("/v1/usage").ok();
+    assert!((usage["total"]["cost_usd"].as_f64().unwrap() - cost).abs() < 1e-9, "{usage}");
+
+    let mock = Mock::start_on_thread(Script::default());
+    let server = setup(&mock, &budget(0.000_001)).start();
+    let job = begin(&server, 3);
+    assert_eq!(until(&server, &job, "failed")["error"]["code"], "budget_exhausted");
+    assert_eq!((calls(&mock, "POST", "/v1/files"), calls(&mock, "POST", "/v1/batches")), (0, 0));
+}

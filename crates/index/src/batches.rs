@@ -114,6 +114,9 @@ impl BatchWork {
 /// How a batch stands at its provider: each step is noted before the next.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AtProvider {
+    /// Whether what it costs at most is held under a budget: a restart books that as spent.
+    #[serde(default)]
+    pub is_budgeted: bool,
     /// The file of requests that was uploaded.
     #[serde(default)]
     pub file: Option<String>,

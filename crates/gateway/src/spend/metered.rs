@@ -1,10 +1,10 @@
 //! Around a deployment's client: nothing goes out that isn't reserved, nothing comes back that isn't settled.
 
 use super::ledger::Ledger;
-use super::reservation::{Planned, Reservation};
+use super::reservation::{ANSWER_TOKENS, Planned, Reservation};
 use super::{Money, Price};
 use crate::tokens::{TokenCounter, prompt_tokens};
-use crate::{ChatError, ChatEvent, ChatModel, ChatReply, ChatRequest, ChatStream, TokenUsage};
+use crate::{Account, ChatError, ChatEvent, ChatModel, ChatReply, ChatRequest, ChatStream, TokenUsage};
 use async_trait::async_trait;
 use futures::{Stream, StreamExt};
 use std::pin::Pin;
@@ -26,6 +26,9 @@ pub struct Meter {
 }
 
 impl Meter {
+    /// Tokens of an answer that is not limited, where a budget needs a limit.
+    pub const ANSWER_TOKENS: u32 = ANSWER_TOKENS;
+
     /// Tokens that a provider may count where we counted so many: an estimate gets a quarter on top.
     #[must_use]
     pub fn tokens_most(&self, counted: u64) -> u64 {
@@ -37,6 +40,20 @@ impl Meter {
     pub fn cost(&self, prompt_tokens: u64, completion_tokens: u64) -> Option<Money> {
         let usage = TokenUsage { prompt_tokens, completion_tokens, ..TokenUsage::default() };
         self.price.map(|price| price.cost(&usage))
+    }
+
+    /// All of these requests as one call, at the prices of the provider's batch API.
+    #[must_use]
+    pub fn plan_batch(&self, account: Arc<Account>, requests: &[ChatRequest]) -> Planned {
+        let written = requests.iter().map(|request| u64::from(request.max_tokens.unwrap_or(ANSWER_TOKENS))).sum::<u64>();
+        Planned {
+            account,
+            deployment: self.deployment.clone(),
+            model: self.model.clone(),
+            price: self.price.map(|price| price.in_batches()),
+            prompt_tokens: requests.iter().map(|request| self.tokens_most(prompt_tokens(request, self.counter.as_ref()))).sum(),
+            max_tokens: Some(u32::try_from(written).unwrap_or(u32::MAX)),
+        }
     }
 
     fn plan(&self, request: &ChatRequest, counted: u64) -> Planned {

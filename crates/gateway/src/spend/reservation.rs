@@ -8,7 +8,7 @@ use crate::{Account, TokenUsage};
 use std::sync::Arc;
 
 /// Tokens of an answer that is not limited, where a budget needs a limit.
-const ANSWER_TOKENS: u32 = 1024;
+pub(super) const ANSWER_TOKENS: u32 = 1024;
 
 /// A call that somebody wants to make.
 #[derive(Debug, Clone)]
@@ -79,10 +79,16 @@ pub(super) enum End {
 }
 
 impl Reservation {
+    /// Whether a budget applies. Then it is durable, and one that is dropped counts as spent.
+    #[must_use]
+    pub fn is_budgeted(&self) -> bool {
+        !self.held.budgets.is_empty()
+    }
+
     /// What the answer must be limited to, if any budget applies.
     #[must_use]
     pub fn max_tokens(&self) -> Option<u32> {
-        (!self.held.budgets.is_empty()).then(|| self.planned.max_tokens.unwrap_or(ANSWER_TOKENS))
+        self.is_budgeted().then(|| self.planned.max_tokens.unwrap_or(ANSWER_TOKENS))
     }
 
     /// What a use would cost.
