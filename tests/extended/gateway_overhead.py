@@ -17,9 +17,11 @@ in the cache if it is not there; without pip it is left out, loudly. Both log wa
     LONG=1       minutes instead of seconds, with LiteLLM, and with the limits that the server is held to
 """
 
+import hashlib
 import json
 import os
 import re
+import secrets
 import socket
 import statistics
 import subprocess
@@ -45,6 +47,8 @@ MANY_RATE = float(os.environ.get("MANY_RATE", "1000"))
 # The load's own program: another build than the server's, while one of them is worked on.
 LOAD = os.environ.get("LOAD", PROGRAM)
 PEER = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "ragstone/litellm"
+# Of this run alone: both gateways look at keys, as they would anywhere but in a test.
+KEY = "sk-" + secrets.token_hex(32)
 PEER_RATES = [float(os.environ["PEER_RATE"])] if "PEER_RATE" in os.environ else [500.0, 200.0, 100.0, 50.0, 25.0]
 
 
@@ -74,6 +78,7 @@ class LiteLlm:
         self.base = f"http://127.0.0.1:{self.port}"
         config = {
             "model_list": [{"model_name": "m", "litellm_params": {"model": "openai/m", "api_base": f"{provider}/v1", "api_key": "none"}}],
+            "general_settings": {"master_key": KEY},
             "litellm_settings": {"telemetry": False, "num_retries": 0},
         }
         path = Path(self.folder.name) / "config.json"
@@ -126,6 +131,7 @@ def config(provider):
         '[embedding]\nmodel = "test-hash"\n'
         f'[[llm.deployments]]\nname = "mock"\nprovider = "compatible"\nmodel = "m"\nbase_url = "{provider}/v1"\nconcurrent_max = 1000\n'
         '[[llm.models]]\nname = "m"\nladder = [["mock"]]\n'
+        f'[[auth.keys]]\nsha256 = "{hashlib.sha256(KEY.encode()).hexdigest()}"\ntenant = "bench"\nscopes = ["query"]\n'
     )
 
 
@@ -221,7 +227,11 @@ def look_at_memory(report, server):
 
 def load(base, rate, seconds, stream):
     command = [LOAD, "bench", "chat", "--base-url", f"{base}/v1", "--model", "m", "--rate", str(rate), "--duration", f"{seconds}s", "--json"]
-    done = subprocess.run(command + ["--stream"] * stream, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with tempfile.NamedTemporaryFile("w") as key:
+        key.write(KEY)
+        key.flush()
+        command += ["--api-key-file", key.name] + ["--stream"] * stream
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     if done.returncode != 0:
         # Nothing was answered at all.
         nothing = dict.fromkeys(("p50", "p95", "p99", "max"), float("inf"))
