@@ -128,7 +128,8 @@ def main():
 
 def config(provider):
     return (
-        '[embedding]\nmodel = "test-hash"\n'
+        # At 1,000 requests a second a pause of the machine of some 40 ms fills the 64 places of the default.
+        '[embedding]\nmodel = "test-hash"\n[server]\nconcurrent_answers_max = 400\n'
         f'[[llm.deployments]]\nname = "mock"\nprovider = "compatible"\nmodel = "m"\nbase_url = "{provider}/v1"\nconcurrent_max = 1000\n'
         '[[llm.models]]\nname = "m"\nladder = [["mock"]]\n'
         f'[[auth.keys]]\nsha256 = "{hashlib.sha256(KEY.encode()).hexdigest()}"\ntenant = "bench"\nscopes = ["query"]\n'
@@ -214,13 +215,14 @@ def holds(base, rate, stream):
 def look_at_memory(report, server):
     """Of two halves the first may fill pools and caches; the second must add nothing."""
     figures = [server.resident_mib()]
-    errors = 0
+    runs = []
     for _ in range(4):
-        errors += load(server.base, MANY_RATE, MANY / 4 / MANY_RATE, False)["errors"]
+        runs.append(load(server.base, MANY_RATE, MANY / 4 / MANY_RATE, False))
         figures.append(server.resident_mib())
     growth = figures[-1] - figures[1]
     shown = " → ".join(f"{figure:.1f}" for figure in figures)
-    report.expect(errors == 0, f"{MANY} requests at {MANY_RATE:.0f}/s: {errors} failed")
+    faults = [f"{run['errors']} of {run['requests']}: {run['first_error']}" for run in runs if run["errors"]]
+    report.none(faults, f"none of {MANY} requests at {MANY_RATE:.0f}/s failed")
     report.expect(growth <= GROWTH_MIB_MAX, f"memory stays flat: {shown} MiB, {growth:+.1f} after the first quarter, at most {GROWTH_MIB_MAX}")
     return {"requests": MANY, "resident_mib": figures}
 
