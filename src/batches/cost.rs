@@ -30,7 +30,9 @@ impl Held {
     ) -> Result<bool, End> {
         let Some(meter) = meter(app, deployment) else { return Ok(false) };
         // A step that is made again holds nothing twice.
-        self.take().map_or((), Reservation::release);
+        if let Some(held) = self.take() {
+            held.release();
+        }
         let planned = meter.plan_batch(account(record), requests);
         let reservation = app.spend.ledger.reserve(planned).await;
         let reservation = reservation.map_err(|error| End::failed("budget_exhausted", &error.to_string()))?;

@@ -159,7 +159,7 @@ impl From<QueryError> for ApiError {
             QueryError::Invalid(error) => error.into(),
             QueryError::Search(error) => error.into(),
             QueryError::Embed(error) => error.into(),
-            QueryError::OverBudget(error) => error.into(),
+            QueryError::Refused(error) => error.into(),
             QueryError::Interrupted(cause) => Self {
                 cause: Some(cause.to_string()),
                 ..Self::new(StatusCode::BAD_GATEWAY, "answer_interrupted", "the model broke off in the middle of its answer")

@@ -209,6 +209,9 @@ fn who_has_no_tokens_left_is_refused_before_the_model_is_asked_and_who_leaves_pa
     assert!((1..=60).contains(&number(&refused, "retry-after")));
     let embedded = server.post("/v1/embeddings", json!({ "model": "hash-for-tests", "input": "word ".repeat(1000) }));
     assert_eq!(embedded.status, 429, "{}", embedded.text());
+    server.add_text("default", "lamp", "The lamp is filled with colza oil every evening.");
+    let answer = server.post("/v1/collections/default/query", json!({ "question": "What is the lamp filled with?" }));
+    assert_eq!((answer.status, answer.json()["code"].clone()), (429, json!("rate_limited")), "{}", answer.text());
     assert_eq!(mock.call_count(), 1, "nobody else was asked");
     drop(stream);
     settles_to(&server, 400..=600);

@@ -80,9 +80,9 @@ pub enum QueryError {
     /// The model failed after its first word.
     #[error("the answer broke off: {0}")]
     Interrupted(#[source] ChatError),
-    /// No budget has room for the model's answer.
+    /// The caller may not have a model asked now: a budget or a limit has no room.
     #[error(transparent)]
-    OverBudget(ChatError),
+    Refused(ChatError),
     /// A blocking step panicked or the server is stopping.
     #[error("a step of the query did not finish")]
     Aborted,
@@ -309,7 +309,8 @@ impl Engine {
         };
         match model.chat(request).instrument(request_span(model.name())).await {
             Ok(reply) => Ok(Asked::Answering(Box::new(reply))),
-            Err(error @ ChatError::OverBudget { .. }) if !self.params.extracts_when_exhausted => Err(QueryError::OverBudget(error)),
+            Err(error @ ChatError::OverLimit { .. }) => Err(QueryError::Refused(error)),
+            Err(error @ ChatError::OverBudget { .. }) if !self.params.extracts_when_exhausted => Err(QueryError::Refused(error)),
             Err(error) => {
                 tracing::warn!(model = model.name(), %error, "the model gave no answer; extracting one");
                 Ok(Asked::Nobody { degraded: Some(error.to_string()) })
