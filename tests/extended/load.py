@@ -180,7 +180,7 @@ def raise_files():
 
 
 def requests_of(questions):
-    bodies = [json.dumps({"question": question}).encode() for question in questions]
+    bodies = [json.dumps({"question": question, "cache": "bypass"}).encode() for question in questions]
     return [f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body for body in bodies]
 
 

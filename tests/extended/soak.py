@@ -80,7 +80,7 @@ def body(document):
 def read(work, chance, _):
     question = chance.choice(work.questions)["text"]
     if chance.random() < 0.3:
-        work.server.post(f"{COLLECTION}/query", {"question": question})
+        work.server.post(f"{COLLECTION}/query", {"question": question, "cache": "bypass"})
         work.count("asked")
     else:
         work.server.post(f"{COLLECTION}/search", {"query": question, "mode": chance.choice(["hybrid", "vector", "lexical"])})
