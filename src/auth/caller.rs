@@ -64,7 +64,7 @@ impl Caller {
             Principals::All => None,
             Principals::Only(mine) => Some(mine.clone()),
         };
-        BatchAsker { key: self.key.clone(), principals, collections: self.collections.clone() }
+        BatchAsker { key: self.key.clone(), principals, collections: self.collections.clone(), tags: Vec::new() }
     }
 
     /// Whether a batch of its tenant is its own and shows nothing that it may no longer read; or it manages the tenant.

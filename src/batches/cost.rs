@@ -1,10 +1,11 @@
 //! What a batch at a provider costs: all of it is held before it is handed over, and what it used is booked at its end.
 
-use super::run::End;
 use crate::app::AppState;
 use crate::auth::Caller;
-use gateway::{ChatRequest, Meter, Planned, Reservation, TokenUsage};
+use crate::error::ApiError;
+use gateway::{ChatError, ChatRequest, Meter, Planned, Reservation, TokenUsage, estimate_tokens, prompt_tokens};
 use index::batches::BatchRecord;
+use serde_json::Value;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What is held in this run of the process. After a crash the ledger itself counts what a budget held as spent.
@@ -16,32 +17,37 @@ impl Held {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    fn keep(&self, reservation: Reservation) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(reservation);
-    }
-
-    /// Holds what these requests may cost; whether a budget applies, which needs a limit for every answer.
+    /// Holds what these requests may cost; the requests, and whether a budget applies. Then every answer is limited.
+    ///
+    /// # Errors
+    /// As for a call of the gateway.
     pub(super) async fn reserve(
         &self,
         app: &AppState,
         record: &BatchRecord,
         deployment: &str,
-        requests: &mut [ChatRequest],
-    ) -> Result<bool, End> {
-        let Some(meter) = meter(app, deployment) else { return Ok(false) };
+        requests: Vec<ChatRequest>,
+    ) -> Result<(Vec<ChatRequest>, bool), ChatError> {
+        let Some(meter) = meter(app, deployment) else { return Ok((requests, false)) };
         // A step that is made again holds nothing twice.
-        if let Some(held) = self.take() {
-            held.release();
-        }
-        let planned = meter.plan_batch(account(record), requests);
-        let reservation = app.spend.ledger.reserve(planned).await;
-        let reservation = reservation.map_err(|error| End::failed("budget_exhausted", &error.to_string()))?;
+        self.release();
+        let (requests, planned) = plan(meter, record, requests).await?;
+        let account = Arc::clone(&planned.account);
+        let tokens = planned.prompt_tokens.saturating_add(u64::from(planned.max_tokens.unwrap_or_default()));
+        let limited = app.limits.reserve(&account, tokens).await;
+        // Counts as used from now on: when a provider works on it, nobody knows.
+        drop(limited.map_err(|wait| unavailable("the limit of tokens a minute is reached", Some(wait)))?);
+        let reservation = app.spend.ledger.reserve(planned).await?;
         let is_budgeted = reservation.is_budgeted();
-        if is_budgeted {
-            requests.iter_mut().for_each(|request| request.max_tokens = request.max_tokens.or(Some(Meter::ANSWER_TOKENS)));
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(reservation);
+        Ok((requests, is_budgeted))
+    }
+
+    /// Gives it back: nothing was handed over.
+    pub(super) fn release(&self) {
+        if let Some(reservation) = self.take() {
+            reservation.release();
         }
-        self.keep(reservation);
-        Ok(is_budgeted)
     }
 
     /// Books what the batch used.
@@ -57,7 +63,8 @@ impl Held {
             return;
         }
         let Some(meter) = meter(app, deployment) else { return };
-        match app.spend.ledger.reserve(Planned { max_tokens: Some(0), ..meter.plan_batch(account(record), &[]) }).await {
+        let nothing = Planned { max_tokens: Some(0), ..meter.plan_batch(account(record), &[]) };
+        match app.spend.ledger.reserve(nothing).await {
             Ok(reservation) => reservation.settle(used),
             Err(error) => tracing::warn!(job = %record.id, %error, "what a batch used could not be booked"),
         }
@@ -73,8 +80,39 @@ impl Drop for Held {
     }
 }
 
+/// Limits every answer, so that none costs more than was held for it.
+pub(super) fn limit(requests: &mut [ChatRequest]) {
+    requests.iter_mut().for_each(|request| request.max_tokens = request.max_tokens.or(Some(Meter::ANSWER_TOKENS)));
+}
+
+/// What an answer used whose provider doesn't say so, by our own count.
+pub(super) async fn counted(app: &AppState, deployment: &str, request: ChatRequest, answer: &Value) -> Result<TokenUsage, ApiError> {
+    let said = answer.pointer("/choices/0/message").map(Value::to_string).unwrap_or_default();
+    let Some(meter) = meter(app, deployment) else { return Ok(TokenUsage::default()) };
+    let counter = Arc::clone(&meter.counter);
+    app.blocking(move |_| {
+        let (prompt_tokens, completion_tokens) = (prompt_tokens(&request, &*counter), counter.count(&said).max(estimate_tokens(&said)));
+        Ok(TokenUsage { prompt_tokens, completion_tokens, ..TokenUsage::default() })
+    })
+    .await
+}
+
+/// Off the async threads: thousands of prompts are counted.
+async fn plan(meter: &Meter, record: &BatchRecord, requests: Vec<ChatRequest>) -> Result<(Vec<ChatRequest>, Planned), ChatError> {
+    let (meter, account) = (meter.clone(), account(record));
+    let planned = tokio::task::spawn_blocking(move || {
+        let planned = meter.plan_batch(account, &requests);
+        (requests, planned)
+    });
+    planned.await.map_err(|error| unavailable(&error.to_string(), None))
+}
+
+fn unavailable(reason: &str, retry_after: Option<std::time::Duration>) -> ChatError {
+    ChatError::Unavailable { reason: reason.to_owned(), retry_after }
+}
+
 fn account(record: &BatchRecord) -> Arc<gateway::Account> {
-    Arc::new(Caller::of_batch(record).account(Vec::new()))
+    Arc::new(Caller::of_batch(record).account(record.asker.tags.clone()))
 }
 
 fn meter<'a>(app: &'a AppState, deployment: &str) -> Option<&'a Meter> {

@@ -8,7 +8,7 @@ use crate::http::chat::{Asked, complete_quietly};
 use crate::http::query::answer_quietly;
 use corpus::CollectionId;
 use futures::FutureExt;
-use gateway::TokenUsage;
+use gateway::{Account, TokenUsage};
 use index::batches::{BatchRecord, BatchResult, BatchWork};
 use query::QueryRequest;
 use serde::{Deserialize, Serialize};
@@ -68,7 +68,7 @@ async fn patiently(app: &AppState, caller: &Caller, record: &BatchRecord, body: 
     let until = Instant::now() + Duration::from_secs(app.batches.config.patience_s);
     let mut wait = WAIT;
     loop {
-        let error = match once(app, caller, &record.work, body.clone()).await {
+        let error = match once(app, caller, record, body.clone()).await {
             Err(error) if error.retry_after.is_some() => error,
             answered => return answered,
         };
@@ -81,11 +81,13 @@ async fn patiently(app: &AppState, caller: &Caller, record: &BatchRecord, body: 
     }
 }
 
-async fn once(app: &AppState, caller: &Caller, work: &BatchWork, body: Value) -> Result<Answered, ApiError> {
+async fn once(app: &AppState, caller: &Caller, record: &BatchRecord, body: Value) -> Result<Answered, ApiError> {
     let _place = Arc::clone(&app.batches.places).acquire_owned().await.map_err(ApiError::internal)?;
-    match work {
+    match &record.work {
         BatchWork::Questions { collection } => question(app, caller, collection, body).await,
-        BatchWork::Completions { .. } | BatchWork::AtProvider { .. } => completion(app, caller, body).await,
+        BatchWork::Completions { .. } | BatchWork::AtProvider { .. } => {
+            completion(app, caller.account(record.asker.tags.clone()), body).await
+        }
     }
 }
 
@@ -94,9 +96,9 @@ async fn question(app: &AppState, caller: &Caller, collection: &CollectionId, bo
     answer_quietly(app, caller, collection.as_str(), request).await
 }
 
-async fn completion(app: &AppState, caller: &Caller, body: Value) -> Result<Answered, ApiError> {
+async fn completion(app: &AppState, account: Account, body: Value) -> Result<Answered, ApiError> {
     let asked: Asked = serde_json::from_value(body).map_err(ApiError::internal)?;
-    complete_quietly(app, caller, asked).await
+    complete_quietly(app, account, asked).await
 }
 
 /// What is kept: `{id, answer}` or `{id, error}`, and the tokens, whoever answered: calls of the gateway are booked one

@@ -6,15 +6,16 @@
 
 use super::cost::Held;
 use super::run::{End, change, commit, settle};
-use super::{BatchStage, Item, Seat, item};
+use super::{BatchStage, Item, Seat, cost, item};
 use crate::app::AppState;
 use crate::error::ApiError;
 use crate::http::chat::Asked;
 use axum::http::StatusCode;
-use gateway::{BatchAnswer, BatchClient, BatchFailure, BatchState, ChatError, ProviderBatch, Verdict};
+use gateway::{BatchAnswer, BatchClient, BatchFailure, BatchState, ChatError, ChatRequest, ProviderBatch, Shortage, TokenUsage, Verdict};
 use index::batches::{AtProvider, BatchRecord, BatchResult};
 use index::records::JobState;
 use serde::Deserialize;
+use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -56,13 +57,9 @@ pub(super) async fn items(app: &AppState, record: &BatchRecord, deployment: &str
         // A provider's list may be a moment behind.
         sleep(patience.wait).await;
     }
-    loop {
-        match run.go_on(record, &mut patience).await {
-            Ok(end) => return Ok(end),
-            Err(Fault::End(end)) => return Err(end),
-            Err(Fault::Provider(error)) => patience.wait_after(&error).await?,
-        }
-    }
+    let end = run.until_over(record, &mut patience).await;
+    run.square_up(record, &end).await;
+    end
 }
 
 /// Tells the provider that nobody wants the batch any more, as well as that can be done once.
@@ -129,6 +126,16 @@ impl Patience {
     }
 }
 
+/// Waits where a budget will have room; else that is the end.
+fn unpaid(error: ChatError) -> Fault {
+    let code = match &error {
+        ChatError::OverBudget { shortage: Shortage::Spent, .. } => "budget_exhausted",
+        ChatError::OverBudget { shortage: Shortage::Unpriced, .. } => "price_unknown",
+        _ => return Fault::Provider(error),
+    };
+    Fault::End(End::failed(code, &error.to_string()))
+}
+
 fn refused(error: &ChatError) -> End {
     End::failed("provider_refused", &error.to_string())
 }
@@ -151,6 +158,32 @@ struct Run<'r> {
 }
 
 impl Run<'_> {
+    async fn until_over(&self, record: &BatchRecord, patience: &mut Patience) -> Result<End, End> {
+        loop {
+            match self.go_on(record, patience).await {
+                Ok(end) => return Ok(end),
+                Err(Fault::End(end)) => return Err(end),
+                Err(Fault::Provider(error)) => patience.wait_after(&error).await?,
+            }
+        }
+    }
+
+    /// What is held of a batch that ended before its answers were collected: given back if the provider was told
+    /// nothing; else the provider is told to stop, and nobody knows what it used: a budget counts all of it.
+    async fn square_up(&self, record: &BatchRecord, end: &Result<End, End>) {
+        if matches!(end, Ok(End::Later) | Err(End::Later)) {
+            return;
+        }
+        match current(self.app, record).await {
+            Ok(record) if at(&record).may_have_begun => {
+                if end.is_err() {
+                    recall(self.app, &record, self.client.deployment()).await;
+                }
+            }
+            _ => self.held.release(),
+        }
+    }
+
     /// From what is durable to the end, or to the first step that fails.
     async fn go_on(&self, record: &BatchRecord, patience: &mut Patience) -> Result<End, Fault> {
         let record = self.handed_over(current(self.app, record).await?).await?;
@@ -206,19 +239,35 @@ impl Run<'_> {
     }
 
     async fn upload(&self, record: &BatchRecord) -> Result<String, Fault> {
-        let mut requests = Vec::new();
+        let mut asked_for = Vec::new();
         for index in 0..record.total {
             let item = self.item(record, index).await.map_err(End::from)?;
             let asked = Asked::deserialize(&item.body).map_err(|error| End::from(ApiError::internal(error)))?;
-            requests.push(asked.request().map_err(End::from)?);
+            asked_for.push(asked.request().map_err(End::from)?);
         }
-        let is_budgeted = self.held.reserve(self.app, record, self.client.deployment(), &mut requests).await?;
+        let requests = self.paid_for(record, asked_for).await?;
         let lines = requests.iter().enumerate().map(|(index, request)| self.client.line(&index.to_string(), request)).collect();
         let file = self.client.upload(record.id.as_str(), lines).await?;
         let noted = file.clone();
-        let note = move |at: &mut AtProvider| *at = AtProvider { file: Some(noted), is_budgeted, ..at.clone() };
-        self.note(record, note).await?;
+        self.note(record, move |at| at.file = Some(noted)).await?;
         Ok(file)
+    }
+
+    /// The requests, when what they may cost is held. What a budget holds is noted before anything is sent: a restart
+    /// counts it as spent, and holds nothing again.
+    async fn paid_for(&self, record: &BatchRecord, mut requests: Vec<ChatRequest>) -> Result<Vec<ChatRequest>, Fault> {
+        if !at(record).is_budgeted {
+            let held = self.held.reserve(self.app, record, self.client.deployment(), requests).await;
+            let is_budgeted;
+            (requests, is_budgeted) = held.map_err(unpaid)?;
+            if is_budgeted {
+                self.note(record, |at| at.is_budgeted = true).await?;
+            } else {
+                return Ok(requests);
+            }
+        }
+        cost::limit(&mut requests);
+        Ok(requests)
     }
 
     async fn item(&self, record: &BatchRecord, index: u32) -> Result<Item, ApiError> {
@@ -283,9 +332,24 @@ impl Run<'_> {
         let index = answer.custom_id.parse().ok().filter(|index| *index < record.total)?;
         let id = self.item(record, index).await.ok().and_then(|item| item.id);
         Some(match answer.outcome {
-            Ok(body) => item::outcome(index, id, Ok((body, answer.usage))),
+            Ok(body) => {
+                let used = self.used(record, index, answer.usage, &body).await;
+                item::outcome(index, id, Ok((body, used)))
+            }
             Err(failure) => item::outcome(index, id, Err(&refusal(failure))),
         })
+    }
+
+    /// As the provider says, or else as we count.
+    async fn used(&self, record: &BatchRecord, index: u32, told: TokenUsage, answer: &Value) -> TokenUsage {
+        if told.prompt_tokens + told.completion_tokens > 0 {
+            return told;
+        }
+        let counted = async {
+            let asked = Asked::deserialize(&self.item(record, index).await?.body).map_err(ApiError::internal)?;
+            cost::counted(self.app, self.client.deployment(), asked.request()?, answer).await
+        };
+        counted.await.unwrap_or_default()
     }
 
     /// What has no answer now will have none.

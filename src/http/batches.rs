@@ -2,7 +2,7 @@
 //! there is of its answers.
 
 use super::collections::rfc3339;
-use super::extract::{Body, IdempotencyKey, PageParams, Params, request_hash};
+use super::extract::{Body, IdempotencyKey, PageParams, Params, Tags, request_hash};
 use super::find;
 use crate::app::{App, AppState};
 use crate::auth::Caller;
@@ -14,11 +14,11 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use corpus::JobId;
-use index::batches::{BatchRecord, BatchWork};
+use index::batches::{BatchAsker, BatchRecord, BatchWork};
 use index::records::JobState;
 use index::{CatalogError, Once};
 use query::QueryRequest;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use time::OffsetDateTime;
@@ -51,7 +51,7 @@ pub(crate) async fn create_queries(
     let collection = collection.await?;
     let request = request_hash(&format!("/v1/collections/{}/query/batch", collection.id), &asked);
     let concurrency = checked(&app, asked.questions.len(), asked.concurrency)?;
-    let items = asked.items(&app)?;
+    let items = app.blocking(move |app| asked.items(app)).await?;
     let work = BatchWork::Questions { collection: collection.id };
     accept(app, caller, record_of(work, items.len(), concurrency), items, key, request).await
 }
@@ -89,13 +89,14 @@ pub(crate) async fn create_completions(
     State(app): State<AppState>,
     caller: Caller,
     IdempotencyKey(key): IdempotencyKey,
+    Tags(tags): Tags,
     Body(asked): Body<CompletionBatch>,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
     model(&app, &asked.model)?;
-    let request = request_hash("/v1/chat/completions/batch", &asked);
+    let request = request_hash(&format!("/v1/chat/completions/batch {}", tags.join(",")), &asked);
     let concurrency = checked(&app, asked.requests.len(), asked.concurrency)?;
     let (name, via) = (asked.model.clone(), asked.via);
-    let items = asked.items()?;
+    let items = app.blocking(move |_| asked.items()).await?;
     let work = match via {
         Via::Gateway => BatchWork::Completions { model: name },
         Via::Provider => {
@@ -103,7 +104,9 @@ pub(crate) async fn create_completions(
             BatchWork::AtProvider { model: name, deployment }
         }
     };
-    accept(app, caller, record_of(work, items.len(), concurrency), items, key, request).await
+    let mut record = record_of(work, items.len(), concurrency);
+    record.asker.tags = tags;
+    accept(app, caller, record, items, key, request).await
 }
 
 /// Everything that there is so far, in the order of the questions. What is answered later may belong before a page that
@@ -187,7 +190,8 @@ async fn accept(
     key: Option<String>,
     request: String,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
-    let record = BatchRecord { tenant: caller.tenant.clone(), asker: caller.asker(), ..record };
+    let asker = BatchAsker { tags: record.asker.tags.clone(), ..caller.asker() };
+    let record = BatchRecord { tenant: caller.tenant.clone(), asker, ..record };
     let once = caller.once(key, request);
     // Before the bounds: the batch of a request that is made again counts already.
     if let Some(earlier) = earlier(&app, &record, once.clone()).await? {
@@ -219,7 +223,7 @@ fn record_of(work: BatchWork, total: usize, concurrency: usize) -> BatchRecord {
     BatchRecord {
         id: JobId::generate(),
         tenant: corpus::TenantId::default(),
-        asker: index::batches::BatchAsker { key: String::new(), principals: None, collections: None },
+        asker: BatchAsker { key: String::new(), principals: None, collections: None, tags: Vec::new() },
         work,
         state: JobState::Queued,
         total: count(total),
@@ -267,11 +271,23 @@ impl QueryBatch {
         if let Some(field) = ["question", "id", "stream"].into_iter().find(|field| defaults.contains_key(*field)) {
             return Err(bad(format!("{field} can't hold for all questions")));
         }
+        let default_bytes = json_bytes(&defaults)?;
+        let mut bytes = 0;
         let of = |(at, question): (usize, Value)| {
+            // Known before it is made: what holds for all is there once in the request, and in every item.
+            bytes += default_bytes + json_bytes(&question)?;
+            if bytes > app.config.batches.bytes_max {
+                let detail = format!("with what holds for all, the questions have over {} bytes", app.config.batches.bytes_max);
+                return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail));
+            }
             item_of(app, question, &defaults).map_err(|error| ApiError { detail: format!("questions[{at}]: {}", error.detail), ..error })
         };
         questions.into_iter().enumerate().map(of).collect()
     }
+}
+
+fn json_bytes(value: &impl Serialize) -> Result<usize, ApiError> {
+    Ok(serde_json::to_vec(value).map_err(ApiError::internal)?.len())
 }
 
 fn item_of(app: &App, question: Value, defaults: &Map<String, Value>) -> Result<Item, ApiError> {

@@ -79,11 +79,11 @@ pub(super) async fn ask(app: &App, account: Account, name: &str, request: ChatRe
 }
 
 /// A completion that nobody waits for, when there is room for it beside those that somebody does wait for.
-pub(crate) async fn complete_quietly(app: &AppState, caller: &Caller, asked: Asked) -> Result<(Value, TokenUsage), ApiError> {
+pub(crate) async fn complete_quietly(app: &AppState, account: Account, asked: Asked) -> Result<(Value, TokenUsage), ApiError> {
     let name = asked.model.clone();
     let (model, request) = (model(app, &name)?, asked.request()?);
     let turn = app.admission.answers.enter_quietly().await?;
-    let Answering { route, events, turn: _turn } = ask_in_turn(model, caller.account(Vec::new()), &name, request, turn).await?;
+    let Answering { route, events, turn: _turn } = ask_in_turn(model, account, &name, request, turn).await?;
     let head = Head { id: format!("chatcmpl-{}", TraceId::generate()), created: now_s(), model: route.model.clone() };
     let heard = in_one_piece(events).await?;
     Ok((whole(&head, &heard, &route), heard.usage))

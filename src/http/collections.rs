@@ -99,13 +99,16 @@ pub(crate) async fn update(
 
 pub(crate) async fn delete(State(app): State<AppState>, caller: Caller, Path(name): Path<String>) -> Result<Json<Value>, ApiError> {
     let tenant = caller.tenant.clone();
-    let deleted = app.blocking(move |app| {
-        let record = find::collection(app, &caller, &name)?;
-        let receipt = app.catalog.delete_collection(&caller.tenant, &record.id)?;
-        Ok((record, receipt))
-    });
-    let (record, receipt) = deleted.await?;
-    let receipt = super::deletions::forget_answers(&app, tenant, receipt).await?;
+    let deleted = async move {
+        let deleted = app.blocking(move |app| {
+            let record = find::collection(app, &caller, &name)?;
+            let receipt = app.catalog.delete_collection(&caller.tenant, &record.id)?;
+            Ok((record, receipt))
+        });
+        let (record, receipt) = deleted.await?;
+        Ok((record, super::deletions::forget_answers(&app, tenant, receipt).await?))
+    };
+    let (record, receipt) = super::deletions::to_the_end(deleted).await?;
     Ok(Json(json!({ "id": record.id, "name": record.name, "deleted": true, "receipt": super::deletions::receipt(&receipt) })))
 }
 

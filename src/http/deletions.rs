@@ -11,6 +11,7 @@ use corpus::TenantId;
 use index::DeletionCheck;
 use index::records::DeletionReceipt;
 use serde_json::{Value, json};
+use tracing::Instrument;
 
 pub(crate) async fn verify(State(app): State<AppState>, caller: Caller, Path(id): Path<String>) -> Result<Json<Value>, ApiError> {
     let tenant = caller.tenant.clone();
@@ -28,6 +29,13 @@ pub(crate) async fn verify(State(app): State<AppState>, caller: Caller, Path(id)
     found.checks.push(DeletionCheck { what: "caches_away", remaining: unseen });
     let receipt = self::receipt(&found.receipt);
     Ok(Json(json!({ "id": found.receipt.id, "verified": found.is_verified(), "checks": found.checks, "receipt": receipt })))
+}
+
+/// Deletes and forgets, also if the client leaves in the middle of it.
+pub(crate) async fn to_the_end<T: Send + 'static>(
+    deletion: impl Future<Output = Result<T, ApiError>> + Send + 'static,
+) -> Result<T, ApiError> {
+    tokio::spawn(deletion.in_current_span()).await.unwrap_or_else(|error| Err(ApiError::internal(error)))
 }
 
 /// Removes the answers that were made from what is deleted now, and notes it on the receipt.

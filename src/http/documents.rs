@@ -68,14 +68,17 @@ pub(crate) async fn delete(
     Path((collection, document)): Path<(String, String)>,
 ) -> Result<Json<Value>, ApiError> {
     let tenant = caller.tenant.clone();
-    let deleted = app.blocking(move |app| {
-        let (collection, record) = find::document(app, &caller, &collection, &document)?;
-        let receipt = app.catalog.delete_document(&collection, record.id.as_str())?;
-        receipt.jobs.iter().for_each(|job| app.ingest.forget(job));
-        Ok((record.id, receipt))
-    });
-    let (id, receipt) = deleted.await?;
-    let receipt = deletions::forget_answers(&app, tenant, receipt).await?;
+    let deleted = async move {
+        let deleted = app.blocking(move |app| {
+            let (collection, record) = find::document(app, &caller, &collection, &document)?;
+            let receipt = app.catalog.delete_document(&collection, record.id.as_str())?;
+            receipt.jobs.iter().for_each(|job| app.ingest.forget(job));
+            Ok((record.id, receipt))
+        });
+        let (id, receipt) = deleted.await?;
+        Ok((id, deletions::forget_answers(&app, tenant, receipt).await?))
+    };
+    let (id, receipt) = deletions::to_the_end(deleted).await?;
     Ok(Json(json!({ "id": id, "deleted": true, "receipt": deletions::receipt(&receipt) })))
 }
 

@@ -182,6 +182,8 @@ fn batches_have_bounds() {
     let (status, _, detail) = refused(json!({ "questions": ["fine", ""] }));
     assert!(status == 400 && detail.starts_with("questions[1]: "), "{detail}");
     assert_eq!(refused(json!({ "questions": ["x".repeat(4000)] })).0, 413);
+    let for_all = json!({ "questions": questions(3), "filter": { "type": "eq", "key": "k", "value": "x".repeat(1500) } });
+    assert_eq!(refused(for_all).0, 413, "what holds for all is there three times");
     assert_eq!(server.post("/v1/collections/none/query/batch", json!({ "questions": ["x"] })).status, 404);
     let ask = |key: &str, body: Value| {
         let headers = [("idempotency-key", key)];

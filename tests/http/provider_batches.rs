@@ -9,8 +9,11 @@ fn setup(mock: &Mock, more: &str) -> Setup {
     Setup::hash().config(&format!("[llm]\nbase_url = \"{url}/v1\"\nmodel = \"m\"\n[batches]\npoll_ms = 10\npoll_ms_max = 20\n{more}\n"))
 }
 
+fn request(number: usize) -> Value {
+    json!({ "custom_id": format!("id-{number}"), "body": { "messages": [{ "role": "user", "content": format!("question {number}") }] } })
+}
+
 fn begin(server: &Server, count: usize) -> String {
-    let request = |number| json!({ "custom_id": format!("id-{number}"), "body": { "messages": [{ "role": "user", "content": format!("question {number}") }] } });
     let requests: Vec<Value> = (0..count).map(request).collect();
     let accepted = server.post("/v1/chat/completions/batch", json!({ "model": "m", "requests": requests, "via": "provider" }));
     assert_eq!(accepted.status, 202, "{}", accepted.text());
@@ -145,17 +148,25 @@ fn what_a_provider_refuses_fails_with_its_words_and_models_without_batches_are_n
 fn a_batch_at_a_provider_costs_half_and_is_held_under_budgets_before_it_is_handed_over() {
     let prices = "[[llm.prices]]\nmodel = \"m\"\ninput = 10.0\noutput = 20.0\nbatch_discount = 0.5\n";
     let budget = |limit: f64| format!("{prices}[[budgets]]\nname = \"all\"\nlimit_usd = {limit}\nperiod = \"total\"\n");
-    let mock = Mock::start_on_thread(Script::default());
+    // Whose use it doesn't tell is counted here.
+    let mock = Mock::start_on_thread(Script::default().then("m", Reply::default().without_usage()));
     let server = setup(&mock, &budget(1.0)).start();
-    let job = begin(&server, 3);
+    let body = json!({ "model": "m", "via": "provider", "requests": (0..3).map(request).collect::<Vec<_>>() });
+    let headers = [("x-ragstone-tags", "night")];
+    let path = "/v1/chat/completions/batch";
+    let accepted = server.request("POST", path, &headers, Some("application/json"), Some(body.to_string().into_bytes())).unwrap().ok();
+    let job = format!("/v1/jobs/{}", accepted["job_id"].as_str().unwrap());
     let used = until(&server, &job, "succeeded")["usage"].clone();
     let tokens = |name: &str| used[name].as_f64().unwrap();
+    let results = server.get(&format!("{job}/results")).ok();
+    let told: f64 = results["data"].as_array().unwrap().iter().filter_map(|one| one["answer"]["usage"]["completion_tokens"].as_f64()).sum();
+    assert!(told > 0.0 && tokens("completion_tokens") > told, "{used}: {told} were told of, by two of three");
     let cost = (tokens("prompt_tokens") * 10.0 + tokens("completion_tokens") * 20.0) / 1e6 / 2.0;
     let budgets = server.get("/v1/budgets").ok();
     let (spent, reserved) = (&budgets["data"][0]["spent_usd"], &budgets["data"][0]["reserved_usd"]);
     assert!((spent.as_f64().unwrap() - cost).abs() < 1e-9 && reserved.as_f64() == Some(0.0), "{budgets}, not {cost}");
     eventually(|| server.get("/v1/usage").ok()["total"]["completion_tokens"] == used["completion_tokens"]);
-    let usage = server.get("/v1/usage").ok();
+    let usage = server.get("/v1/usage?tag=night").ok();
     assert!((usage["total"]["cost_usd"].as_f64().unwrap() - cost).abs() < 1e-9, "{usage}");
 
     let mock = Mock::start_on_thread(Script::default());

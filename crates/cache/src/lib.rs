@@ -66,6 +66,7 @@ pub use guard::{Difference, guard};
 pub use key::{Conditions, Key, Partition, Prefix, Scope};
 pub use limit::{Claim, Decision, Limiter, Meter};
 pub use link::{Link, LinkError, LinkOptions};
+pub use removed::Moment;
 pub use shelf::{MapShelf, Shelf, ShelfError, ShelfPair};
 pub use similar::{Found, Refused, SemanticCache, SemanticOptions, SemanticStatistics, Similar};
 pub use stack::{Fresh, Holding, Loaded, OpenError, Policy, Removals, Stack, StackOptions, Statistics};

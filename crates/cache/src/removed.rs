@@ -9,7 +9,7 @@ const REMEMBERED_MAX: usize = 1000;
 
 /// A moment between two removals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Moment(u64);
+pub struct Moment(u64);
 
 #[derive(Default)]
 pub(crate) struct Removed(Mutex<Latest>);

@@ -98,6 +98,12 @@ impl Stack {
         })
     }
 
+    /// Now, as [`Stack::join_or_load`] wants to know it: to be taken before what a value rests on is read.
+    #[must_use]
+    pub fn moment(&self) -> Moment {
+        self.removed.now()
+    }
+
     /// The entry, if a tier has it. Never fails: a tier that does is passed over.
     pub async fn get(&self, key: &Key) -> Option<Entry> {
         self.find(key).await.map(|(entry, _)| entry)

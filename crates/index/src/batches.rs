@@ -67,6 +67,9 @@ pub struct BatchAsker {
     /// Ids or names of the collections that may be used; absent: all.
     #[serde(default)]
     pub collections: Option<BTreeSet<String>>,
+    /// What its calls are booked under; those of questions say so themselves.
+    #[serde(default)]
+    pub tags: Vec<String>,
 }
 
 impl BatchAsker {

@@ -17,7 +17,7 @@ fn batch(collection: &CollectionId, total: u32) -> BatchRecord {
     BatchRecord {
         id: JobId::generate(),
         tenant: TenantId::default(),
-        asker: BatchAsker { key: "k".into(), principals: None, collections: None },
+        asker: BatchAsker { key: "k".into(), principals: None, collections: None, tags: Vec::new() },
         work: BatchWork::Questions { collection: collection.clone() },
         state: JobState::Queued,
         total,

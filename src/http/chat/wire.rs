@@ -129,6 +129,9 @@ struct SchemaOf {
     strict: Option<bool>,
 }
 
+/// Those that cost what the tables say, or less.
+const ORDINARY_TIERS: [&str; 3] = ["auto", "default", "flex"];
+
 fn bad(detail: &str) -> ApiError {
     ApiError::bad_request("bad_chat", detail)
 }
@@ -150,9 +153,16 @@ impl Asked {
         if self.messages.is_empty() {
             return Err(bad("messages must not be empty"));
         }
+        let max_tokens = self.max_completion_tokens.or(self.max_tokens);
+        if max_tokens == Some(0) {
+            return Err(bad("max_tokens must be at least 1"));
+        }
+        if self.service_tier.as_ref().is_some_and(|tier| !ORDINARY_TIERS.iter().any(|known| tier == known)) {
+            return Err(bad("service_tier must be auto, default or flex: what others cost is not known"));
+        }
         let passed_on = self.passed_on();
         Ok(ChatRequest {
-            max_tokens: self.max_completion_tokens.or(self.max_tokens),
+            max_tokens,
             temperature: checked(self.temperature, 2.0, "temperature must be 0 to 2")?,
             top_p: checked(self.top_p, 1.0, "top_p must be 0 to 1")?,
             stop: match self.stop {

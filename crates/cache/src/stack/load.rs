@@ -4,6 +4,7 @@ use super::Stack;
 use crate::entry::Entry;
 use crate::flight::{self, Lead, Outcome, Turn};
 use crate::key::Key;
+use crate::removed::Moment;
 use crate::tier::TierName;
 use bytes::Bytes;
 use std::sync::atomic::Ordering::Relaxed;
@@ -73,7 +74,7 @@ impl Stack {
     pub async fn get_or_load<E>(&self, key: &Key, policy: Policy, load: impl Future<Output = Result<Fresh, E>>) -> Result<Loaded, E> {
         match policy {
             Policy::Use => self.find_or_load(key, load).await,
-            Policy::Refresh => self.load(key, load).await.map(|(entry, _)| Loaded::Made(entry)),
+            Policy::Refresh => self.load(key, None, load).await.map(|(entry, _)| Loaded::Made(entry)),
             Policy::Bypass => {
                 let fresh = self.counted(load).await?;
                 Ok(Loaded::Made(self.entry(fresh.payload, Duration::ZERO)))
@@ -84,19 +85,25 @@ impl Stack {
     async fn find_or_load<E>(&self, key: &Key, load: impl Future<Output = Result<Fresh, E>>) -> Result<Loaded, E> {
         match self.find(key).await {
             Some((entry, tier)) => Ok(Loaded::Found(entry, tier)),
-            None => self.join_or_load(key, load).await,
+            None => self.join(key, None, load).await,
         }
     }
 
-    /// As [`Stack::get_or_load`], for a key that was looked up a moment ago and not found.
+    /// As [`Stack::get_or_load`], for a key that was looked up a moment ago and not found. What `load` makes rests on
+    /// what was there at `since`: nothing is kept that was removed after it.
     ///
     /// # Errors
     /// What this request's own load fails with; never another's.
-    pub async fn join_or_load<E>(&self, key: &Key, load: impl Future<Output = Result<Fresh, E>>) -> Result<Loaded, E> {
+    pub async fn join_or_load<E>(&self, key: &Key, since: Moment, load: impl Future<Output = Result<Fresh, E>>) -> Result<Loaded, E> {
+        self.join(key, Some(since), load).await
+    }
+
+    /// `since`: when what the load rests on was not read yet; `None`: the load reads it.
+    async fn join<E>(&self, key: &Key, since: Option<Moment>, load: impl Future<Output = Result<Fresh, E>>) -> Result<Loaded, E> {
         let mut failures = 0;
         while failures <= FAILURES_MAX {
             match self.flights.turn(key.path()) {
-                Turn::Lead(lead) => return self.lead(key, lead, load).await,
+                Turn::Lead(lead) => return self.lead(key, lead, since, load).await,
                 Turn::Follow(receiver) => match flight::outcome(receiver).await {
                     Some(Outcome::Landed(entry)) => {
                         self.counters.joined.fetch_add(1, Relaxed);
@@ -108,17 +115,31 @@ impl Stack {
                 },
             }
         }
-        self.load(key, load).await.map(|(entry, _)| Loaded::Made(entry))
+        self.load(key, since, load).await.map(|(entry, _)| Loaded::Made(entry))
+    }
+
+    /// Loads anew and keeps that, as [`Policy::Refresh`]; `since` as in [`Stack::join_or_load`].
+    ///
+    /// # Errors
+    /// What the load fails with.
+    pub async fn reload<E>(&self, key: &Key, since: Moment, load: impl Future<Output = Result<Fresh, E>>) -> Result<Loaded, E> {
+        self.load(key, Some(since), load).await.map(|(entry, _)| Loaded::Made(entry))
     }
 
     /// Loads for all who wait.
-    async fn lead<E>(&self, key: &Key, lead: Lead<'_>, load: impl Future<Output = Result<Fresh, E>>) -> Result<Loaded, E> {
+    async fn lead<E>(
+        &self,
+        key: &Key,
+        lead: Lead<'_>,
+        since: Option<Moment>,
+        load: impl Future<Output = Result<Fresh, E>>,
+    ) -> Result<Loaded, E> {
         // Another leader may have landed since the look; it left its value at the top.
         if let Some((entry, tier)) = self.peek(key).await {
             lead.end(Outcome::Landed(entry.clone()));
             return Ok(Loaded::Found(entry, tier));
         }
-        let loaded = self.load(key, load).await;
+        let loaded = self.load(key, since, load).await;
         lead.end(match &loaded {
             Ok((entry, true)) => Outcome::Landed(entry.clone()),
             _ => Outcome::Failed,
@@ -127,16 +148,16 @@ impl Stack {
     }
 
     /// Makes the value and keeps it; whether it may be shared with those who wait.
-    async fn load<E>(&self, key: &Key, load: impl Future<Output = Result<Fresh, E>>) -> Result<(Entry, bool), E> {
-        let moment = self.removed.now();
+    async fn load<E>(&self, key: &Key, since: Option<Moment>, load: impl Future<Output = Result<Fresh, E>>) -> Result<(Entry, bool), E> {
+        let since = since.unwrap_or_else(|| self.moment());
         let fresh = self.counted(load).await?;
         let entry = self.entry(fresh.payload, fresh.lifetime.unwrap_or_default());
         if fresh.lifetime.is_none() {
             return Ok((entry, false));
         }
-        self.keep_all(key, &entry, moment).await;
+        self.keep_all(key, &entry, since).await;
         // Too large to be kept is not too large to be shared; removed meanwhile is.
-        let is_current = !self.removed.since(moment, key.path());
+        let is_current = !self.removed.since(since, key.path());
         Ok((entry, is_current))
     }
 

@@ -241,6 +241,19 @@ async fn a_value_for_one_request_is_neither_kept_nor_shared() {
 }
 
 #[tokio::test]
+async fn what_rests_on_something_that_was_removed_is_not_kept_though_it_was_loaded_later() {
+    let stack = alone().await;
+    let since = stack.moment();
+    stack.invalidate(&Prefix::of_tenant(&tenant("acme"))).await;
+    stack.join_or_load(&key("a"), since, async { fresh("x") }).await.unwrap();
+    assert_eq!(text(&stack, &key("a")).await, None);
+    stack.reload(&key("a"), since, async { fresh("x") }).await.unwrap();
+    assert_eq!(text(&stack, &key("a")).await, None);
+    stack.reload(&key("a"), stack.moment(), async { fresh("x") }).await.unwrap();
+    assert_eq!(text(&stack, &key("a")).await.as_deref(), Some("x"));
+}
+
+#[tokio::test]
 async fn what_is_removed_while_it_loads_is_served_once_and_not_kept() {
     let mut gate = Gate::with_asks(2).await;
     let stack = Arc::clone(&gate.stack);

@@ -71,6 +71,11 @@ impl ChatModel for Rest {
 
     async fn chat(&self, request: ChatRequest) -> Result<ChatReply, ChatError> {
         self.pause.check(self.inner.name())?;
-        self.inner.chat(request).await.inspect_err(|error| self.pause.heed(error))
+        self.inner.chat(request).await.inspect_err(|error| {
+            // That is our own breaker's word, which it says itself as long as it holds.
+            if !matches!(error, ChatError::Unavailable { .. }) {
+                self.pause.heed(error);
+            }
+        })
     }
 }

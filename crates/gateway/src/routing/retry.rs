@@ -1,6 +1,6 @@
 //! Whether and when to try again.
 
-use crate::ChatError;
+use crate::{ChatError, Verdict};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -46,9 +46,11 @@ impl<'a> Tries<'a> {
         Self { params, budget, deadline, made: 0 }
     }
 
-    /// One failed. Where nobody was asked, none was made.
+    /// One failed. Where nobody was asked, none was made; nor where a deployment is out for a while: the next one is asked
+    /// instead of it.
     pub(crate) fn failed(&mut self, error: &ChatError) {
-        self.made += u32::from(!matches!(error, ChatError::Unavailable { .. } | ChatError::OverBudget { .. }));
+        let is_made = !matches!(error, ChatError::Unavailable { .. } | ChatError::OverBudget { .. });
+        self.made += u32::from(is_made && error.verdict() != Verdict::TakenOut);
     }
 
     /// How long to wait for what passes by itself.

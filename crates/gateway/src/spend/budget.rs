@@ -151,7 +151,12 @@ impl BudgetState {
     /// period in which it ends.
     pub(super) fn turn(&mut self, now: OffsetDateTime) {
         let period = self.budget.period.label(now);
-        if self.kept.period != period {
+        let is_same_kind = period.len() == self.kept.period.len() || self.kept.period.is_empty();
+        if !is_same_kind {
+            // The budget has another kind of period now: what was spent counts in its first one.
+            self.kept.period = period;
+        } else if self.kept.period < period {
+            // Only forward: a clock that was set back forgives nothing.
             self.kept = Kept { period, ..Kept::default() };
         }
     }

@@ -149,8 +149,10 @@ impl Ledger {
 
     /// The part of [`Self::reserve`] that happens at one moment.
     fn hold(self: &Arc<Self>, planned: Planned) -> Result<(Reservation, Option<Durable>), ChatError> {
-        let (now, wanted) = ((self.clock)(), planned.amount());
+        let wanted = planned.amount();
         let mut state = self.lock();
+        // Under the lock, so that nobody is behind who has it later.
+        let now = (self.clock)();
         let names = state.applying(&planned.account, now);
         state.check(&names, &planned, wanted, now).inspect_err(refused)?;
         state.hold(&names, |reserved| reserved.plus(wanted));

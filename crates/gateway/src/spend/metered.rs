@@ -83,6 +83,26 @@ impl Metered {
     }
 }
 
+/// Bytes from which on a prompt is counted off the async threads.
+const COUNTED_HERE_BYTES: usize = 16 * 1024;
+
+impl Metered {
+    /// The request and the tokens of its prompt.
+    async fn count(&self, request: ChatRequest) -> Result<(ChatRequest, u64), ChatError> {
+        let counter = Arc::clone(&self.meter.counter);
+        let bytes: usize = request.messages.iter().map(|message| message.content.text().len()).sum();
+        let count = move || {
+            let read = prompt_tokens(&request, &*counter);
+            (request, read)
+        };
+        if bytes < COUNTED_HERE_BYTES {
+            return Ok(count());
+        }
+        let counted = tokio::task::spawn_blocking(count).await;
+        counted.map_err(|error| ChatError::Unavailable { reason: error.to_string(), retry_after: None })
+    }
+}
+
 #[async_trait]
 impl ChatModel for Metered {
     fn name(&self) -> &str {
@@ -98,7 +118,8 @@ impl ChatModel for Metered {
     }
 
     async fn chat(&self, mut request: ChatRequest) -> Result<ChatReply, ChatError> {
-        let read = prompt_tokens(&request, &*self.meter.counter);
+        let read;
+        (request, read) = self.count(request).await?;
         let reservation = self.ledger.reserve(self.meter.plan(&request, read)).await?;
         request.max_tokens = request.max_tokens.or(reservation.max_tokens());
         // From here on whoever leaves pays.

@@ -119,7 +119,7 @@ mod tests {
         let record = BatchRecord {
             id: JobId::generate(),
             tenant: fixture.at.tenant.clone(),
-            asker: BatchAsker { key: "k".into(), principals: None, collections: None },
+            asker: BatchAsker { key: "k".into(), principals: None, collections: None, tags: Vec::new() },
             work: BatchWork::Questions { collection: fixture.at.id.clone() },
             state: JobState::Running,
             total: 4,

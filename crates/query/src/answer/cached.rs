@@ -19,7 +19,7 @@ use crate::retrieve::{ChunkSource, DataState};
 use crate::script::can_read;
 use crate::search::Hit;
 use crate::timings::Timings;
-use cache::{Conditions, Fresh, Key, Loaded, Partition, Policy, Scope, SemanticCache, SemanticOptions, Stack};
+use cache::{Conditions, Fresh, Key, Loaded, Moment, Partition, Scope, SemanticCache, SemanticOptions, Stack};
 use corpus::{Embedding, EmbeddingModel, Purpose};
 use flate2::Compression;
 use flate2::read::{ZlibDecoder, ZlibEncoder};
@@ -78,6 +78,8 @@ pub(super) struct Place {
     question: String,
     /// Whether what is answered now is of the generation in the key.
     is_current: bool,
+    /// When what it is made from was not read yet.
+    since: Moment,
     /// Whether a model would answer.
     is_generated: bool,
     started: Instant,
@@ -132,6 +134,8 @@ impl Engine {
     ) -> Result<Option<Place>, QueryError> {
         let started = Instant::now();
         let Some(cache) = self.cache.as_ref().filter(|_| request.cache != CachePolicy::Bypass) else { return Ok(None) };
+        // Before the data is read: an answer from what is deleted meanwhile is not kept.
+        let since = cache.stack.moment();
         let moved = Arc::clone(source);
         let Some(state) = off_thread(move || moved.state()).await?.map_err(crate::search::SearchError::from)? else { return Ok(None) };
         let question = request.question.trim().to_owned();
@@ -142,6 +146,7 @@ impl Engine {
             key: partition.key(KIND, &[question.as_bytes()]),
             question,
             is_current: state.is_shown,
+            since,
             is_generated: self.models.get(request.model.as_deref()).is_some(),
             started,
         }))
@@ -189,7 +194,8 @@ impl Engine {
         (prepared, place): (Prepared, Option<Place>),
         events: &mut Events,
     ) -> Result<Answer, QueryError> {
-        let Some(place) = place else { return self.run(source, prepared, events).await };
+        // What can't be kept can't be shared, and nobody shall wait for it.
+        let Some(place) = place.filter(|place| place.is_current) else { return self.run(source, prepared, events).await };
         let (mut made, embedder) = (None, Arc::clone(&source));
         let load = async {
             let answer = self.run(source, prepared, events).await?;
@@ -199,8 +205,8 @@ impl Engine {
         };
         let stack = &place.cache.stack;
         let loaded = match place.policy {
-            CachePolicy::Use => stack.join_or_load(&place.key, load).await?,
-            CachePolicy::Refresh | CachePolicy::Bypass => stack.get_or_load(&place.key, Policy::Refresh, load).await?,
+            CachePolicy::Use => stack.join_or_load(&place.key, place.since, load).await?,
+            CachePolicy::Refresh | CachePolicy::Bypass => stack.reload(&place.key, place.since, load).await?,
         };
         if let Some(answer) = made {
             place.remember(&embedder, &answer).await;
@@ -219,9 +225,12 @@ impl Place {
             return None;
         }
         if let Some(entry) = self.cache.stack.get(&self.key).await {
-            let answer = decode(&entry.payload)?.answer(None, self.started);
-            self.cache.exact_hits.fetch_add(1, Relaxed);
-            return Some(answer);
+            if let Some(kept) = decode(&entry.payload) {
+                self.cache.exact_hits.fetch_add(1, Relaxed);
+                return Some(kept.answer(None, self.started));
+            }
+            // Of another version of this program.
+            self.cache.stack.remove(&self.key).await;
         }
         self.cache.misses.fetch_add(1, Relaxed);
         let (semantic, embedding) = (self.cache.semantic.as_ref()?, self.embedding(source).await?);
