@@ -130,7 +130,7 @@ async fn prefix(app: &AppState, caller: &Caller, kind: Kind, collection: Option<
         });
     };
     if kind == Kind::Embedding {
-        return Err(ApiError::bad_request("bad_parameter", "vectors are of no collection: leave collection out"));
+        return Err(ApiError::new(StatusCode::NOT_FOUND, "not_found", "vectors are of no collection: leave collection out"));
     }
     let caller = caller.clone();
     let record = app.blocking(move |app| find::collection(app, &caller, &collection)).await?;

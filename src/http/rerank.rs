@@ -1,5 +1,5 @@
 //! `POST /v1/rerank`, in Cohere's and Jina's protocol, and `POST /rerank`, in that of Text Embeddings Inference: the
-//! configured reranker, without which both answer 501.
+//! configured reranker, without which both answer 404.
 
 use super::extract::Body;
 use super::limits::tokens_used_up;
@@ -102,7 +102,7 @@ pub(crate) async fn tei(State(app): State<AppState>, caller: Caller, Body(asked)
 fn reranker(app: &AppState) -> Result<Arc<dyn Reranker>, ApiError> {
     app.reranker.clone().ok_or_else(|| {
         let detail = "no reranking model is configured; see [rerank] of the configuration";
-        ApiError::new(StatusCode::NOT_IMPLEMENTED, "no_reranker", detail)
+        ApiError::new(StatusCode::NOT_FOUND, "no_reranker", detail)
     })
 }
 

@@ -58,7 +58,7 @@ fn what_can_not_be_ranked_is_said() {
     let without = Setup::hash().start();
     for (path, body) in [("/v1/rerank", asked(json!(["a"]))), ("/rerank", json!({ "query": "q", "texts": ["a"] }))] {
         let reply = without.post(path, body);
-        assert_eq!((reply.status, reply.json()["code"].clone()), (501, json!("no_reranker")), "{path}");
+        assert_eq!((reply.status, reply.json()["code"].clone()), (404, json!("no_reranker")), "{path}");
     }
 }
 

@@ -170,10 +170,12 @@ fn nobody_at_the_address_and_no_such_name() {
     for work in WORKS {
         for address in ["http://127.0.0.1:9", "http://no-such-host.invalid"] {
             let began = Instant::now();
-            let error = Client::new(work, address, calls()).ask().unwrap_err();
+            // Looking a name up may take a while.
+            let calls = CallParams { try_timeout: Duration::from_secs(5), ..calls() };
+            let error = Client::new(work, address, calls).ask().unwrap_err();
             assert_eq!(told(&error), Told::MayPass, "{work:?}, {address}");
             assert!(format!("{error:?}").contains("can't connect"), "{error:?}");
-            assert!(began.elapsed() < Duration::from_secs(10));
+            assert!(began.elapsed() < Duration::from_secs(20));
         }
     }
 }
