@@ -1,5 +1,5 @@
 //! How often the semantic cache is right, by threshold, with and without its guard: cosine similarity of labelled pairs
-//! of questions by the real model. `cargo run --example semantic_curve`; needs `models/pull all-MiniLM-L6-v2`.
+//! of questions by the real model. `cargo run --example semantic_curve [FILE]`; needs `models/pull all-MiniLM-L6-v2`.
 
 #![expect(clippy::print_stdout, reason = "a program that prints a table")]
 
@@ -7,7 +7,10 @@ use cache::guard;
 use corpus::{Embedder, Embedding, Purpose};
 use encoder::{LocalEmbedder, LocalOptions, Manifest};
 use serde::Deserialize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+/// Those that the guard was written with.
+const PAIRS: &str = "crates/cache/tests/fixtures/paraphrases.jsonl";
 
 #[derive(Deserialize)]
 struct Pair {
@@ -27,8 +30,8 @@ struct Judged {
 
 fn main() -> anyhow::Result<()> {
     let model = model()?;
-    let pairs = include_str!("../crates/cache/tests/fixtures/paraphrases.jsonl").lines().map(serde_json::from_str);
-    let pairs: Vec<Pair> = pairs.collect::<Result<_, _>>()?;
+    let file = std::env::args_os().nth(1).map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join(PAIRS), PathBuf::from);
+    let pairs: Vec<Pair> = std::fs::read_to_string(file)?.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
     let judged = pairs.into_iter().map(|pair| judge(&model, pair)).collect::<anyhow::Result<Vec<_>>>()?;
     let languages = &model.model().languages;
     // Questions in scripts that the model can't read are not compared.
