@@ -78,9 +78,9 @@ impl Exchange<'_> {
     }
 
     async fn body(&self, endpoint: &Endpoint) -> Result<Vec<u8>, ChatError> {
-        let mut response = endpoint.post(self.request).await?;
+        let mut answer = endpoint.post(self.request).await?;
         let mut body = Vec::new();
-        endpoint::read(&mut response, self.bytes_max, &mut body).await?;
+        endpoint::read(&mut answer.body, self.bytes_max, &mut body).await?;
         if body.len() > self.bytes_max {
             return Err(ChatError::TooLarge { what: self.what, bytes_max: self.bytes_max });
         }

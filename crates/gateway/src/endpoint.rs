@@ -1,18 +1,21 @@
 //! One address of a provider: where requests go, with which key, and what a refusal says.
 //!
-//! Redirects are off, because a key must not follow one; proxies and addresses come from the
-//! configuration only, never from the environment. Keys are blotted out of whatever comes back.
+//! No redirect is followed, because a key must not follow one; addresses come from the configuration only, and no proxy
+//! from the environment. Keys are blotted out of whatever comes back.
 
 mod below;
 
 use crate::ChatError;
-use crate::http::client_builder;
+use crate::link::{Answer, Body, Links};
 use crate::retry_after::retry_after;
-use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Client, Response, Url};
+pub(crate) use below::{Below, network_error, read_below};
+use bytes::Bytes;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Request, Uri};
+use http_body_util::Full;
+use reqwest::Url;
 use serde::Serialize;
 use serde_json::Value;
-use std::error::Error as _;
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
@@ -92,15 +95,14 @@ impl Address {
 
     /// Sets the client up; sends nothing.
     pub(crate) fn connect(self) -> Result<Endpoint, EndpointError> {
-        let client = client_builder(&self.url)
-            .map_err(|error| EndpointError::Client(error.to_string()))?
-            .default_headers(self.headers()?)
-            .connect_timeout(self.connect_timeout)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .build()
-            .map_err(|error| EndpointError::Client(chain(&error)))?;
-        Ok(Endpoint { client, url: self.url, api_key: self.key.map(|(_, key)| key) })
+        let mut headers = self.headers()?;
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let uri: Uri = self.url.as_str().parse().map_err(|_| EndpointError::BaseUrl(self.url.to_string()))?;
+        let host = uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
+        headers.insert(HOST, host.ok_or_else(|| EndpointError::BaseUrl(self.url.to_string()))?);
+        let path = uri.path_and_query().cloned().map_or_else(Uri::default, Uri::from);
+        let links = Links::new(uri, self.connect_timeout).map_err(|error| EndpointError::Client(error.to_string()))?;
+        Ok(Endpoint { links, path, headers, api_key: self.key.map(|(_, key)| key) })
     }
 
     fn headers(&self) -> Result<HeaderMap, EndpointError> {
@@ -120,34 +122,44 @@ impl Address {
 
 /// Cheap to share; pools its connections.
 pub(crate) struct Endpoint {
-    client: Client,
-    url: Url,
+    links: Links,
+    path: Uri,
+    headers: HeaderMap,
     api_key: Option<ApiKey>,
 }
 
 impl Endpoint {
     /// Sends `body` as JSON; the answer is one of success, its body still to be read.
-    pub(crate) async fn post(&self, body: &impl Serialize) -> Result<Response, ChatError> {
-        let response = self.client.post(self.url.clone()).json(body).send().await.map_err(network_error)?;
-        if response.status().is_success() { Ok(response) } else { Err(self.refusal(response).await) }
-    }
-
-    async fn refusal(&self, mut response: Response) -> ChatError {
-        let status = response.status().as_u16();
-        let retry_after = retry_after(response.headers(), SystemTime::now());
-        let mut body = Vec::new();
-        // What came before the body broke off is still the best that is known.
-        let _ = read(&mut response, REFUSAL_BYTES_MAX, &mut body).await;
-        body.truncate(REFUSAL_BYTES_MAX);
-        ChatError::Status { status, retry_after, message: shorten(&self.blot(error_message(&body))) }
-    }
-
-    /// Providers like to repeat the key that they refuse.
-    fn blot(&self, message: String) -> String {
-        match &self.api_key {
-            Some(ApiKey(key)) if !key.is_empty() => message.replace(key, "…"),
-            _ => message,
+    pub(crate) async fn post(&self, body: &impl Serialize) -> Result<Answer, ChatError> {
+        let body =
+            serde_json::to_vec(body).map_err(|error| ChatError::Malformed { reason: format!("a request that is no JSON: {error}") })?;
+        let mut request = Request::new(Full::from(Bytes::from(body)));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.path.clone();
+        *request.headers_mut() = self.headers.clone();
+        let mut answer = self.links.send(request).await?;
+        if answer.status.is_success() {
+            return Ok(answer);
         }
+        let mut text = Vec::new();
+        // What came before the body broke off is still the best that is known.
+        let _ = read(&mut answer.body, REFUSAL_BYTES_MAX, &mut text).await;
+        Err(refusal(answer.status.as_u16(), &answer.headers, text, self.api_key.as_ref()))
+    }
+}
+
+/// What a provider says in place of an answer.
+fn refusal(status: u16, headers: &HeaderMap, mut body: Vec<u8>, api_key: Option<&ApiKey>) -> ChatError {
+    body.truncate(REFUSAL_BYTES_MAX);
+    let retry_after = retry_after(headers, SystemTime::now());
+    ChatError::Status { status, retry_after, message: shorten(&blot(error_message(&body), api_key)) }
+}
+
+/// Providers like to repeat the key that they refuse.
+fn blot(message: String, api_key: Option<&ApiKey>) -> String {
+    match api_key {
+        Some(ApiKey(key)) if !key.is_empty() => message.replace(key, "…"),
+        _ => message,
     }
 }
 
@@ -161,26 +173,14 @@ fn join(base_url: &str, path: &str) -> Option<Url> {
     matches!(url.scheme(), "http" | "https").then_some(url)
 }
 
-/// Appends the body to `body` until its end, or until that holds more than `bytes_max`.
-pub(crate) async fn read(response: &mut Response, bytes_max: usize, body: &mut Vec<u8>) -> Result<(), ChatError> {
-    while body.len() <= bytes_max
-        && let Some(bytes) = response.chunk().await.map_err(network_error)?
+/// Appends the body to `text` until its end, or until that holds more than `bytes_max`.
+pub(crate) async fn read(body: &mut Body, bytes_max: usize, text: &mut Vec<u8>) -> Result<(), ChatError> {
+    while text.len() <= bytes_max
+        && let Some(bytes) = body.chunk().await?
     {
-        body.extend_from_slice(&bytes);
+        text.extend_from_slice(&bytes);
     }
     Ok(())
-}
-
-pub(crate) fn network_error(error: reqwest::Error) -> ChatError {
-    let is_connect = error.is_connect();
-    let reason = chain(&error.without_url());
-    if is_connect { ChatError::Connect { reason } } else { ChatError::Interrupted { reason } }
-}
-
-/// An error with its causes, outermost first.
-fn chain(error: &reqwest::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| (**cause).source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// The provider's words in an error body: `{"error":{"message"}}`, `{"error":"…"}`,

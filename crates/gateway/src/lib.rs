@@ -36,6 +36,7 @@ mod embeddings;
 mod endpoint;
 mod error;
 pub mod http;
+mod link;
 mod models;
 mod providers;
 mod rerank;

@@ -1,7 +1,7 @@
 //! Reads when a provider wants to be asked again: `Retry-After` in seconds or as a date (RFC 9110,
 //! 10.2.3), or `retry-after-ms` as OpenAI sends it.
 
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use http::header::{HeaderMap, RETRY_AFTER};
 use std::time::{Duration, SystemTime};
 
 /// No honest answer asks for more; it also keeps later sums from overflowing.

@@ -13,7 +13,7 @@ mod wire;
 pub use lines::BatchAnswers;
 pub use wire::{BatchAnswer, BatchFailure, BatchState, ProviderBatch};
 
-use crate::endpoint::{Address, Endpoint, EndpointError, KeyHeader, read};
+use crate::endpoint::{Address, Below, EndpointError, KeyHeader, read_below};
 use crate::providers::batch_body;
 use crate::{ChatConfig, ChatError, ChatRequest};
 use reqwest::Method;
@@ -39,7 +39,7 @@ const PAGES_MAX: usize = 20;
 
 /// The batch interface behind one deployment. Cheap to share; pools its connections.
 pub struct BatchClient {
-    endpoint: Endpoint,
+    below: Below,
     config: ChatConfig,
 }
 
@@ -51,7 +51,7 @@ impl BatchClient {
     pub fn new(config: ChatConfig) -> Result<Self, EndpointError> {
         let header = if config.dialect.has_api_key_header { KeyHeader::Named("api-key") } else { KeyHeader::Bearer };
         let address = Address::new(&config.base_url, "", config.timeouts.connect)?.with_key(header, config.api_key.clone());
-        Ok(Self { endpoint: address.connect()?, config })
+        Ok(Self { below: Below::new(address)?, config })
     }
 
     /// The deployment that figures are attributed to.
@@ -74,7 +74,7 @@ impl BatchClient {
     pub async fn upload(&self, name: &str, lines: String) -> Result<String, ChatError> {
         let file = Part::bytes(lines.into_bytes()).file_name(format!("{name}.jsonl"));
         let form = Form::new().text("purpose", "batch").part("file", file);
-        let response = self.endpoint.send(Method::POST, "/files", TRANSFER, |request| request.multipart(form)).await?;
+        let response = self.below.send(Method::POST, "/files", TRANSFER, |request| request.multipart(form)).await?;
         wire::id(&json_of::<Value>(response).await?)
     }
 
@@ -86,7 +86,7 @@ impl BatchClient {
         let body = json!({ "input_file_id": file, "endpoint": CHAT, "completion_window": WINDOW, "metadata": { NAME: name } });
         // Providers that know this header close the gap by themselves.
         let fill = |request: reqwest::RequestBuilder| request.header("idempotency-key", name).json(&body);
-        ProviderBatch::read(&json_of(self.endpoint.send(Method::POST, "/batches", CALL, fill).await?).await?)
+        ProviderBatch::read(&json_of(self.below.send(Method::POST, "/batches", CALL, fill).await?).await?)
     }
 
     /// The batch that was begun under this name, if there is one among the latest.
@@ -124,7 +124,7 @@ impl BatchClient {
     /// [`ChatError`].
     pub async fn cancel(&self, id: &str) -> Result<(), ChatError> {
         let path = format!("/batches/{}/cancel", wire::checked(id)?);
-        match self.endpoint.send(Method::POST, &path, CALL, |request| request).await {
+        match self.below.send(Method::POST, &path, CALL, |request| request).await {
             Err(ChatError::Status { status: 400 | 409, .. }) => Ok(()),
             sent => sent.map(drop),
         }
@@ -144,17 +144,17 @@ impl BatchClient {
     /// [`ChatError`].
     pub async fn remove_file(&self, file: &str) -> Result<(), ChatError> {
         let path = format!("/files/{}", wire::checked(file)?);
-        self.endpoint.send(Method::DELETE, &path, CALL, |request| request).await.map(drop)
+        self.below.send(Method::DELETE, &path, CALL, |request| request).await.map(drop)
     }
 
     async fn get(&self, path: &str, timeout: Duration) -> Result<reqwest::Response, ChatError> {
-        self.endpoint.send(Method::GET, path, timeout, |request| request).await
+        self.below.send(Method::GET, path, timeout, |request| request).await
     }
 }
 
 async fn json_of<T: DeserializeOwned>(mut response: reqwest::Response) -> Result<T, ChatError> {
     let mut body = Vec::new();
-    read(&mut response, JSON_BYTES_MAX, &mut body).await?;
+    read_below(&mut response, JSON_BYTES_MAX, &mut body).await?;
     if body.len() > JSON_BYTES_MAX {
         return Err(ChatError::TooLarge { what: "what it says about batches", bytes_max: JSON_BYTES_MAX });
     }

@@ -1,13 +1,36 @@
-//! Requests of any method to what lies below an address.
+//! Requests of any method to what lies below an address: files and lists, where speed doesn't matter.
 
-use super::{Endpoint, network_error};
+use super::{Address, ApiKey, EndpointError, REFUSAL_BYTES_MAX, refusal};
 use crate::ChatError;
-use reqwest::{Method, RequestBuilder, Response};
+use crate::http::client_builder;
+use crate::link::with_causes;
+use reqwest::redirect::Policy;
+use reqwest::{Client, Method, RequestBuilder, Response, Url};
 use std::time::Duration;
 
-impl Endpoint {
-    /// Sends what `fill` makes of a request to `path` below the address, with what stands behind its `?`, if anything, and waits so long for the whole answer. It is one
-    /// of success, its body still to be read.
+/// Cheap to share; pools its connections.
+pub(crate) struct Below {
+    client: Client,
+    url: Url,
+    api_key: Option<ApiKey>,
+}
+
+impl Below {
+    /// Sets the client up; sends nothing.
+    pub(crate) fn new(address: Address) -> Result<Self, EndpointError> {
+        let client = client_builder(&address.url)
+            .map_err(|error| EndpointError::Client(error.to_string()))?
+            .default_headers(address.headers()?)
+            .connect_timeout(address.connect_timeout)
+            .redirect(Policy::none())
+            .no_proxy()
+            .build()
+            .map_err(|error| EndpointError::Client(with_causes(&error)))?;
+        Ok(Self { client, url: address.url, api_key: address.key.map(|(_, key)| key) })
+    }
+
+    /// Sends what `fill` makes of a request to `path` below the address, with what stands behind its `?`, if anything,
+    /// and waits so long for the whole answer. It is one of success, its body still to be read.
     pub(crate) async fn send(
         &self,
         method: Method,
@@ -21,7 +44,29 @@ impl Endpoint {
         let queries: Vec<&str> = self.url.query().into_iter().chain(query).collect();
         url.set_query((!queries.is_empty()).then(|| queries.join("&")).as_deref());
         let request = fill(self.client.request(method, url).timeout(timeout));
-        let response = request.send().await.map_err(network_error)?;
-        if response.status().is_success() { Ok(response) } else { Err(self.refusal(response).await) }
+        let mut response = request.send().await.map_err(network_error)?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let mut text = Vec::new();
+        // What came before the body broke off is still the best that is known.
+        let _ = read_below(&mut response, REFUSAL_BYTES_MAX, &mut text).await;
+        Err(refusal(response.status().as_u16(), response.headers(), text, self.api_key.as_ref()))
     }
+}
+
+/// Appends the body to `text` until its end, or until that holds more than `bytes_max`.
+pub(crate) async fn read_below(response: &mut Response, bytes_max: usize, text: &mut Vec<u8>) -> Result<(), ChatError> {
+    while text.len() <= bytes_max
+        && let Some(bytes) = response.chunk().await.map_err(network_error)?
+    {
+        text.extend_from_slice(&bytes);
+    }
+    Ok(())
+}
+
+pub(crate) fn network_error(error: reqwest::Error) -> ChatError {
+    let is_connect = error.is_connect();
+    let reason = with_causes(&error.without_url());
+    if is_connect { ChatError::Connect { reason } } else { ChatError::Interrupted { reason } }
 }

@@ -7,10 +7,10 @@ mod wire;
 use super::ChatConfig;
 use super::clock::Clock;
 use super::reply::{self, Format};
-use crate::endpoint::{Address, Endpoint, EndpointError, KeyHeader, network_error};
+use crate::endpoint::{Address, Endpoint, EndpointError, KeyHeader};
 use crate::{ChatError, ChatModel, ChatReply, ChatRequest};
 use async_trait::async_trait;
-use futures::{StreamExt, TryStreamExt};
+use futures::StreamExt;
 use wire::Anthropic;
 
 /// The protocol's version that is spoken.
@@ -45,10 +45,9 @@ impl ChatModel for AnthropicChat {
     async fn chat(&self, request: ChatRequest) -> Result<ChatReply, ChatError> {
         let clock = Clock::start(self.config.timeouts);
         let body = wire::body(&self.config.model, &request)?;
-        let response = clock.limit(self.endpoint.post(&body)).await??;
-        let format = Format::of(&response)?;
-        let bytes = response.bytes_stream().map_err(network_error).boxed();
-        let events = reply::events(Anthropic::default(), bytes, format, clock).await?;
+        let answer = clock.limit(self.endpoint.post(&body)).await??;
+        let format = Format::of(&answer)?;
+        let events = reply::events(Anthropic::default(), answer.body.boxed(), format, clock).await?;
         Ok(ChatReply::from(&self.config.deployment, &self.config.model, events))
     }
 }

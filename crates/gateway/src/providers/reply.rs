@@ -1,13 +1,13 @@
 //! An answer as it comes in: bytes in, events out, every wait limited.
 
 use super::clock::Clock;
+use crate::link::Answer;
 use crate::sse::SseDecoder;
 use crate::{ChatError, ChatEvent, ChatStream, FinishReason, TokenUsage};
 use bytes::Bytes;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
-use reqwest::Response;
-use reqwest::header::CONTENT_TYPE;
+use http::header::CONTENT_TYPE;
 use std::collections::VecDeque;
 
 /// Largest answer that is read.
@@ -46,8 +46,8 @@ pub(super) enum Format {
 
 impl Format {
     /// By the content type. A page for people means that the address is wrong.
-    pub(super) fn of(response: &Response) -> Result<Self, ChatError> {
-        let content_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("").to_ascii_lowercase();
+    pub(super) fn of(answer: &Answer) -> Result<Self, ChatError> {
+        let content_type = answer.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("").to_ascii_lowercase();
         if content_type.contains("html") {
             return Err(ChatError::Malformed { reason: format!("an answer of type {content_type}: is the base URL right?") });
         }
