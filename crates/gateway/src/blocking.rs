@@ -1,82 +1,155 @@
 //! Calls of blocking callers. The seams of embedders and rerankers are blocking, the client is not: a runtime of its
 //! own, with one thread for its connections, runs the calls from whatever blocking thread they come.
+//!
+//! Invariants: each try is paid, or it was not sent; a call that nobody waits for any more ends at the provider.
 
 use crate::endpoint::{self, Endpoint, EndpointError};
-use crate::{ChatError, Guarded};
-use corpus::EmbedError;
+use crate::resilience::Figures;
+use crate::spend::Till;
+use crate::telemetry::note_retry;
+use crate::{CallParams, ChatError, Guarded, Ledger, Price, Stage, TokenUsage};
+use corpus::{EmbedError, Errand, Wanted};
 use futures::future::{Either, select};
 use serde_json::Value;
 use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::watch;
+use tokio::time::timeout;
+use tracing::Instrument;
 
-/// Runs calls until it is closed.
-pub(crate) struct Blocking {
-    is_closed: watch::Sender<bool>,
-    handle: Handle,
-    /// There until the drop.
-    runtime: Option<Runtime>,
+/// A deployment that answers in one piece, and all that stands around its calls.
+pub(crate) struct Remote {
+    operation: Operation,
+    endpoint: Endpoint,
+    guard: Guarded,
+    try_timeout: Duration,
+    figures: Arc<Figures>,
+    till: Option<Till>,
+    blocking: Blocking,
 }
 
-impl Blocking {
-    /// Starts the thread, under this name.
-    pub(crate) fn start(thread_name: &str) -> Result<Self, EndpointError> {
-        let runtime = Builder::new_multi_thread().worker_threads(1).thread_name(thread_name).enable_all().build();
-        let runtime = runtime.map_err(|error| EndpointError::Client(error.to_string()))?;
-        Ok(Self { is_closed: watch::Sender::new(false), handle: runtime.handle().clone(), runtime: Some(runtime) })
+/// What is asked for, and of whom.
+pub(crate) struct Operation {
+    /// As the conventions for telemetry call it.
+    pub(crate) name: &'static str,
+    pub(crate) provider: &'static str,
+    pub(crate) deployment: String,
+    /// Its name at the provider.
+    pub(crate) model: String,
+}
+
+impl Remote {
+    /// Starts its thread, under this name.
+    pub(crate) fn start(operation: Operation, endpoint: Endpoint, calls: CallParams, thread_name: &str) -> Result<Self, EndpointError> {
+        let Operation { name, provider, deployment, model } = &operation;
+        let figures = Arc::new(Figures::new(name, provider, model, deployment));
+        // A try has its time from when it is sent: see `send`.
+        let guard = Guarded::new(model, CallParams { try_timeout: calls.total_timeout, ..calls });
+        let blocking = Blocking::start(thread_name)?;
+        Ok(Self { endpoint, guard, try_timeout: calls.try_timeout, figures, till: None, blocking, operation })
+    }
+
+    /// Has calls paid at this price; `None`: nobody knows it.
+    pub(crate) fn charge(&mut self, ledger: Arc<Ledger>, price: Option<Price>) {
+        let Operation { deployment, model, .. } = &self.operation;
+        self.till = Some(Till { ledger, deployment: deployment.clone(), model: model.clone(), price });
     }
 
     /// What is under way and every later call is [`EmbedError::Closed`].
     pub(crate) fn close(&self) {
-        self.is_closed.send_replace(true);
+        self.blocking.close();
     }
 
-    /// Blocks until the work is done.
-    pub(crate) fn run<T>(&self, work: impl Future<Output = Result<T, EmbedError>>) -> Result<T, EmbedError> {
-        self.handle.block_on(self.until_closed(work))
+    /// Blocks until the work is done, or over: closed, or nobody waits for it.
+    pub(crate) fn run<T>(&self, errand: &Errand, work: impl Future<Output = Result<T, EmbedError>>) -> Result<T, EmbedError> {
+        self.blocking.run(&errand.wanted, work)
     }
 
-    async fn until_closed<T>(&self, work: impl Future<Output = Result<T, EmbedError>>) -> Result<T, EmbedError> {
-        let mut is_closed = self.is_closed.subscribe();
-        match select(pin!(is_closed.wait_for(|is_closed| *is_closed)), pin!(work)).await {
-            Either::Left(_) => Err(EmbedError::Closed),
-            Either::Right((result, _)) => result,
+    /// Asks, as often as it is allowed, and reads the answer and what it took.
+    pub(crate) async fn ask<T>(
+        &self,
+        exchange: &Exchange<'_>,
+        errand: &Errand,
+        read: impl Fn(&[u8]) -> Result<(T, Told), ChatError>,
+    ) -> Result<T, EmbedError> {
+        let last = Mutex::new(None);
+        let ask = || async {
+            let answer = self.once(exchange, errand, &last, &read).await;
+            *last.lock().unwrap_or_else(PoisonError::into_inner) = answer.as_ref().err().cloned();
+            answer
+        };
+        self.guard.call(exchange.most.prompt_tokens, ask).await.map_err(|error| embed_error(&error))
+    }
+
+    /// One try: reserved, measured and settled.
+    async fn once<T>(
+        &self,
+        exchange: &Exchange<'_>,
+        errand: &Errand,
+        last: &Mutex<Option<ChatError>>,
+        read: impl Fn(&[u8]) -> Result<(T, Told), ChatError>,
+    ) -> Result<T, ChatError> {
+        let charge = match &self.till {
+            Some(till) => Some(till.charge(&errand.account, exchange.most).await?),
+            None => None,
+        };
+        if let Some(error) = &*last.lock().unwrap_or_else(PoisonError::into_inner) {
+            note_retry(&self.operation.model, error);
+        }
+        // Both are settled also if they are dropped with this.
+        let mut call = self.figures.begin();
+        match self.send(exchange, read).instrument(call.span()).await {
+            Ok((answer, told)) => {
+                if let Some(tokens) = told.tokens {
+                    call.use_tokens(TokenUsage { prompt_tokens: tokens, ..TokenUsage::default() });
+                }
+                call.answer();
+                charge.into_iter().for_each(|charge| charge.settle(told.or(exchange.most)));
+                Ok(answer)
+            }
+            Err(error) => {
+                call.fail(&error);
+                charge.into_iter().for_each(|charge| charge.fail(&error));
+                Err(error)
+            }
         }
     }
-}
 
-impl Drop for Blocking {
-    /// Without waiting for the end of the runtime: on an async thread that would panic.
-    fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
+    async fn send<T>(&self, exchange: &Exchange<'_>, read: impl Fn(&[u8]) -> Result<T, ChatError>) -> Result<T, ChatError> {
+        let limit = self.try_timeout;
+        let body = timeout(limit, exchange.body(&self.endpoint)).await;
+        read(&body.unwrap_or(Err(ChatError::Timeout { stage: Stage::Answer, limit }))?)
     }
 }
 
 /// A request with one answer of up to so many bytes.
 pub(crate) struct Exchange<'a> {
     pub(crate) request: &'a Value,
-    /// Tokens that it costs at the provider, by a rough count.
-    pub(crate) tokens: u64,
+    /// What it takes at the provider, by a rough count.
+    pub(crate) most: TokenUsage,
     /// The largest honest answer, and what it is.
     pub(crate) bytes_max: usize,
     pub(crate) what: &'static str,
 }
 
-impl Exchange<'_> {
-    /// Asks, as often as it is allowed, and reads the answer.
-    pub(crate) async fn make<T>(
-        &self,
-        guard: &Guarded,
-        endpoint: &Endpoint,
-        read: impl Fn(&[u8]) -> Result<T, ChatError>,
-    ) -> Result<T, EmbedError> {
-        let ask = || async { read(&self.body(endpoint).await?) };
-        guard.call(self.tokens, ask).await.map_err(|error| embed_error(&error))
-    }
+/// What a provider says that a call took.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Told {
+    pub(crate) tokens: Option<u64>,
+    pub(crate) searches: Option<u64>,
+}
 
+impl Told {
+    /// Our own count where it says nothing. No call takes nothing: who says so doesn't count.
+    fn or(self, counted: TokenUsage) -> TokenUsage {
+        let or = |told: Option<u64>, counted| told.filter(|told| *told > 0).unwrap_or(counted);
+        TokenUsage { prompt_tokens: or(self.tokens, counted.prompt_tokens), searches: or(self.searches, counted.searches), ..counted }
+    }
+}
+
+impl Exchange<'_> {
     async fn body(&self, endpoint: &Endpoint) -> Result<Vec<u8>, ChatError> {
         let mut response = endpoint.post(self.request).await?;
         let mut body = Vec::new();
@@ -88,6 +161,58 @@ impl Exchange<'_> {
         match std::str::from_utf8(&body) {
             Ok(_) => Ok(body),
             Err(error) => Err(ChatError::Malformed { reason: format!("the answer is no UTF-8: {error}") }),
+        }
+    }
+}
+
+/// Runs calls until it is closed.
+struct Blocking {
+    is_closed: watch::Sender<bool>,
+    handle: Handle,
+    /// There until the drop.
+    runtime: Option<Runtime>,
+}
+
+impl Blocking {
+    /// Starts the thread, under this name.
+    fn start(thread_name: &str) -> Result<Self, EndpointError> {
+        let runtime = Builder::new_multi_thread().worker_threads(1).thread_name(thread_name).enable_all().build();
+        let runtime = runtime.map_err(|error| EndpointError::Client(error.to_string()))?;
+        Ok(Self { is_closed: watch::Sender::new(false), handle: runtime.handle().clone(), runtime: Some(runtime) })
+    }
+
+    fn close(&self) {
+        self.is_closed.send_replace(true);
+    }
+
+    /// Blocks until the work is done or over.
+    fn run<T>(&self, wanted: &Wanted, work: impl Future<Output = Result<T, EmbedError>>) -> Result<T, EmbedError> {
+        self.handle.block_on(self.until_over(wanted, work))
+    }
+
+    async fn until_over<T>(&self, wanted: &Wanted, work: impl Future<Output = Result<T, EmbedError>>) -> Result<T, EmbedError> {
+        let mut is_closed = self.is_closed.subscribe();
+        let closed = async {
+            // An error would mean that it is gone altogether.
+            let _ = is_closed.wait_for(|is_closed| *is_closed).await;
+            EmbedError::Closed
+        };
+        let left = async {
+            wanted.over().await;
+            EmbedError::Unwanted
+        };
+        match select(select(pin!(closed), pin!(left)), pin!(work)).await {
+            Either::Left((end, _)) => Err(end.factor_first().0),
+            Either::Right((result, _)) => result,
+        }
+    }
+}
+
+impl Drop for Blocking {
+    /// Without waiting for the end of the runtime: on an async thread that would panic.
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
         }
     }
 }
@@ -104,6 +229,9 @@ const PAUSE_MAX: Duration = Duration::from_secs(30);
 fn embed_error(error: &ChatError) -> EmbedError {
     let wait = error.retry_after().map(|wait| wait.clamp(PAUSE_MIN, PAUSE_MAX));
     match (error, wait) {
+        (ChatError::OverBudget { shortage, reason, retry_after }, _) => {
+            EmbedError::OverBudget { shortage: *shortage, reason: reason.clone(), retry_after: *retry_after }
+        }
         (ChatError::Status { status: 429 | 503, .. }, Some(retry_after)) => EmbedError::Busy { retry_after },
         (ChatError::Status { status: 400 | 413 | 422, .. } | ChatError::Malformed { .. } | ChatError::TooLarge { .. }, _) => {
             EmbedError::Provider { reason: error.to_string(), retry_after: None }
