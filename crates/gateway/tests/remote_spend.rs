@@ -72,7 +72,7 @@ fn told(tokens: u64) -> Reply {
 
 /// What is booked in all, once it is written.
 fn booked(ledger: &Arc<Ledger>) -> UsageCounts {
-    futures::executor::block_on(ledger.flush()).unwrap();
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(ledger.flush()).unwrap();
     let rows = ledger.usage("1970-01-01", None).unwrap();
     let mut total = UsageCounts::default();
     for (key, counts) in rows {
