@@ -85,7 +85,7 @@ mod tests {
             toml::from_str::<RerankConfig>(&text).unwrap().validate().join("\n")
         };
         assert_eq!(faults(""), "");
-        assert!(faults("price = { searches = -1.0 }").contains("rerank.price"));
+        assert!(faults("price = { input = 0.0, searches = -1.0 }").contains("rerank.price"));
         assert!(faults("texts_max = 0").contains("rerank.texts_max"));
         assert!(faults("api_key_file = \"a\"\napi_key_env = \"B\"").contains("rerank.api_key_file"));
         assert!(faults("[calls]\ntry_timeout_s = 0").contains("rerank.calls.try_timeout_s"));

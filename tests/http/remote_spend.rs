@@ -14,11 +14,12 @@ const PRICE: &str = "price = { input = 1.0 }\n";
 
 /// An embedder and a reranker at the mock.
 fn server(mock: &Mock, price: &str, more: &str) -> Setup {
-    let (url, retry) = (mock.url(), "backoff_ms = 1\n");
+    // Nothing ends because it takes too long.
+    let (url, time, retry) = (mock.url(), "try_timeout_s = 300\ntotal_timeout_s = 300", "backoff_ms = 1");
     Setup::model().config(&format!(
         "engine = \"remote\"\n[embedding.remote]\nprovider = \"openai\"\nbase_url = \"{url}/v1\"\nmodel = \"vectors\"\n\
-         dimension = {DIMENSION}\nmax_tokens = 128\nshorten = true\n{price}[embedding.remote.calls.retry]\n{retry}\
-         [rerank]\nprovider = \"jina\"\nbase_url = \"{url}\"\nmodel = \"judge\"\n{price}[rerank.calls.retry]\n{retry}{more}"
+         dimension = {DIMENSION}\nmax_tokens = 128\nshorten = true\n{price}[embedding.remote.calls]\n{time}\n[embedding.remote.calls.retry]\n{retry}\n\
+         [rerank]\nprovider = \"jina\"\nbase_url = \"{url}\"\nmodel = \"judge\"\n{price}[rerank.calls]\n{time}\n[rerank.calls.retry]\n{retry}\n{more}"
     ))
 }
 
@@ -98,6 +99,30 @@ fn documents_questions_and_texts_are_booked_by_model_tenant_collection_and_tag_a
         let chunks = format!("gen_ai_client_operation_time_to_first_chunk_seconds_count{{gen_ai_operation_name=\"{operation}\"");
         assert!(!metrics.contains(&chunks), "nothing is streamed");
     }
+}
+
+#[test]
+fn batches_and_benchmarks_are_on_the_account_of_who_asked() {
+    let mock = Mock::start_on_thread(Script::always(told(40)));
+    let keys = [key_line("root", "ops", "operator = true"), key_line("of-a", "a", "")].concat();
+    let server = server(&mock, PRICE, &keys).start();
+    let (root, a) = (server.view(Some("root")), server.view(Some("of-a")));
+    a.add_text("default", "lamp", "The lamp is red.");
+    let ended = |path: String| eventually(|| a.get(&path).ok()["status"] == "succeeded");
+    let batch = json!({ "questions": [{ "question": "Which lamp is blue?", "tags": ["batch"] }] });
+    let batch = a.post("/v1/collections/default/query/batch", batch).ok();
+    ended(format!("/v1/jobs/{}", batch["job_id"].as_str().unwrap()));
+    let bench = json!({ "collection": "default", "k": 1, "ef": [], "queries": ["oil"] });
+    let bench = tagged(&a, "/v1/benchmarks", &bench);
+    ended(format!("/v1/benchmarks/{}", bench["id"].as_str().unwrap()));
+    let rows = usage(&root, "tenant,tag,key");
+    let of = |tag: Value| rows.iter().find(|row| row[1] == tag).unwrap_or_else(|| panic!("{tag} in {rows:?}"));
+    assert!(rows.iter().all(|row| row[0] == "a"), "{rows:?}");
+    assert_eq!(of(Value::Null)[2], "", "a document is on nobody's key");
+    for tag in ["batch", "night"] {
+        assert!(of(json!(tag))[2].as_str().is_some_and(|key| !key.is_empty()), "{rows:?}");
+    }
+    assert_eq!(usage(&root, "collection").len(), 1);
 }
 
 #[test]
@@ -210,6 +235,13 @@ fn who_hangs_up_ends_the_call_at_the_provider_and_pays_for_what_was_sent() {
         eventually(|| mock.calls()[number].finished == Some(Finished::ClientLeft));
         eventually(|| usage(&server, "tenant").first().is_some_and(|row| row[1] == json!(number + 1)));
     }
+    // A job that is cancelled has left as well.
+    let body = json!({ "text": "The lamp is red.", "name": "a.txt" });
+    let job = server.post("/v1/collections/lamps/documents", body).ok()["documents"][0]["job_id"].as_str().unwrap().to_owned();
+    eventually(|| mock.call_count() == 5);
+    server.delete(&format!("/v1/jobs/{job}")).ok();
+    eventually(|| mock.calls()[4].finished == Some(Finished::ClientLeft));
+    eventually(|| usage(&server, "tenant")[0][1] == json!(5));
     let [of_default] = &usage(&server, "tenant")[..] else { panic!("one tenant") };
-    assert!(of_default[2].as_u64() > Some(4 * 3), "each for what it may have read: {of_default:?}");
+    assert!(of_default[2].as_u64() > Some(5 * 3), "each for what it may have read: {of_default:?}");
 }

@@ -37,6 +37,7 @@ mod error;
 pub mod http;
 mod models;
 mod providers;
+mod remote;
 mod rerank;
 mod resilience;
 mod retry_after;

@@ -12,8 +12,8 @@ mod estimate;
 mod tests;
 mod wire;
 
-use crate::blocking::{Exchange, Operation, Remote};
 use crate::endpoint::{Address, ApiKey, EndpointError, KeyHeader};
+use crate::remote::{Exchange, Operation, Remote};
 use crate::{CallParams, Ledger, Price, TokenUsage};
 use corpus::{EmbedError, Embedded, Embedder, Embedding, EmbeddingModel, Errand, Purpose};
 use estimate::{SPECIAL_TOKENS, token_starts};

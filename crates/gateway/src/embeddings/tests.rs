@@ -263,6 +263,27 @@ fn what_is_wrong_with_the_texts_stays_wrong_and_the_rest_may_be_put_right() {
 }
 
 #[test]
+fn what_a_call_took_is_read_as_each_provider_says_it() {
+    let listed = |usage: serde_json::Value| json!({"data": [{"index": 0, "embedding": [1.0]}], "usage": usage});
+    let by_type = |meta: serde_json::Value| json!({"embeddings": {"float": [[1.0]]}, "meta": meta});
+    for (kind, answer, tokens) in [
+        (OpenAi, listed(json!({"prompt_tokens": 7, "total_tokens": 8})), Some(8)),
+        (OpenAi, listed(json!({"prompt_tokens": 7})), Some(7)),
+        (OpenAi, listed(json!(null)), None),
+        (OpenAi, listed(json!({"total_tokens": "many", "prompt_tokens": -1})), None),
+        (Jina, listed(json!({"total_tokens": 9})), Some(9)),
+        (Ollama, json!({"embeddings": [[1.0]], "prompt_eval_count": 5}), Some(5)),
+        (Ollama, json!({"embeddings": [[1.0]]}), None),
+        (Cohere, by_type(json!({"billed_units": {"input_tokens": 6.0}})), Some(6)),
+        (Cohere, by_type(json!({"api_version": {"version": "2"}})), None),
+        (Tei, json!([[1.0]]), None),
+    ] {
+        let (vectors, told) = kind.read(answer.to_string().as_bytes(), 1).unwrap();
+        assert_eq!((vectors, told.tokens), (vec![vec![1.0]], tokens), "{kind:?} {answer}");
+    }
+}
+
+#[test]
 fn wrong_answers_are_named_and_final() {
     let fine = |body: serde_json::Value| http("200 OK", "content-type: application/json\r\n", &body.to_string());
     let vector = vec![0.5; DIMENSION];

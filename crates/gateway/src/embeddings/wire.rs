@@ -4,7 +4,7 @@
 //! Inference (`/embed` in its OpenAPI), Cohere (`v2/embed`) and Jina (`v1/embeddings`).
 
 use crate::ChatError;
-use crate::blocking::Told;
+use crate::remote::{Told, count};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use corpus::Purpose;
@@ -139,7 +139,9 @@ struct Listed {
 
 #[derive(Deserialize)]
 struct Usage {
+    #[serde(default, deserialize_with = "count")]
     total_tokens: Option<u64>,
+    #[serde(default, deserialize_with = "count")]
     prompt_tokens: Option<u64>,
 }
 
@@ -161,6 +163,7 @@ enum Numbers {
 #[derive(Deserialize)]
 struct Plain {
     embeddings: Vec<Vec<f32>>,
+    #[serde(default, deserialize_with = "count")]
     prompt_eval_count: Option<u64>,
 }
 
@@ -178,6 +181,7 @@ struct Meta {
 
 #[derive(Deserialize)]
 struct BilledUnits {
+    #[serde(default, deserialize_with = "count")]
     input_tokens: Option<u64>,
 }
 

@@ -8,8 +8,8 @@
 mod tests;
 mod wire;
 
-use crate::blocking::{Exchange, Operation, Remote};
 use crate::endpoint::{Address, ApiKey, EndpointError, KeyHeader};
+use crate::remote::{Exchange, Operation, Remote};
 use crate::{CallParams, Ledger, Price, TokenUsage, estimate_tokens};
 use corpus::{EmbedError, Errand, Precision, RerankModel, Reranker};
 use std::sync::Arc;

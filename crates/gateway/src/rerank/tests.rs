@@ -106,3 +106,24 @@ fn keys_are_shown_nowhere() {
     };
     assert!(reason.ends_with("answered 401: bad key …"), "{reason}");
 }
+
+#[test]
+fn what_a_call_takes_is_counted_and_read_as_each_provider_says_it() {
+    let listed = |usage: Value, meta: Value| json!({"results": [{"index": 0, "relevance_score": 0.5}], "usage": usage, "meta": meta});
+    let units = |units: Value| json!({"billed_units": units});
+    for (kind, answer, told) in [
+        (Cohere, listed(json!(null), units(json!({"search_units": 2.0}))), (None, Some(2))),
+        (Cohere, listed(json!(null), units(json!({"input_tokens": 70}))), (Some(70), None)),
+        (Jina, listed(json!({"total_tokens": 9}), json!(null)), (Some(9), None)),
+        (Tei, json!([{"index": 0, "score": 0.5}]), (None, None)),
+    ] {
+        let (scores, read) = kind.read(answer.to_string().as_bytes(), 1).unwrap();
+        assert_eq!((scores, (read.tokens, read.searches)), (vec![0.5], told), "{kind:?} {answer}");
+    }
+    // A quarter above 799 tokens and the question's one: two pieces of 500.
+    let long = "a".repeat(4 * 799);
+    for (texts, searches) in [(vec!["granite"; 100], 1), (vec!["granite"; 101], 2), (vec![long.as_str(); 100], 2)] {
+        assert_eq!(most("q", &texts).searches, searches, "{} texts", texts.len());
+    }
+    assert_eq!(most("q", &[&long]).prompt_tokens, 1_000);
+}

@@ -4,7 +4,7 @@
 //! its OpenAPI).
 
 use crate::ChatError;
-use crate::blocking::Told;
+use crate::remote::{Told, count};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -88,6 +88,7 @@ struct Listed {
 
 #[derive(Deserialize)]
 struct Usage {
+    #[serde(default, deserialize_with = "count")]
     total_tokens: Option<u64>,
 }
 
@@ -98,7 +99,9 @@ struct Meta {
 
 #[derive(Default, Deserialize)]
 struct BilledUnits {
+    #[serde(default, deserialize_with = "count")]
     input_tokens: Option<u64>,
+    #[serde(default, deserialize_with = "count")]
     search_units: Option<u64>,
 }
 
