@@ -109,7 +109,7 @@ fn batches_and_benchmarks_are_on_the_account_of_who_asked() {
     let (root, a) = (server.view(Some("root")), server.view(Some("of-a")));
     a.add_text("default", "lamp", "The lamp is red.");
     let ended = |path: String| eventually(|| a.get(&path).ok()["status"] == "succeeded");
-    let batch = json!({ "questions": [{ "question": "Which lamp is blue?", "tags": ["batch"] }] });
+    let batch = json!({ "questions": ["Which lamp is blue?"], "tags": ["batch"] });
     let batch = a.post("/v1/collections/default/query/batch", batch).ok();
     ended(format!("/v1/jobs/{}", batch["job_id"].as_str().unwrap()));
     let bench = json!({ "collection": "default", "k": 1, "ef": [], "queries": ["oil"] });
