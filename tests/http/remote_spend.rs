@@ -245,3 +245,18 @@ fn who_hangs_up_ends_the_call_at_the_provider_and_pays_for_what_was_sent() {
     let [of_default] = &usage(&server, "tenant")[..] else { panic!("one tenant") };
     assert!(of_default[2].as_u64() > Some(5 * 3), "each for what it may have read: {of_default:?}");
 }
+
+#[test]
+fn what_a_document_was_sent_for_is_paid_at_an_orderly_end_and_it_goes_on_at_the_next_start() {
+    let mock = Mock::start_on_thread(Script::always(Reply::fault(Fault::StallAfterHeaders)));
+    let mut first = server(&mock, PRICE, "").start();
+    let accepted = first.post("/v1/collections/default/documents", json!({ "text": "The lamp is red.", "name": "a.txt" })).ok();
+    let job = format!("/v1/jobs/{}", accepted["documents"][0]["job_id"].as_str().unwrap());
+    eventually(|| mock.call_count() == 1);
+    assert_eq!(first.terminate().0, Some(0));
+    eventually(|| mock.calls()[0].finished == Some(Finished::ClientLeft));
+    mock.set_script(Script::always(told(40)));
+    let again = server(&mock, PRICE, "").data(&first.data).start();
+    eventually(|| again.get(&job).ok()["status"] == "succeeded");
+    assert_eq!((&again.get(&job).ok()["attempts"], &usage(&again, "tenant")[0][1]), (&json!(1), &json!(2)));
+}

@@ -173,7 +173,10 @@ impl Pipeline {
                     progress.wait(&error, retry_after)?;
                 }
                 EmbedError::Closed => return Err(IngestError::Stopping),
-                EmbedError::Unwanted => return Err(IngestError::Cancelled),
+                EmbedError::Unwanted => {
+                    progress.check()?;
+                    return Err(IngestError::Cancelled);
+                }
                 error => return Err(error.into()),
             }
         }

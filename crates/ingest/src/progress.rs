@@ -121,7 +121,8 @@ impl Progress {
         self.check()
     }
 
-    fn check(&self) -> Result<(), IngestError> {
+    /// Whether the job is still wanted.
+    pub(crate) fn check(&self) -> Result<(), IngestError> {
         match (self.cancelled.is_raised(), self.stopping.is_raised()) {
             (true, _) => Err(IngestError::Cancelled),
             (false, true) => Err(IngestError::Stopping),

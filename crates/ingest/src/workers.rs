@@ -50,6 +50,8 @@ enum Outcome {
 const PAUSE: Duration = Duration::from_secs(2);
 /// Until it is looked whether a tenant whose money is spent has some again.
 const UNPAID: Duration = Duration::from_secs(10);
+/// For calls at a provider to be left and paid at the end.
+const LEAVING: Duration = Duration::from_millis(500);
 
 struct Shared {
     pipeline: Pipeline,
@@ -188,10 +190,22 @@ impl Ingest {
         self.shared.work.notify_all();
     }
 
-    /// Stops, and says whether all workers ended within `timeout`: one that parses may take longer.
+    /// Stops, and says whether all workers ended within `timeout`: one that parses may take longer. What a provider is
+    /// asked then ends, half a second later.
     #[must_use]
     pub fn stop_within(&self, timeout: Duration) -> bool {
         self.begin_stopping();
+        if !self.have_ended_within(timeout) {
+            lock(&self.shared.board).live.values_mut().for_each(|live| live.waiter = Waiter::default());
+            if !self.have_ended_within(LEAVING) {
+                return false;
+            }
+        }
+        self.stop();
+        true
+    }
+
+    fn have_ended_within(&self, timeout: Duration) -> bool {
         let deadline = Instant::now() + timeout;
         while lock(&self.threads).iter().any(|thread| !thread.is_finished()) {
             if Instant::now() >= deadline {
@@ -199,7 +213,6 @@ impl Ingest {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        self.stop();
         true
     }
 
