@@ -4,7 +4,7 @@
 #![expect(clippy::print_stdout, reason = "a program that prints a table")]
 
 use cache::guard;
-use corpus::{Embedder, Embedding, Purpose};
+use corpus::{Embedder, Embedding, Errand, Purpose};
 use encoder::{LocalEmbedder, LocalOptions, Manifest};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -51,7 +51,7 @@ fn model() -> anyhow::Result<LocalEmbedder> {
 }
 
 fn judge(model: &LocalEmbedder, pair: Pair) -> anyhow::Result<Judged> {
-    let embedded = model.embed(&[&pair.a, &pair.b], Purpose::Query)?;
+    let embedded = model.embed(&[&pair.a, &pair.b], Purpose::Query, &Errand::default())?;
     let [a, b] = embedded.as_slice() else { anyhow::bail!("two texts, {} vectors", embedded.len()) };
     let is_let_through = guard(&pair.a, &pair.b).is_ok();
     Ok(Judged { similarity: cosine(&a.embedding, &b.embedding), is_let_through, pair })

@@ -5,6 +5,7 @@
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use corpus::{EmbedError, EmbeddingError, FilterError, ModelMismatch};
+use gateway::ChatError;
 use index::blobs::BlobError;
 use index::store::StoreError;
 use index::{CatalogError, CollectionError};
@@ -131,6 +132,10 @@ impl From<EmbedError> for ApiError {
                 Self::busy(StatusCode::SERVICE_UNAVAILABLE, "shutting_down", "the server is shutting down", Duration::from_secs(5))
             }
             EmbedError::Failed(_) => Self::internal(error),
+            // The same words as for a language model.
+            EmbedError::OverBudget { shortage, reason, retry_after } => ChatError::OverBudget { shortage, reason, retry_after }.into(),
+            // Nobody hears it.
+            EmbedError::Unwanted => Self::bad_request("client_left", error.to_string()),
             EmbedError::Provider { ref reason, retry_after: Some(wait) } => {
                 Self::busy(StatusCode::SERVICE_UNAVAILABLE, "embedding_unavailable", &error.to_string(), wait).caused_by(reason)
             }

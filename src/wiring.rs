@@ -9,14 +9,13 @@ use crate::app::{App, AppState, Rooms};
 use crate::auth::Keys;
 use crate::batches::Batches;
 use crate::caches::Caches;
-use crate::config::{Config, EmbeddingConfig, EmbeddingEngine, ExhaustedConfig, PrecisionConfig, RemoteConfig, Settings};
+use crate::config::{Config, EmbeddingConfig, EmbeddingEngine, ExhaustedConfig, PrecisionConfig, Settings};
 use crate::limits::{Limits, TokenLimit};
 use anyhow::{Context, bail};
 use cache::Link;
-use corpus::{Embedder, EmbeddingModel, Precision};
+use corpus::{Embedder, Precision};
 use encoder::{LocalEmbedder, LocalOptions, Manifest, Requested};
 use gateway::telemetry::Kind;
-use gateway::{ApiKey, RemoteEmbedder, RemoteEmbedderConfig};
 use index::blobs::Blobs;
 use index::store::{SledOptions, SledStore};
 use index::vector::{Engine as VectorEngine, VectorParams};
@@ -25,7 +24,6 @@ use ingest::parse::{ChildParser, ParseLimits};
 use ingest::{Ingest, IngestParams};
 use metrics_exporter_prometheus::Matcher;
 use query::{Engine, EngineParams};
-use sha2::{Digest, Sha256};
 pub(crate) use spend::Spend;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -39,9 +37,14 @@ pub(crate) fn start(settings: Settings) -> anyhow::Result<AppState> {
     let keys = Arc::new(keys);
     let limits = Arc::new(Limits::new(config.limits.clone(), Arc::clone(&keys), link.clone()));
     // The model first: without it nothing works, and its error names the command that mends it.
-    let engine = embedding_engine(&config, embedding_api_key)?;
+    let engine = embedding_engine(&config)?;
     let catalog = Arc::new(catalog(&config)?.with_quotas(config.quotas.quotas()));
     load_keys(&keys, &catalog)?;
+    let (spend, meters, prices) = spend::spend(&config, &catalog)?;
+    let engine = match (engine, &config.embedding.remote) {
+        (None, Some(remote)) => calls::embedder(remote, embedding_api_key, &spend, &prices)?,
+        (engine, _) => engine.context("embedding: no model")?,
+    };
     // Behind the lock of the store: nobody else has the database of the caches open.
     let grounds = caches::Grounds::open(&config, link.clone());
     let (embedder, embeddings) = caches::embedder(&config, &grounds, engine)?;
@@ -51,7 +54,6 @@ pub(crate) fn start(settings: Settings) -> anyhow::Result<AppState> {
     let ingest = Ingest::start(Arc::clone(&catalog), parser, Arc::clone(&embedder), params).context("can't start ingestion")?;
     let batch_clients = models::batch_clients(&config.llm, llm_api_key.as_deref(), &deployment_keys)?;
     let batches = Batches::new(config.batches.clone(), batch_clients);
-    let (spend, meters) = spend::spend(&config, &catalog)?;
     let mut models = models::models(&config.llm, llm_api_key, &deployment_keys, &spend.ledger, &meters)?;
     spend::count_as(&mut models, &spend.meters);
     // Outermost: what is tried again and elsewhere is one call to its caller.
@@ -62,7 +64,7 @@ pub(crate) fn start(settings: Settings) -> anyhow::Result<AppState> {
         None => engine,
     });
     let caches = Caches { answers, embeddings };
-    let reranker = calls::reranker(config.rerank.as_ref(), rerank_api_key)?;
+    let reranker = calls::reranker(config.rerank.as_ref(), rerank_api_key, &spend, &prices)?;
     let rooms = Rooms { config, keys, limits, catalog, ingest, embedder, reranker, engine, batches, caches, spend, link, metrics };
     Ok(AppState(Arc::new(App::new(rooms))))
 }
@@ -149,14 +151,15 @@ fn parser(config: &Config) -> anyhow::Result<ChildParser> {
     ChildParser::start(program, vec!["parse-worker".into()], limits, config.ingest.workers).context("can't start the parsers")
 }
 
-fn embedding_engine(config: &Config, api_key: Option<String>) -> anyhow::Result<Arc<dyn Embedder>> {
+/// What computes vectors here; `None` where a provider does.
+fn embedding_engine(config: &Config) -> anyhow::Result<Option<Arc<dyn Embedder>>> {
     // Lexical similarity only: for tests of the server that don't need a model.
     if config.embedding.model == "test-hash" {
         tracing::warn!("embedding with the hash embedder, which is for tests only");
-        return Ok(Arc::new(encoder::HashEmbedder::new()));
+        return Ok(Some(Arc::new(encoder::HashEmbedder::new())));
     }
-    if let Some(remote) = &config.embedding.remote {
-        return Ok(Arc::new(RemoteEmbedder::new(remote_model(remote, api_key)).context("embedding.remote: can't set up the model")?));
+    if config.embedding.remote.is_some() {
+        return Ok(None);
     }
     let (manifest, directory) = manifest(config)?;
     let Some(entry) = manifest.get(&config.embedding.model) else {
@@ -165,9 +168,9 @@ fn embedding_engine(config: &Config, api_key: Option<String>) -> anyhow::Result<
     let (folder, options) = (directory.join(&entry.name), local_options(&config.embedding));
     if config.embedding.engine == EmbeddingEngine::Onnx {
         let library = config.embedding.onnx_runtime.clone().unwrap_or_else(|| encoder::onnx_runtime_in(&directory));
-        return Ok(Arc::new(LocalEmbedder::open_onnx(entry, &folder, &library, options)?));
+        return Ok(Some(Arc::new(LocalEmbedder::open_onnx(entry, &folder, &library, options)?)));
     }
-    Ok(Arc::new(LocalEmbedder::open(entry, &folder, options)?))
+    Ok(Some(Arc::new(LocalEmbedder::open(entry, &folder, options)?)))
 }
 
 fn local_options(config: &EmbeddingConfig) -> LocalOptions {
@@ -177,35 +180,6 @@ fn local_options(config: &EmbeddingConfig) -> LocalOptions {
         PrecisionConfig::F32 => Requested::Exactly(Precision::F32),
     };
     LocalOptions { queue_texts: config.queue_texts_max, precision, ..LocalOptions::default() }
-}
-
-fn remote_model(remote: &RemoteConfig, api_key: Option<String>) -> RemoteEmbedderConfig {
-    let model = EmbeddingModel {
-        name: remote.model.clone(),
-        revision: remote_revision(remote),
-        dimension: remote.dimension,
-        max_tokens: remote.max_tokens,
-        languages: remote.languages.clone(),
-        precision: Precision::F32,
-    };
-    let defaults = RemoteEmbedderConfig::new(remote.provider, &remote.base_url, model);
-    RemoteEmbedderConfig {
-        api_key: api_key.map(ApiKey::new),
-        shorten: remote.shorten,
-        query_prefix: remote.query_prefix.clone(),
-        document_prefix: remote.document_prefix.clone(),
-        batch_texts_max: remote.batch_texts_max.unwrap_or(defaults.batch_texts_max),
-        calls: calls::params(&remote.calls),
-        ..defaults
-    }
-}
-
-/// Providers don't say which weights they serve: what tells two models of a name apart is what is asked of them. Not
-/// the address, which others shall not see and which may change.
-fn remote_revision(remote: &RemoteConfig) -> String {
-    let RemoteConfig { provider, model, dimension, shorten, query_prefix, document_prefix, .. } = remote;
-    let asked = format!("{provider:?} {model:?} {dimension} {shorten} {query_prefix:?} {document_prefix:?}");
-    Sha256::digest(asked).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The manifest and the folder it lies in.

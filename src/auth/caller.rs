@@ -1,7 +1,6 @@
 //! One caller: a tenant, and the bounds that its key sets.
 
-use corpus::{Principals, TenantId};
-use gateway::Account;
+use corpus::{Account, Errand, Principals, TenantId, Waiter};
 use index::batches::{BatchAsker, BatchRecord};
 use index::records::CollectionRecord;
 use index::{ApiKeyRecord, Once, Scope};
@@ -49,6 +48,12 @@ impl Caller {
     /// Where the calls that it causes are booked, beside these tags.
     pub(crate) fn account(&self, tags: Vec<String>) -> Account {
         Account { tenant: self.tenant.clone(), key: self.key.clone(), tags, collection: None }
+    }
+
+    /// What models are asked for on its behalf: as long as the waiter is there, where there is one.
+    pub(crate) fn errand(&self, tags: Vec<String>, waiter: Option<&Waiter>) -> Errand {
+        let wanted = waiter.map(Waiter::wanted).unwrap_or_default();
+        Errand { wanted, ..Errand::of(self.account(tags)) }
     }
 
     /// Whoever asked for a batch, with the bounds of then, to ask and for nothing else.

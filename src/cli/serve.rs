@@ -63,9 +63,9 @@ pub(crate) fn run(args: &ServeArgs, global: &Global) -> anyhow::Result<ExitCode>
         housekeeping.abort();
         code
     });
-    // Behind the last request, before the store goes.
-    app.spend.ledger.close();
     let is_quiet = app.ingest.stop_within(WORKERS_PATIENCE);
+    // Behind the last request and the last document, before the store goes.
+    app.spend.ledger.close();
     tracing::info!("stopped; unfinished jobs go on at the next start");
     if !is_quiet {
         // A worker is in the middle of a long step, and whoever waits for a thread of it waits as long.

@@ -1,6 +1,7 @@
 //! `[embedding]`: which model makes the vectors, and by what.
 
 use super::calls::CallsConfig;
+use super::spend::ReadingPriceConfig;
 use anyhow::Context;
 use gateway::EmbeddingProvider;
 use serde::{Deserialize, Serialize};
@@ -85,6 +86,9 @@ pub(crate) struct RemoteConfig {
     /// Texts in one request; absent: what the provider takes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) batch_texts_max: Option<usize>,
+    /// What it costs; absent: as `[[llm.prices]]` and the shipped table say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) price: Option<ReadingPriceConfig>,
     /// How it is called.
     #[serde(default)]
     pub(crate) calls: CallsConfig,
@@ -130,6 +134,8 @@ impl EmbeddingConfig {
             check((1..=4096).contains(&remote.dimension), "remote.dimension", "must be 1 to 4096");
             check(remote.max_tokens >= 16, "remote.max_tokens", "must be at least 16");
             check(remote.batch_texts_max != Some(0), "remote.batch_texts_max", "must be at least 1");
+            let fault = remote.price.and_then(ReadingPriceConfig::fault);
+            check(fault.is_none(), "remote.price", fault.unwrap_or_default());
         }
         errors
     }

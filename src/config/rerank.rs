@@ -1,6 +1,7 @@
 //! `[rerank]`: a model at a provider that judges texts by a question.
 
 use super::calls::CallsConfig;
+use super::spend::ReadingPriceConfig;
 use anyhow::Context;
 use gateway::RerankProvider;
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,9 @@ pub(crate) struct RerankConfig {
     /// Texts in one request to the provider; absent: what it takes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) batch_texts_max: Option<usize>,
+    /// What it costs; absent: as `[[llm.prices]]` and the shipped table say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) price: Option<ReadingPriceConfig>,
     /// How it is called.
     #[serde(default)]
     pub(crate) calls: CallsConfig,
@@ -52,6 +56,8 @@ impl RerankConfig {
         check(self.api_key_file.is_none() || self.api_key_env.is_none(), "api_key_file", "excludes api_key_env");
         check((1..=10_000).contains(&self.texts_max), "texts_max", "must be 1 to 10000");
         check(self.batch_texts_max != Some(0), "batch_texts_max", "must be at least 1");
+        let fault = self.price.and_then(ReadingPriceConfig::fault);
+        check(fault.is_none(), "price", fault.unwrap_or_default());
         errors
     }
 
@@ -79,6 +85,7 @@ mod tests {
             toml::from_str::<RerankConfig>(&text).unwrap().validate().join("\n")
         };
         assert_eq!(faults(""), "");
+        assert!(faults("price = { input = 0.0, searches = -1.0 }").contains("rerank.price"));
         assert!(faults("texts_max = 0").contains("rerank.texts_max"));
         assert!(faults("api_key_file = \"a\"\napi_key_env = \"B\"").contains("rerank.api_key_file"));
         assert!(faults("[calls]\ntry_timeout_s = 0").contains("rerank.calls.try_timeout_s"));

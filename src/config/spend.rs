@@ -45,7 +45,30 @@ pub(crate) struct PriceConfig {
 impl PriceConfig {
     pub(crate) const fn price(self) -> Price {
         let Self { input, cached_input, output, batch_discount } = self;
-        Price { input, cached_input, output, batch_discount }
+        Price { input, cached_input, output, batch_discount, searches: None }
+    }
+}
+
+/// The price of a model that only reads: US dollars per million tokens, or thousand searches; 0 is free.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ReadingPriceConfig {
+    /// Tokens read.
+    pub(crate) input: f64,
+    /// Searches of a reranker, of a hundred texts each; absent: free.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) searches: Option<f64>,
+}
+
+impl ReadingPriceConfig {
+    pub(crate) const fn price(self) -> Price {
+        let Self { input, searches } = self;
+        Price { input, cached_input: None, output: 0.0, batch_discount: None, searches }
+    }
+
+    /// What is wrong with it.
+    pub(super) fn fault(self) -> Option<&'static str> {
+        (!self.price().is_valid()).then_some("prices must be 0 to 1000000")
     }
 }
 
@@ -70,7 +93,7 @@ pub(crate) struct PriceLineConfig {
 impl PriceLineConfig {
     pub(crate) fn line(&self) -> PricedModel {
         let Self { model, input, cached_input, output, batch_discount } = self.clone();
-        PricedModel { model, price: Price { input, cached_input, output, batch_discount } }
+        PricedModel { model, price: Price { input, cached_input, output, batch_discount, searches: None } }
     }
 }
 

@@ -1,7 +1,7 @@
 //! `/v1/benchmarks`: recall and latency of a live collection, measured one at a time in the background.
 
 use super::collections::rfc3339;
-use super::extract::{Body, IdempotencyKey, request_hash};
+use super::extract::{Body, IdempotencyKey, Tags, request_hash};
 use super::find;
 use super::search::source;
 use crate::app::AppState;
@@ -55,11 +55,16 @@ pub(crate) async fn create(
     State(app): State<AppState>,
     caller: Caller,
     IdempotencyKey(key): IdempotencyKey,
+    Tags(tags): Tags,
     Body(request): Body<BenchRequest>,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
     let (collection, source) = {
         let (caller, name) = (caller.clone(), request.collection.clone());
-        app.blocking(move |app| Ok((find::collection(app, &caller, &name)?, source(app, &caller, &name)?))).await?
+        app.blocking(move |app| {
+            let errand = caller.errand(tags, None);
+            Ok((find::collection(app, &caller, &name)?, source(app, &caller, &name, errand)?))
+        })
+        .await?
     };
     request.validate()?;
     let once = caller.once(key, request_hash("/v1/benchmarks", &request));

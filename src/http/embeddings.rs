@@ -1,6 +1,6 @@
 //! `POST /v1/embeddings`: the configured embedding model, local or remote, in OpenAI's protocol.
 
-use super::extract::Body;
+use super::extract::{Body, Tags};
 use super::limits::tokens_used_up;
 use crate::app::AppState;
 use crate::auth::Caller;
@@ -10,7 +10,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use corpus::Purpose;
+use corpus::{Purpose, Waiter};
 use gateway::estimate_tokens;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -56,7 +56,12 @@ enum InputType {
     Document,
 }
 
-pub(crate) async fn create(State(app): State<AppState>, caller: Caller, Body(asked): Body<Asked>) -> Result<Json<Value>, ApiError> {
+pub(crate) async fn create(
+    State(app): State<AppState>,
+    caller: Caller,
+    Tags(tags): Tags,
+    Body(asked): Body<Asked>,
+) -> Result<Json<Value>, ApiError> {
     let model = app.embedder.model();
     if asked.model != model.name {
         let detail = format!("there is no embedding model {:?}; there is {:?}", asked.model, model.name);
@@ -79,9 +84,12 @@ pub(crate) async fn create(State(app): State<AppState>, caller: Caller, Body(ask
     let estimate = texts.iter().map(|text| estimate_tokens(text)).sum();
     let mut reservation = app.limits.reserve(&caller.account(Vec::new()), estimate).await.map_err(tokens_used_up)?;
     let turn = app.admission.queries.enter().await?;
+    // Goes with the client, and then what a provider is asked ends.
+    let waiter = Waiter::default();
+    let errand = caller.errand(tags, Some(&waiter));
     let work = app.blocking(move |app| {
         let _turn = turn;
-        Ok(app.embedder.embed(&texts.iter().map(String::as_str).collect::<Vec<_>>(), purpose)?)
+        Ok(app.embedder.embed(&texts.iter().map(String::as_str).collect::<Vec<_>>(), purpose, &errand)?)
     });
     let embedded = work.await?;
     let tokens: usize = embedded.iter().map(|one| one.tokens).sum();

@@ -154,6 +154,7 @@ fn view(app: &App, job: &JobRecord) -> Result<Value, ApiError> {
     let mut view = json!({
         "id": job.id, "kind": "ingest", "collection_id": job.collection, "document_id": job.document, "attempts": job.attempts,
         "stage": progress.stage, "done": progress.done, "total": progress.total, "eta_s": progress.eta_s,
+        "waits_for": progress.waits_for,
         "chunks_reused": job.chunks_reused, "chunks_embedded": job.chunks_embedded,
         "created_at": rfc3339(job.created_at), "updated_at": rfc3339(job.updated_at),
     });

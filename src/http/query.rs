@@ -12,11 +12,11 @@ use axum::http::StatusCode;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use corpus::TraceId;
+use corpus::{TraceId, Waiter};
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use gateway::{Account, TokenUsage};
-use query::{Answer, AnswerEvent, Asker, InvalidQuery, QueryError, QueryRequest};
+use gateway::TokenUsage;
+use query::{Answer, AnswerEvent, Asker, ChunkSource, InvalidQuery, QueryError, QueryRequest};
 use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -70,17 +70,19 @@ async fn begin(
     request: QueryRequest,
     turn: Turn,
 ) -> Result<BoxStream<'static, AnswerEvent>, ApiError> {
+    // Goes with the client, and then what a provider of embeddings is asked ends.
+    let waiter = Waiter::default();
     let source = {
-        let caller = caller.clone();
-        app.blocking(move |app| source(app, &caller, &collection)).await?
+        let (caller, errand) = (caller.clone(), caller.errand(request.tags.clone(), Some(&waiter)));
+        app.blocking(move |app| source(app, &caller, &collection, errand)).await?
     };
     let engine = Arc::clone(&app.engine);
-    let account = Account { collection: Some(source.collection_id().to_string()), ..caller.account(request.tags.clone()) };
-    let asker = Asker { principals: caller.principals, account: Arc::new(account) };
+    let asker = Asker { principals: caller.principals, account: Arc::clone(&source.errand().account) };
     // A task of its own, so that the turn lasts as long as the search does, even if the client leaves.
     let begun =
         tokio::spawn(async move { Ok::<_, ApiError>(turn.keep(engine.answer_stream(source, request, asker).await?)) }.in_current_span());
-    begun.await.unwrap_or_else(|error| Err(ApiError::internal(error)))
+    let events = begun.await.unwrap_or_else(|error| Err(ApiError::internal(error)))?;
+    Ok(events.inspect(move |_| _ = &waiter).boxed())
 }
 
 /// The right to answer one question.

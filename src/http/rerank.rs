@@ -1,7 +1,7 @@
 //! `POST /v1/rerank`, in Cohere's and Jina's protocol, and `POST /rerank`, in that of Text Embeddings Inference: the
 //! configured reranker, without which both answer 404.
 
-use super::extract::Body;
+use super::extract::{Body, Tags};
 use super::limits::tokens_used_up;
 use crate::app::AppState;
 use crate::auth::Caller;
@@ -9,7 +9,7 @@ use crate::error::ApiError;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use corpus::{EmbedError, Reranker};
+use corpus::{EmbedError, Reranker, Waiter};
 use gateway::estimate_tokens;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -63,7 +63,12 @@ pub(crate) struct TeiAsked {
     return_text: bool,
 }
 
-pub(crate) async fn rerank(State(app): State<AppState>, caller: Caller, Body(asked): Body<Asked>) -> Result<Json<Value>, ApiError> {
+pub(crate) async fn rerank(
+    State(app): State<AppState>,
+    caller: Caller,
+    Tags(tags): Tags,
+    Body(asked): Body<Asked>,
+) -> Result<Json<Value>, ApiError> {
     let reranker = reranker(&app)?;
     let name = &reranker.model().name;
     if asked.model != *name {
@@ -74,7 +79,7 @@ pub(crate) async fn rerank(State(app): State<AppState>, caller: Caller, Body(ask
         return Err(ApiError::bad_request("bad_rerank", "top_n must be at least 1"));
     }
     let texts: Vec<String> = asked.documents.into_iter().map(Document::into_text).collect();
-    let judged = judge(&app, &caller, reranker, asked.query, texts).await?;
+    let judged = judge(&app, &caller, tags, reranker, asked.query, texts).await?;
     let result = |(index, score): (usize, f32)| {
         let document = asked.return_documents.then(|| judged.texts.get(index)).flatten();
         match document {
@@ -86,12 +91,17 @@ pub(crate) async fn rerank(State(app): State<AppState>, caller: Caller, Body(ask
     Ok(Json(json!({ "model": asked.model, "results": results })))
 }
 
-pub(crate) async fn tei(State(app): State<AppState>, caller: Caller, Body(asked): Body<TeiAsked>) -> Result<Json<Value>, ApiError> {
+pub(crate) async fn tei(
+    State(app): State<AppState>,
+    caller: Caller,
+    Tags(tags): Tags,
+    Body(asked): Body<TeiAsked>,
+) -> Result<Json<Value>, ApiError> {
     let reranker = reranker(&app)?;
     if asked.raw_scores {
         return Err(ApiError::bad_request("bad_rerank", "scores are from 0 to 1; raw_scores can't be had"));
     }
-    let judged = judge(&app, &caller, reranker, asked.query, asked.texts).await?;
+    let judged = judge(&app, &caller, tags, reranker, asked.query, asked.texts).await?;
     let result = |(index, score): (usize, f32)| match asked.return_text.then(|| judged.texts.get(index)).flatten() {
         Some(text) => json!({ "index": index, "score": score, "text": text }),
         None => json!({ "index": index, "score": score }),
@@ -120,7 +130,14 @@ impl Judged {
     }
 }
 
-async fn judge(app: &AppState, caller: &Caller, by: Arc<dyn Reranker>, query: String, texts: Vec<String>) -> Result<Judged, ApiError> {
+async fn judge(
+    app: &AppState,
+    caller: &Caller,
+    tags: Vec<String>,
+    by: Arc<dyn Reranker>,
+    query: String,
+    texts: Vec<String>,
+) -> Result<Judged, ApiError> {
     let texts_max = app.config.rerank.as_ref().map_or(0, |rerank| rerank.texts_max);
     if !(1..=texts_max).contains(&texts.len()) {
         return Err(ApiError::bad_request("bad_rerank", format!("there must be 1 to {texts_max} texts")));
@@ -130,9 +147,12 @@ async fn judge(app: &AppState, caller: &Caller, by: Arc<dyn Reranker>, query: St
     // What fails costs nothing.
     reservation.set_used(0);
     let turn = app.admission.answers.enter().await?;
+    // Goes with the client, and then the call ends at the provider.
+    let waiter = Waiter::default();
+    let errand = caller.errand(tags, Some(&waiter));
     let work = app.blocking(move |_| {
         let _turn = turn;
-        let scores = by.rerank(&query, &texts.iter().map(String::as_str).collect::<Vec<_>>()).map_err(failure)?;
+        let scores = by.rerank(&query, &texts.iter().map(String::as_str).collect::<Vec<_>>(), &errand).map_err(failure)?;
         Ok(Judged { texts, scores })
     });
     let judged = work.await?;
@@ -146,7 +166,7 @@ fn failure(error: EmbedError) -> ApiError {
         EmbedError::Busy { .. } => ("rerank_busy", "the reranking model has more to do than it may"),
         EmbedError::Provider { retry_after: Some(_), .. } => ("rerank_unavailable", "the reranking model can't be asked at the moment"),
         EmbedError::Provider { retry_after: None, .. } => ("rerank_failed", "the reranking model does not take the texts"),
-        EmbedError::Failed(_) | EmbedError::Closed => return error.into(),
+        EmbedError::Failed(_) | EmbedError::Closed | EmbedError::OverBudget { .. } | EmbedError::Unwanted => return error.into(),
     };
     ApiError { code, detail: detail.to_owned(), ..error.into() }
 }

@@ -1,12 +1,13 @@
 //! `POST /v1/collections/{c}/search`.
 
-use super::extract::Body;
+use super::extract::{Body, Tags};
 use super::find;
 use crate::app::{App, AppState};
 use crate::auth::Caller;
 use crate::error::ApiError;
 use axum::Json;
 use axum::extract::{Path, State};
+use corpus::{Account, Errand, Waiter};
 use query::{CollectionSource, InvalidSearch, SearchError, SearchRequest, SearchResponse, SourceError};
 use std::sync::Arc;
 
@@ -14,24 +15,30 @@ pub(crate) async fn search(
     State(app): State<AppState>,
     caller: Caller,
     Path(collection): Path<String>,
+    Tags(tags): Tags,
     Body(request): Body<SearchRequest>,
 ) -> Result<Json<SearchResponse>, ApiError> {
     let turn = app.admission.queries.enter().await?;
+    // Goes with the client, and then what a provider is asked ends.
+    let waiter = Waiter::default();
+    let errand = caller.errand(tags, Some(&waiter));
     let found = app.blocking(move |app| {
-        // Held by the work itself: a client that leaves does not end it.
+        // Held by the work itself: a client that leaves does not end what is computed here.
         let _turn = turn;
-        let source = source(app, &caller, &collection)?;
+        let source = source(app, &caller, &collection, errand)?;
         Ok(app.engine.search(source.as_ref(), &request, &caller.principals)?)
     });
     Ok(Json(found.await?))
 }
 
-/// The collection as retrieval sees it.
-pub(crate) fn source(app: &App, caller: &Caller, collection: &str) -> Result<Arc<CollectionSource>, ApiError> {
+/// The collection as retrieval sees it, which has texts embedded for this.
+pub(crate) fn source(app: &App, caller: &Caller, collection: &str, errand: Errand) -> Result<Arc<CollectionSource>, ApiError> {
     let record = find::collection(app, caller, collection)?;
     record.model.check(app.embedder.model())?;
     let open = app.catalog.open_collection(&record)?;
-    Ok(Arc::new(CollectionSource::new(open, Arc::clone(&app.embedder))))
+    let account = Account { collection: Some(record.id.to_string()), ..Account::clone(&errand.account) };
+    let errand = Errand { account: Arc::new(account), ..errand };
+    Ok(Arc::new(CollectionSource::new(open, Arc::clone(&app.embedder), errand)))
 }
 
 impl From<SearchError> for ApiError {

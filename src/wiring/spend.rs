@@ -20,16 +20,29 @@ pub(crate) struct Spend {
     pub(crate) alerts: Mutex<Option<Alerts>>,
 }
 
+/// What models cost, as far as it is known.
+pub(super) struct Prices {
+    own: PriceTable,
+    shipped: PriceTable,
+}
+
+impl Prices {
+    /// The price that was set for this deployment, or that of its model.
+    pub(super) fn of(&self, set: Option<Price>, model: &str) -> Option<Price> {
+        set.or_else(|| self.own.get(model)).or_else(|| self.shipped.get(model))
+    }
+}
+
 /// A meter for each deployment, by name.
 pub(super) type Meters = BTreeMap<String, Meter>;
 
 /// Opens the ledger, and finds out how deployments are metered. Blocking.
-pub(super) fn spend(config: &Config, catalog: &Arc<Catalog>) -> anyhow::Result<(Spend, Meters)> {
-    let table = PriceTable::shipped().context("the table of prices can't be read")?;
+pub(super) fn spend(config: &Config, catalog: &Arc<Catalog>) -> anyhow::Result<(Spend, Meters, Prices)> {
+    let shipped = PriceTable::shipped().context("the table of prices can't be read")?;
     let own = PriceTable { prices: config.llm.prices.iter().map(|line| line.line()).collect(), ..PriceTable::default() };
-    let mut meters = Meters::new();
+    let (mut meters, prices) = (Meters::new(), Prices { own, shipped });
     for one in config.llm.all_deployments() {
-        let price = one.price.map(|price| price.price()).or_else(|| own.get(&one.model)).or_else(|| table.get(&one.model));
+        let price = prices.of(one.price.map(|price| price.price()), &one.model);
         warn_unpriced(&one, price);
         let counter = counter(&one).with_context(|| format!("llm.deployments.{}.tokenizer", one.name))?;
         // Reads the encoding's table now, so that the first request doesn't wait for it.
@@ -40,7 +53,8 @@ pub(super) fn spend(config: &Config, catalog: &Arc<Catalog>) -> anyhow::Result<(
     let clock = Arc::new(OffsetDateTime::now_utc);
     let (ledger, alerts) = Ledger::open(Arc::new(StoreBooks(Arc::clone(catalog))), budgets, clock).context("can't open the ledger")?;
     let of_models = of_models(&config.llm, &meters);
-    Ok((Spend { ledger, meters: of_models, prices_date: table.date, alerts: Mutex::new(Some(alerts)) }, meters))
+    let spend = Spend { ledger, meters: of_models, prices_date: prices.shipped.date.clone(), alerts: Mutex::new(Some(alerts)) };
+    Ok((spend, meters, prices))
 }
 
 fn warn_unpriced(one: &DeploymentConfig, price: Option<Price>) {

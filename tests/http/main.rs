@@ -37,6 +37,7 @@ mod provider_batches;
 mod query;
 mod quotas;
 mod rate_limits;
+mod remote_spend;
 mod rerank;
 mod scopes;
 mod search;

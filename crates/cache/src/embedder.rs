@@ -8,7 +8,7 @@
 
 use crate::key::{Conditions, Key, Partition, Scope};
 use crate::stack::Stack;
-use corpus::{EmbedError, Embedded, Embedder, Embedding, EmbeddingModel, Principals, Purpose};
+use corpus::{EmbedError, Embedded, Embedder, Embedding, EmbeddingModel, Errand, Principals, Purpose};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,7 +70,7 @@ impl Embedder for CachedEmbedder {
         self.inner.token_starts(text)
     }
 
-    fn embed(&self, texts: &[&str], purpose: Purpose) -> Result<Vec<Embedded>, EmbedError> {
+    fn embed(&self, texts: &[&str], purpose: Purpose, errand: &Errand) -> Result<Vec<Embedded>, EmbedError> {
         let keys = self.keys(texts, purpose);
         // Each text once, whether or not it is known.
         let mut distinct: Vec<(&Key, &str)> = keys.iter().zip(texts.iter().copied()).collect();
@@ -80,7 +80,7 @@ impl Embedder for CachedEmbedder {
         distinct.retain(|(key, _)| !known.contains_key(&key.digest()));
         let missing: Vec<&str> = distinct.iter().map(|(_, text)| *text).collect();
         // Also without new texts: it is an error to ask an embedder that was closed.
-        let embedded = self.inner.embed(&missing, purpose)?;
+        let embedded = self.inner.embed(&missing, purpose, errand)?;
         let made: Vec<(Key, Embedded)> = distinct.into_iter().map(|(key, _)| key.clone()).zip(embedded).collect();
         self.keep(&made);
         known.extend(made.into_iter().map(|(key, embedded)| (key.digest(), embedded)));
@@ -129,7 +129,7 @@ mod tests {
         fn count_tokens(&self, text: &str) -> usize {
             text.len()
         }
-        fn embed(&self, texts: &[&str], purpose: Purpose) -> Result<Vec<Embedded>, EmbedError> {
+        fn embed(&self, texts: &[&str], purpose: Purpose, _: &Errand) -> Result<Vec<Embedded>, EmbedError> {
             if self.is_closed.load(Relaxed) {
                 return Err(EmbedError::Closed);
             }
@@ -168,15 +168,21 @@ mod tests {
         let cached = around(&inner, &shelf, runtime.handle());
         let asked = || std::mem::take(&mut *inner.asked.lock().unwrap());
         for (texts, new) in [(vec!["granite", "slate", "granite"], 2), (vec!["slate", "basalt", ""], 2), (vec!["basalt"], 0), (vec![], 0)] {
-            assert_eq!(cached.embed(&texts, Purpose::Document).unwrap(), plain.embed(&texts, Purpose::Document).unwrap());
+            assert_eq!(
+                cached.embed(&texts, Purpose::Document, &Errand::default()).unwrap(),
+                plain.embed(&texts, Purpose::Document, &Errand::default()).unwrap()
+            );
             assert_eq!(asked().concat().len(), new, "{texts:?}");
         }
-        assert_eq!(cached.embed(&["slate"], Purpose::Query).unwrap(), plain.embed(&["slate"], Purpose::Query).unwrap());
+        assert_eq!(
+            cached.embed(&["slate"], Purpose::Query, &Errand::default()).unwrap(),
+            plain.embed(&["slate"], Purpose::Query, &Errand::default()).unwrap()
+        );
         assert_eq!(asked().concat(), ["slate"], "a question's vector is not a chunk's");
-        around(&inner, &shelf, runtime.handle()).embed(&["granite", "basalt"], Purpose::Document).unwrap();
+        around(&inner, &shelf, runtime.handle()).embed(&["granite", "basalt"], Purpose::Document, &Errand::default()).unwrap();
         assert_eq!(asked().concat().len(), 0, "after a restart the shelf has them");
         let other = told("2");
-        around(&other, &shelf, runtime.handle()).embed(&["granite"], Purpose::Document).unwrap();
+        around(&other, &shelf, runtime.handle()).embed(&["granite"], Purpose::Document, &Errand::default()).unwrap();
         assert_eq!(other.asked.lock().unwrap().concat(), ["granite"], "another revision is another model");
     }
 
@@ -185,13 +191,13 @@ mod tests {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let (inner, shelf) = (told("1"), Arc::new(MapShelf::new()));
         let cached = around(&inner, &shelf, runtime.handle());
-        cached.embed(&["granite"], Purpose::Document).unwrap();
+        cached.embed(&["granite"], Purpose::Document, &Errand::default()).unwrap();
         inner.is_closed.store(true, Relaxed);
         for text in ["granite", "slate"] {
-            assert!(matches!(cached.embed(&[text], Purpose::Document), Err(EmbedError::Closed)));
+            assert!(matches!(cached.embed(&[text], Purpose::Document, &Errand::default()), Err(EmbedError::Closed)));
         }
         inner.is_closed.store(false, Relaxed);
-        cached.embed(&["slate"], Purpose::Document).unwrap();
+        cached.embed(&["slate"], Purpose::Document, &Errand::default()).unwrap();
         assert_eq!(inner.asked.lock().unwrap().last().unwrap().len(), 1, "nothing was kept of the call that failed");
     }
 

@@ -1,5 +1,6 @@
 //! Embeddings and the seam that makes them.
 
+use crate::{Errand, Shortage};
 use serde::{Deserialize, Serialize};
 use std::ops::Deref;
 use std::time::Duration;
@@ -178,6 +179,19 @@ pub enum EmbedError {
         /// When another try makes sense; `None` if the same texts would fail again.
         retry_after: Option<Duration>,
     },
+    /// Nobody was asked, because a budget has no room for the call.
+    #[error("{reason}")]
+    OverBudget {
+        /// What is lacking.
+        shortage: Shortage,
+        /// Which budget, in words for whoever asked.
+        reason: String,
+        /// When there may be room.
+        retry_after: Option<Duration>,
+    },
+    /// Whoever asked has left.
+    #[error("nobody waits for it any more")]
+    Unwanted,
 }
 
 /// Turns texts into embeddings. Blocking: never call it on an async thread.
@@ -205,11 +219,12 @@ pub trait Embedder: Send + Sync {
         starts
     }
 
-    /// One [`Embedded`] a text, in the order given.
+    /// One [`Embedded`] a text, in the order given. A model that costs something is charged to the errand's account, and
+    /// not asked any longer than that is wanted.
     ///
     /// # Errors
     /// [`EmbedError`]; either all texts are embedded or none.
-    fn embed(&self, texts: &[&str], purpose: Purpose) -> Result<Vec<Embedded>, EmbedError>;
+    fn embed(&self, texts: &[&str], purpose: Purpose, errand: &Errand) -> Result<Vec<Embedded>, EmbedError>;
 }
 
 #[cfg(test)]

@@ -18,9 +18,11 @@
 //! ```
 
 mod access;
+mod account;
 mod allowance;
 mod chunk;
 mod embedding;
+mod errand;
 mod filter;
 mod ids;
 mod metadata;
@@ -28,9 +30,11 @@ mod rerank;
 mod span;
 
 pub use access::{Acl, Principals};
+pub use account::{Account, Shortage};
 pub use allowance::{Allowance, Grant, Moment};
 pub use chunk::{Chunk, ChunkDraft, Row};
 pub use embedding::{EmbedError, Embedded, Embedder, Embedding, EmbeddingError, EmbeddingModel, ModelMismatch, Precision, Purpose};
+pub use errand::{Errand, Waiter, Wanted};
 pub use filter::{Filter, FilterError};
 pub use ids::{ChunkId, CollectionId, DeletionId, DocumentId, IdError, JobId, KeyId, TenantId, TraceId};
 pub use metadata::{Metadata, MetadataError};

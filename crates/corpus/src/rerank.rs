@@ -1,5 +1,6 @@
 //! The seam that judges texts by a question.
 
+use crate::Errand;
 use crate::embedding::{EmbedError, Precision};
 
 /// Which model judges.
@@ -27,9 +28,9 @@ pub trait Reranker: Send + Sync {
     /// The model behind it.
     fn model(&self) -> &RerankModel;
 
-    /// One score a text, in the order given.
+    /// One score a text, in the order given, on the errand's account and for as long as that is wanted.
     ///
     /// # Errors
     /// [`EmbedError`]; either all texts are judged or none.
-    fn rerank(&self, query: &str, texts: &[&str]) -> Result<Vec<f32>, EmbedError>;
+    fn rerank(&self, query: &str, texts: &[&str], errand: &Errand) -> Result<Vec<f32>, EmbedError>;
 }

@@ -3,7 +3,7 @@
 //! A text's vector counts its words by hash, so texts that share words are close. It knows no
 //! meaning: never offer it to users.
 
-use corpus::{EmbedError, Embedded, Embedder, Embedding, EmbeddingModel, Precision, Purpose};
+use corpus::{EmbedError, Embedded, Embedder, Embedding, EmbeddingModel, Errand, Precision, Purpose};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 /// Components of its vectors.
@@ -53,7 +53,7 @@ impl Embedder for HashEmbedder {
         words(text).count() + 2
     }
 
-    fn embed(&self, texts: &[&str], _purpose: Purpose) -> Result<Vec<Embedded>, EmbedError> {
+    fn embed(&self, texts: &[&str], _: Purpose, _: &Errand) -> Result<Vec<Embedded>, EmbedError> {
         if self.is_closed.load(SeqCst) {
             return Err(EmbedError::Closed);
         }
@@ -114,7 +114,7 @@ mod tests {
     #[test]
     fn shared_words_mean_closeness() {
         let texts = ["red granite", "Granite, red!", "blue slate", "花岗岩", "花岗岩石"];
-        let embedded = HashEmbedder::new().embed(&texts, Purpose::Document).unwrap();
+        let embedded = HashEmbedder::new().embed(&texts, Purpose::Document, &Errand::default()).unwrap();
         let cosine = |a: usize, b: usize| contract::cosine(&embedded[a].embedding, &embedded[b].embedding);
         assert!(cosine(0, 1) > 0.999 && cosine(0, 2) < 0.5 && cosine(3, 4) > 0.7);
     }

@@ -10,7 +10,7 @@ use crate::manifest::{Kind, ModelEntry};
 use crate::shape::Shape;
 use crate::tokenizer::{TextTokenizer, Tokens};
 use crate::worker::{Statistics, Worker};
-use corpus::{EmbedError, Embedded, Embedder, Embedding, EmbeddingModel, Purpose};
+use corpus::{EmbedError, Embedded, Embedder, Embedding, EmbeddingModel, Errand, Purpose};
 use std::path::Path;
 
 /// A model of `models/` with its threads and its queues.
@@ -86,7 +86,7 @@ impl Embedder for LocalEmbedder {
         self.tokenizer.starts(text).unwrap_or_default()
     }
 
-    fn embed(&self, texts: &[&str], purpose: Purpose) -> Result<Vec<Embedded>, EmbedError> {
+    fn embed(&self, texts: &[&str], purpose: Purpose, _: &Errand) -> Result<Vec<Embedded>, EmbedError> {
         let mut lengths = Vec::with_capacity(texts.len());
         let turns = texts.chunks(TURN_TEXTS).map(|turn| {
             let tokens = turn.iter().map(|text| self.tokenizer.encode(text, purpose)).collect::<Result<Vec<Tokens>, _>>()?;
@@ -139,7 +139,7 @@ mod tests {
         let goldens: Vec<Golden> = serde_json::from_str(text).unwrap();
         assert!(goldens.len() >= 12 && goldens.iter().any(|golden| golden.truncated));
         let texts: Vec<&str> = goldens.iter().map(|golden| golden.text.as_str()).collect();
-        let embedded = open(options).embed(&texts, Purpose::Document).unwrap();
+        let embedded = open(options).embed(&texts, Purpose::Document, &Errand::default()).unwrap();
         let mut cosines = Vec::new();
         for (golden, found) in goldens.iter().zip(&embedded) {
             cosines.push(contract::cosine(&golden.vector, &found.embedding));
@@ -172,16 +172,16 @@ mod tests {
         let waiting = || embedder.statistics(Purpose::Document).waiting;
         std::thread::scope(|scope| {
             let job = scope.spawn(|| {
-                let embedded = embedder.embed(&documents, Purpose::Document);
+                let embedded = embedder.embed(&documents, Purpose::Document, &Errand::default());
                 is_done.store(true, SeqCst);
                 embedded
             });
             while waiting() == 0 {
                 std::thread::yield_now();
             }
-            let refused = embedder.embed(&documents[..9], Purpose::Document);
+            let refused = embedder.embed(&documents[..9], Purpose::Document, &Errand::default());
             assert!(matches!(refused, Err(EmbedError::Busy { retry_after }) if !retry_after.is_zero()));
-            embedder.embed(&["which stone?"], Purpose::Query).unwrap();
+            embedder.embed(&["which stone?"], Purpose::Query, &Errand::default()).unwrap();
             assert!(!is_done.load(SeqCst), "the question waited for the documents");
             assert_eq!(job.join().unwrap().unwrap().len(), 60);
         });

@@ -95,7 +95,7 @@ mod tests {
     use crate::contract;
     use crate::encoder::Requested;
     use crate::test_model::{default_entry, default_folder, models_folder};
-    use corpus::{EmbedError, Embedder, Precision, Purpose};
+    use corpus::{EmbedError, Embedder, Errand, Precision, Purpose};
     use std::iter::once;
 
     fn open_as(entry: &ModelEntry, folder: &Path) -> Result<LocalEmbedder, OnnxError> {
@@ -124,7 +124,8 @@ mod tests {
         let (onnx, candle) = (open(), LocalEmbedder::open(&default_entry(), &default_folder(), floats).unwrap());
         assert_eq!(onnx.model(), candle.model());
         for purpose in [Purpose::Query, Purpose::Document] {
-            let (found, expected) = (onnx.embed(&texts, purpose).unwrap(), candle.embed(&texts, purpose).unwrap());
+            let (found, expected) =
+                (onnx.embed(&texts, purpose, &Errand::default()).unwrap(), candle.embed(&texts, purpose, &Errand::default()).unwrap());
             for ((found, expected), text) in found.iter().zip(&expected).zip(&texts) {
                 let apart = found.embedding.iter().zip(&*expected.embedding).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
                 assert!(apart < 1e-4, "{apart} for {text:?}");
@@ -140,13 +141,13 @@ mod tests {
         let text = "granite and slate ".repeat(10);
         let documents = vec![text.as_str(); 40];
         std::thread::scope(|scope| {
-            let job = scope.spawn(|| embedder.embed(&documents, Purpose::Document));
+            let job = scope.spawn(|| embedder.embed(&documents, Purpose::Document, &Errand::default()));
             while embedder.statistics(Purpose::Document).waiting == 0 {
                 std::thread::yield_now();
             }
-            let refused = embedder.embed(&documents[..5], Purpose::Document);
+            let refused = embedder.embed(&documents[..5], Purpose::Document, &Errand::default());
             assert!(matches!(refused, Err(EmbedError::Busy { retry_after }) if !retry_after.is_zero()));
-            embedder.embed(&["which stone?"], Purpose::Query).unwrap();
+            embedder.embed(&["which stone?"], Purpose::Query, &Errand::default()).unwrap();
             assert_eq!(job.join().unwrap().unwrap().len(), 40);
         });
     }

@@ -11,7 +11,7 @@ use crate::random::Random;
 use crate::reranker::LocalReranker;
 use crate::test_model::default_entry;
 use candle_core::{Device, Tensor};
-use corpus::{Embedder, Precision, Purpose, Reranker};
+use corpus::{Embedder, Errand, Precision, Purpose, Reranker};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::path::Path;
@@ -302,7 +302,7 @@ fn check_embedding(family: Family, pooling: Pooling) {
     assert!(moved < 0.98, "a wrong position would go unseen: {moved}");
     for (precision, least, _) in TOLERANCES {
         let embedder = LocalEmbedder::open(&case.entry(), case.path(), in_precision(precision)).unwrap();
-        let found = embedder.embed(&TEXTS, Purpose::Document).unwrap();
+        let found = embedder.embed(&TEXTS, Purpose::Document, &Errand::default()).unwrap();
         for (text, found) in TEXTS.iter().zip(&found) {
             let alike = cosine(&case.vector(&case.single(text)), &found.embedding);
             assert!(alike >= least, "{family:?} {pooling:?} {precision:?} {text:?}: {alike}");
@@ -322,7 +322,7 @@ fn check_scores(family: Family) {
     for (precision, _, most) in TOLERANCES {
         let reranker = LocalReranker::open(&case.entry(), case.path(), in_precision(precision)).unwrap();
         assert_eq!((reranker.model().precision, reranker.model().max_tokens), (precision, MAX_TOKENS));
-        for ((text, expected), score) in TEXTS.iter().zip(&expected).zip(reranker.rerank(QUESTION, &TEXTS).unwrap()) {
+        for ((text, expected), score) in TEXTS.iter().zip(&expected).zip(reranker.rerank(QUESTION, &TEXTS, &Errand::default()).unwrap()) {
             let score = f64::from(score);
             let logit = (score / (1.0 - score)).ln();
             assert!((logit - expected).abs() <= most, "{family:?} {precision:?} {text:?}: {logit} instead of {expected}");

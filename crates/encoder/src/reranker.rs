@@ -9,7 +9,7 @@ use crate::head::Head;
 use crate::manifest::{Kind, ModelEntry};
 use crate::tokenizer::TextTokenizer;
 use crate::worker::{Statistics, Worker};
-use corpus::{EmbedError, RerankModel, Reranker};
+use corpus::{EmbedError, Errand, RerankModel, Reranker};
 use std::path::Path;
 
 /// A reranker of `models/` with its threads and its queue.
@@ -53,7 +53,7 @@ impl Reranker for LocalReranker {
         &self.model
     }
 
-    fn rerank(&self, query: &str, texts: &[&str]) -> Result<Vec<f32>, EmbedError> {
+    fn rerank(&self, query: &str, texts: &[&str], _: &Errand) -> Result<Vec<f32>, EmbedError> {
         let pair = |text: &&str| self.tokenizer.encode_pair(query, text);
         let turns = texts.chunks(TURN_TEXTS).map(|turn| turn.iter().map(pair).collect());
         let states = self.worker.encode(texts.len(), turns)?;

@@ -254,6 +254,9 @@ pub struct TokenUsage {
     /// Of the tokens read, those that the provider had in its cache.
     #[serde(skip)]
     pub cached_tokens: u64,
+    /// Searches, where a reranker is paid by them: one for each hundred texts of one question.
+    #[serde(skip)]
+    pub searches: u64,
     /// What that cost; unknown without a price.
     #[serde(skip)]
     pub cost: Option<Money>,

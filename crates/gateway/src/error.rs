@@ -1,5 +1,6 @@
 //! Why a model gave no answer, and whether asking again can help.
 
+use corpus::Shortage;
 use std::fmt;
 use std::time::Duration;
 
@@ -104,17 +105,6 @@ pub enum ChatError {
         /// The limit.
         bytes_max: usize,
     },
-}
-
-/// What a budget lacks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shortage {
-    /// It is spent.
-    Spent,
-    /// What is left is reserved for calls under way.
-    Reserved,
-    /// Nobody knows what the call would cost.
-    Unpriced,
 }
 
 /// What a failure means for the call, and for whoever failed.

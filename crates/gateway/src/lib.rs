@@ -28,7 +28,6 @@
 //! # }
 //! ```
 
-mod account;
 mod batches;
 mod blocking;
 mod chat;
@@ -39,6 +38,7 @@ pub mod http;
 mod link;
 mod models;
 mod providers;
+mod remote;
 mod rerank;
 mod resilience;
 mod retry_after;
@@ -49,15 +49,15 @@ mod sse;
 pub mod telemetry;
 mod tokens;
 
-pub use account::Account;
 pub use batches::{BatchAnswer, BatchAnswers, BatchClient, BatchFailure, BatchState, ProviderBatch};
 pub use chat::{
     ChatEvent, ChatMessage, ChatModel, ChatReply, ChatRequest, ChatStream, Content, FinishReason, ImageUrl, OutputFormat, Part, Role,
     TokenUsage, Tool, ToolCall, ToolCallDelta, ToolChoice,
 };
+pub use corpus::{Account, Shortage};
 pub use embeddings::{EmbeddingProvider, RemoteEmbedder, RemoteEmbedderConfig};
 pub use endpoint::{ApiKey, EndpointError};
-pub use error::{ChatError, Shortage, Stage, Verdict};
+pub use error::{ChatError, Stage, Verdict};
 pub use models::Models;
 pub use providers::{AnthropicChat, ChatConfig, Dialect, OpenAiChat, Timeouts};
 pub use rerank::{RemoteReranker, RemoteRerankerConfig, RerankProvider};

@@ -59,7 +59,7 @@ macro_rules! table {
 }
 
 table! {
-    OPERATION, OPERATION_LABEL: Kind::Label, "gen_ai.operation.name", "gen_ai_operation_name", "What is asked for: `chat`.";
+    OPERATION, OPERATION_LABEL: Kind::Label, "gen_ai.operation.name", "gen_ai_operation_name", "What is asked for: `chat`, `embeddings`, `rerank`.";
     PROVIDER, PROVIDER_LABEL: Kind::Label, "gen_ai.provider.name", "gen_ai_provider_name", "Who runs the model.";
     REQUEST_MODEL, REQUEST_MODEL_LABEL: Kind::Label, "gen_ai.request.model", "gen_ai_request_model",
         "The model that is asked for: of a call its name at the provider, of a request its name in the configuration.";
@@ -107,10 +107,10 @@ pub fn request_span(model: &str) -> Span {
 }
 
 /// The span of one call to a provider, to its end.
-pub(crate) fn call_span(provider: &str, deployment: &str, model: &str) -> Span {
+pub(crate) fn call_span(operation: &str, provider: &str, deployment: &str, model: &str) -> Span {
     tracing::info_span!(
         "call",
-        { OPERATION } = "chat",
+        { OPERATION } = operation,
         { PROVIDER } = provider,
         { REQUEST_MODEL } = model,
         { DEPLOYMENT } = deployment,

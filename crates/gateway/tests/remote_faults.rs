@@ -9,7 +9,7 @@
     reason = "a test fails by panicking"
 )]
 
-use corpus::{EmbedError, Embedder, EmbeddingModel, Precision, Purpose, Reranker};
+use corpus::{EmbedError, Embedder, EmbeddingModel, Errand, Precision, Purpose, Reranker};
 use mock::{Fault, Mock, Reply, Script};
 use ragstone_gateway::{
     BreakerParams, CallParams, EmbeddingProvider, RateParams, RemoteEmbedder, RemoteEmbedderConfig, RemoteReranker, RemoteRerankerConfig,
@@ -53,9 +53,11 @@ impl Client {
     fn ask(&self) -> Result<(), EmbedError> {
         match self {
             Self::Embedder(embedder) => {
-                embedder.embed(&["granite", "slate"], Purpose::Document).map(|embedded| assert_eq!(embedded.len(), 2))
+                embedder.embed(&["granite", "slate"], Purpose::Document, &Errand::default()).map(|embedded| assert_eq!(embedded.len(), 2))
             }
-            Self::Reranker(reranker) => reranker.rerank("granite", &["granite", "slate"]).map(|scores| assert_eq!(scores, [1.0, 0.0])),
+            Self::Reranker(reranker) => {
+                reranker.rerank("granite", &["granite", "slate"], &Errand::default()).map(|scores| assert_eq!(scores, [1.0, 0.0]))
+            }
         }
     }
 }

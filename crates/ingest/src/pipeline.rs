@@ -3,7 +3,7 @@
 use crate::parse::{ParseError, ParsedDocument, Parser};
 use crate::progress::{Progress, Stage};
 use crate::split::{Chunking, SplitError, split};
-use corpus::{ChunkDraft, EmbedError, Embedded, Embedder, Embedding, ModelMismatch, Purpose};
+use corpus::{Account, ChunkDraft, EmbedError, Embedded, Embedder, Embedding, Errand, ModelMismatch, Purpose, Shortage};
 use index::blobs::BlobError;
 use index::records::{Chunking as ChunkingRecord, CollectionRecord, DocumentRecord, JobRecord, PendingVersion};
 use index::store::StoreError;
@@ -138,9 +138,13 @@ impl Pipeline {
         let mut known = self.catalog.served_vectors(&source.collection, &source.record)?;
         let new = new_texts(&chunks, &known);
         progress.enter(Stage::Embedding, new.len() as u64)?;
+        // Whoever owns the document pays, whatever key it came with.
+        let CollectionRecord { tenant, id, .. } = &source.collection;
+        let account = Account { tenant: tenant.clone(), collection: Some(id.to_string()), ..Account::default() };
+        let errand = Errand { wanted: progress.wanted.clone(), ..Errand::of(account) };
         let mut truncated = 0;
         for texts in new.chunks(CHUNKS_PER_STEP) {
-            let embedded = self.embed_when_there_is_room(texts, progress)?;
+            let embedded = self.embed_when_there_is_room(texts, &errand, progress)?;
             self.texts_embedded.fetch_add(texts.len() as u64, Ordering::Relaxed);
             truncated += embedded.iter().filter(|one| one.truncated).count();
             known.extend(texts.iter().map(|text| (*text).to_owned()).zip(embedded.into_iter().map(|one| one.embedding)));
@@ -151,19 +155,29 @@ impl Pipeline {
     }
 
     /// A full queue means that ingestion is ahead of the model, and a provider may come back: wait, as long as the
-    /// job is wanted.
-    fn embed_when_there_is_room(&self, texts: &[&str], progress: &Progress) -> Result<Vec<Embedded>, IngestError> {
+    /// job is wanted. Where money is spent somebody must bring some first: that takes longer than a worker shall wait.
+    fn embed_when_there_is_room(&self, texts: &[&str], errand: &Errand, progress: &Progress) -> Result<Vec<Embedded>, IngestError> {
         loop {
-            let result = self.embedder.embed(texts, Purpose::Document);
+            let result = self.embedder.embed(texts, Purpose::Document, errand);
             if let Err(EmbedError::Provider { reason, .. }) = &result {
                 tracing::warn!(reason, "the embedding provider failed");
             }
-            match result {
-                Err(EmbedError::Busy { retry_after } | EmbedError::Provider { retry_after: Some(retry_after), .. }) => {
-                    progress.wait(retry_after)?;
+            let error = match result {
+                Ok(embedded) => return Ok(embedded),
+                Err(error) => error,
+            };
+            match error {
+                EmbedError::Busy { retry_after }
+                | EmbedError::Provider { retry_after: Some(retry_after), .. }
+                | EmbedError::OverBudget { shortage: Shortage::Reserved, retry_after: Some(retry_after), .. } => {
+                    progress.wait(&error, retry_after)?;
                 }
-                Err(EmbedError::Closed) => return Err(IngestError::Stopping),
-                result => return Ok(result?),
+                EmbedError::Closed => return Err(IngestError::Stopping),
+                EmbedError::Unwanted => {
+                    progress.check()?;
+                    return Err(IngestError::Cancelled);
+                }
+                error => return Err(error.into()),
             }
         }
     }

@@ -1,6 +1,7 @@
 //! What a running job tells about itself, and how it learns that it is no longer wanted.
 
 use crate::pipeline::IngestError;
+use corpus::Wanted;
 use serde::Serialize;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -40,13 +41,15 @@ pub struct JobProgress {
     pub total: u64,
     /// Seconds that the rest of the stage takes at the speed so far.
     pub eta_s: Option<f64>,
+    /// Why it does not go on, where that is nothing of its document: a provider that is away, a budget that is spent.
+    pub waits_for: Option<String>,
 }
 
 impl JobProgress {
     /// A job that waits or has ended.
     #[must_use]
     pub fn at(stage: Stage) -> Self {
-        Self { stage, done: 0, total: 0, eta_s: None }
+        Self { stage, done: 0, total: 0, eta_s: None, waits_for: None }
     }
 }
 
@@ -82,19 +85,21 @@ pub(crate) struct Progress {
     pub(crate) cancelled: Arc<Flag>,
     pub(crate) stopping: Arc<Flag>,
     pub(crate) sender: watch::Sender<JobProgress>,
+    /// Until it is cancelled.
+    pub(crate) wanted: Wanted,
     stage_began: Mutex<Instant>,
 }
 
 impl Progress {
-    pub(crate) fn new(cancelled: Arc<Flag>, stopping: Arc<Flag>, sender: watch::Sender<JobProgress>) -> Self {
-        Self { cancelled, stopping, sender, stage_began: Mutex::new(Instant::now()) }
+    pub(crate) fn new(cancelled: Arc<Flag>, stopping: Arc<Flag>, sender: watch::Sender<JobProgress>, wanted: Wanted) -> Self {
+        Self { cancelled, stopping, sender, wanted, stage_began: Mutex::new(Instant::now()) }
     }
 
     /// The next stage begins, if the job is still wanted.
     pub(crate) fn enter(&self, stage: Stage, total: u64) -> Result<(), IngestError> {
         self.check()?;
         *self.stage_began.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-        self.sender.send_replace(JobProgress { stage, done: 0, total, eta_s: None });
+        self.sender.send_replace(JobProgress { total, ..JobProgress::at(stage) });
         Ok(())
     }
 
@@ -104,17 +109,20 @@ impl Progress {
         self.sender.send_modify(|progress| {
             progress.done = (progress.done + units).min(progress.total);
             progress.eta_s = eta_s(seconds, progress.done, progress.total);
+            progress.waits_for = None;
         });
         self.check()
     }
 
-    /// Waits, but not longer than the job is wanted.
-    pub(crate) fn wait(&self, time: Duration) -> Result<(), IngestError> {
+    /// Waits for what passes, but not longer than the job is wanted.
+    pub(crate) fn wait(&self, why: &impl ToString, time: Duration) -> Result<(), IngestError> {
+        self.sender.send_modify(|progress| progress.waits_for = Some(why.to_string()));
         self.stopping.wait(time);
         self.check()
     }
 
-    fn check(&self) -> Result<(), IngestError> {
+    /// Whether the job is still wanted.
+    pub(crate) fn check(&self) -> Result<(), IngestError> {
         match (self.cancelled.is_raised(), self.stopping.is_raised()) {
             (true, _) => Err(IngestError::Cancelled),
             (false, true) => Err(IngestError::Stopping),
@@ -142,7 +150,7 @@ mod tests {
     #[test]
     fn a_job_that_is_not_wanted_stops_at_the_next_step() {
         let (sender, receiver) = watch::channel(JobProgress::at(Stage::Queued));
-        let progress = Progress::new(Arc::default(), Arc::default(), sender);
+        let progress = Progress::new(Arc::default(), Arc::default(), sender, Wanted::default());
         progress.enter(Stage::Embedding, 2).unwrap();
         progress.advance(1).unwrap();
         assert_eq!((receiver.borrow().done, receiver.borrow().total), (1, 2));

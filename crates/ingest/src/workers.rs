@@ -6,7 +6,7 @@ mod waiting;
 use crate::parse::Parser;
 use crate::pipeline::{IngestError, Pipeline};
 use crate::progress::{Flag, JobProgress, Progress, Stage};
-use corpus::{Embedder, JobId, TenantId};
+use corpus::{EmbedError, Embedder, JobId, TenantId, Waiter};
 use index::records::JobRecord;
 use index::store::StoreError;
 use index::{Admitted, Catalog, CatalogError};
@@ -42,10 +42,16 @@ enum Outcome {
     Ended,
     /// It waits again.
     Again,
+    /// It waits until somebody brings money, which this says; so do all of its tenant.
+    Unpaid(String),
 }
 
 /// Before a job is tried again that failed for a reason outside its document.
 const PAUSE: Duration = Duration::from_secs(2);
+/// Until it is looked whether a tenant whose money is spent has some again.
+const UNPAID: Duration = Duration::from_secs(10);
+/// For calls at a provider to be left and paid at the end.
+const LEAVING: Duration = Duration::from_millis(500);
 
 struct Shared {
     pipeline: Pipeline,
@@ -69,7 +75,7 @@ impl Board {
             return;
         }
         let (progress, _) = watch::channel(JobProgress::at(Stage::Queued));
-        self.live.insert(ticket.job.clone(), Live { cancelled: Arc::default(), progress });
+        self.live.insert(ticket.job.clone(), Live { cancelled: Arc::default(), progress, waiter: Waiter::default() });
         self.waiting.push(ticket);
     }
 
@@ -86,6 +92,8 @@ impl Board {
 struct Live {
     cancelled: Arc<Flag>,
     progress: watch::Sender<JobProgress>,
+    /// Ends a call at a provider with the job.
+    waiter: Waiter,
 }
 
 impl Ingest {
@@ -168,8 +176,9 @@ impl Ingest {
 
     /// Tells a live job that its document was deleted or replaced.
     pub fn forget(&self, job: &JobId) {
-        if let Some(live) = lock(&self.shared.board).live.get(job) {
+        if let Some(live) = lock(&self.shared.board).live.get_mut(job) {
             live.cancelled.raise();
+            live.waiter = Waiter::default();
         }
     }
 
@@ -181,10 +190,22 @@ impl Ingest {
         self.shared.work.notify_all();
     }
 
-    /// Stops, and says whether all workers ended within `timeout`: one that parses may take longer.
+    /// Stops, and says whether all workers ended within `timeout`: one that parses may take longer. What a provider is
+    /// asked then ends, half a second later.
     #[must_use]
     pub fn stop_within(&self, timeout: Duration) -> bool {
         self.begin_stopping();
+        if !self.have_ended_within(timeout) {
+            lock(&self.shared.board).live.values_mut().for_each(|live| live.waiter = Waiter::default());
+            if !self.have_ended_within(LEAVING) {
+                return false;
+            }
+        }
+        self.stop();
+        true
+    }
+
+    fn have_ended_within(&self, timeout: Duration) -> bool {
         let deadline = Instant::now() + timeout;
         while lock(&self.threads).iter().any(|thread| !thread.is_finished()) {
             if Instant::now() >= deadline {
@@ -192,7 +213,6 @@ impl Ingest {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        self.stop();
         true
     }
 
@@ -225,6 +245,17 @@ impl Shared {
                     self.stopping.wait(PAUSE);
                     lock(&self.board).waiting.push(ticket);
                 }
+                Outcome::Unpaid(reason) => {
+                    let mut board = lock(&self.board);
+                    if let Some(live) = board.live.get(&ticket.job) {
+                        live.progress.send_replace(JobProgress { waits_for: Some(reason), ..JobProgress::at(Stage::Queued) });
+                    }
+                    board.waiting.hold(&ticket.tenant, Instant::now() + UNPAID);
+                    board.waiting.push(ticket);
+                    drop(board);
+                    // Whoever sleeps is to wake when it has a turn again.
+                    self.work.notify_all();
+                }
             }
         }
     }
@@ -250,11 +281,14 @@ impl Shared {
                 board = lock(&self.board);
                 continue;
             }
-            if let Some(next) = board.waiting.pop() {
+            if let Some(next) = board.waiting.pop(Instant::now()) {
                 return Some(next);
             }
             self.pipeline.catalog.show_all();
-            board = self.work.wait(board).unwrap_or_else(PoisonError::into_inner);
+            board = match board.waiting.held_for(Instant::now()) {
+                Some(time) => self.work.wait_timeout(board, time).unwrap_or_else(PoisonError::into_inner).0,
+                None => self.work.wait(board).unwrap_or_else(PoisonError::into_inner),
+            };
         }
     }
 
@@ -320,11 +354,17 @@ impl Shared {
     }
 
     fn put_back(&self, job: &JobRecord, error: &IngestError) -> Outcome {
-        if !matches!(error, IngestError::Stopping) {
-            tracing::error!(job = %job.id, %error, "processing stopped for a reason outside the document; it is tried again");
+        let again = match error {
+            IngestError::Embed(EmbedError::OverBudget { reason, .. }) => Outcome::Unpaid(reason.clone()),
+            _ => Outcome::Again,
+        };
+        match again {
+            Outcome::Unpaid(_) => tracing::warn!(job = %job.id, %error, "a document waits for money"),
+            _ if matches!(error, IngestError::Stopping) => {}
+            _ => tracing::error!(job = %job.id, %error, "processing stopped for a reason outside the document; it is tried again"),
         }
         match self.when_there_is_room(|| self.pipeline.catalog.put_back_job(job)) {
-            Ok(()) => Outcome::Again,
+            Ok(()) => again,
             Err(CatalogError::Superseded | CatalogError::NotFound { .. }) => Outcome::Ended,
             Err(error) => {
                 tracing::error!(job = %job.id, %error, "the job goes on at the next start");
@@ -352,7 +392,7 @@ impl Shared {
     fn progress(&self, id: &JobId) -> Option<Progress> {
         let board = lock(&self.board);
         let live = board.live.get(id)?;
-        Some(Progress::new(Arc::clone(&live.cancelled), Arc::clone(&self.stopping), live.progress.clone()))
+        Some(Progress::new(Arc::clone(&live.cancelled), Arc::clone(&self.stopping), live.progress.clone(), live.waiter.wanted()))
     }
 }
 

@@ -240,7 +240,7 @@ impl Engine {
     /// [`EmbedError`].
     pub fn extract(&self, source: &dyn ChunkSource, prepared: &Prepared) -> Result<(Draft, Vec<String>), EmbedError> {
         let sources = &prepared.packed.sources;
-        let found = extract(&prepared.question, sources, source.embedder(), &self.params.extractive)?;
+        let found = extract(&prepared.question, sources, source.embedder(), source.errand(), &self.params.extractive)?;
         let (mut pieces, citations) = compose(&found.support, sources);
         let is_abstained = pieces.is_empty();
         if is_abstained {

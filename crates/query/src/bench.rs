@@ -174,7 +174,7 @@ fn middle_sentence(text: &str) -> Option<String> {
 
 fn embed_all(source: &dyn ChunkSource, queries: &[String]) -> Result<Vec<Embedding>, EmbedError> {
     let texts: Vec<&str> = queries.iter().map(String::as_str).collect();
-    let batches = texts.chunks(BATCH).map(|batch| source.embedder().embed(batch, Purpose::Query));
+    let batches = texts.chunks(BATCH).map(|batch| source.embedder().embed(batch, Purpose::Query, source.errand()));
     let embedded: Vec<Vec<_>> = batches.collect::<Result<_, _>>()?;
     Ok(embedded.into_iter().flatten().map(|one| one.embedding).collect())
 }

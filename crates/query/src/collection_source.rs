@@ -1,24 +1,25 @@
 //! The built-in index as a [`ChunkSource`].
 
 use crate::retrieve::{ChunkSource, DataState, SourceError, StoredChunk};
-use corpus::{CollectionId, Embedder, Embedding, Filter, Principals, Row};
+use corpus::{CollectionId, Embedder, Embedding, Errand, Filter, Principals, Row};
 use index::records::CollectionState;
 use index::vector::VectorQuery;
 use index::{Collection, CollectionError, Scored};
 use roaring::RoaringBitmap;
 use std::sync::Arc;
 
-/// An open collection together with the embedder of its model.
+/// An open collection together with the embedder of its model, for one who asks.
 pub struct CollectionSource {
     collection: Arc<Collection>,
     embedder: Arc<dyn Embedder>,
+    errand: Errand,
 }
 
 impl CollectionSource {
     /// The embedder must be of the collection's pinned model; the caller checks.
     #[must_use]
-    pub fn new(collection: Arc<Collection>, embedder: Arc<dyn Embedder>) -> Self {
-        Self { collection, embedder }
+    pub fn new(collection: Arc<Collection>, embedder: Arc<dyn Embedder>, errand: Errand) -> Self {
+        Self { collection, embedder, errand }
     }
 
     /// Which collection it is.
@@ -31,6 +32,10 @@ impl CollectionSource {
 impl ChunkSource for CollectionSource {
     fn embedder(&self) -> &dyn Embedder {
         self.embedder.as_ref()
+    }
+
+    fn errand(&self) -> &Errand {
+        &self.errand
     }
 
     fn state(&self) -> Result<Option<DataState>, SourceError> {

@@ -9,7 +9,7 @@ use crate::pack::PackedSource;
 use crate::script::{can_read, is_cjk};
 use crate::sentences::{Kind, Sentence, sentences};
 use crate::terms::{Rarity, coverage, term_set};
-use corpus::{EmbedError, Embedder, Purpose};
+use corpus::{EmbedError, Embedder, Errand, Purpose};
 use std::collections::BTreeSet;
 use std::ops::Range;
 
@@ -75,6 +75,7 @@ pub fn extract(
     question: &str,
     sources: &[PackedSource],
     embedder: &dyn Embedder,
+    errand: &Errand,
     params: &ExtractiveParams,
 ) -> Result<Extracted, EmbedError> {
     let wanted = term_set(question);
@@ -83,7 +84,7 @@ pub fn extract(
     let reads_question = can_read(&embedder.model().languages, question);
     if reads_question {
         candidates.truncate(params.embed_max);
-        mix_similarity(question, &mut candidates, embedder, params.lexical_share)?;
+        mix_similarity(question, &mut candidates, embedder, errand, params.lexical_share)?;
     }
     let least = if reads_question { params.answer_min } else { params.answer_min_lexical };
     let best_score = candidates.first().map_or(0.0, |best| best.score);
@@ -193,14 +194,20 @@ fn score_by_words(
 }
 
 /// Replaces each score by the mix of it and the similarity to the question, and sorts again.
-fn mix_similarity(question: &str, candidates: &mut [Candidate<'_>], embedder: &dyn Embedder, lexical_share: f32) -> Result<(), EmbedError> {
+fn mix_similarity(
+    question: &str,
+    candidates: &mut [Candidate<'_>],
+    embedder: &dyn Embedder,
+    errand: &Errand,
+    lexical_share: f32,
+) -> Result<(), EmbedError> {
     if candidates.is_empty() {
         return Ok(());
     }
     // All as queries: one batch, ahead of ingest in the embedder's queue, and the same prefix on both
     // sides, as a comparison of two sentences wants it.
     let texts: Vec<&str> = std::iter::once(question).chain(candidates.iter().map(|candidate| candidate.text)).collect();
-    let mut embedded = embedder.embed(&texts, Purpose::Query)?.into_iter();
+    let mut embedded = embedder.embed(&texts, Purpose::Query, errand)?.into_iter();
     let Some(question) = embedded.next() else { return Ok(()) };
     for (candidate, embedded) in candidates.iter_mut().zip(embedded) {
         let cosine: f32 = question.embedding.iter().zip(embedded.embedding.iter()).map(|(a, b)| a * b).sum();
@@ -246,7 +253,7 @@ mod tests {
         let source = library();
         let hits = search(&source, &SearchRequest::new(question), &Principals::All, LegWeights::default()).unwrap().hits;
         let packed = pack(hits, 1000, &|_, text| text.len());
-        let found = extract(question, &packed.sources, &source.embedder, &ExtractiveParams::default()).unwrap();
+        let found = extract(question, &packed.sources, &source.embedder, &Errand::default(), &ExtractiveParams::default()).unwrap();
         found.support.iter().map(|one| packed.sources[one.source].text()[one.range.clone()].to_owned()).collect()
     }
 
@@ -302,6 +309,6 @@ mod tests {
         let hits = search(&source, &SearchRequest::new("bridge"), &Principals::All, LegWeights::default()).unwrap().hits;
         source.embedder.is_broken.store(true, std::sync::atomic::Ordering::Relaxed);
         let packed = pack(hits, 1000, &|_, text| text.len());
-        assert!(extract("bridge", &packed.sources, &source.embedder, &ExtractiveParams::default()).is_err());
+        assert!(extract("bridge", &packed.sources, &source.embedder, &Errand::default(), &ExtractiveParams::default()).is_err());
     }
 }

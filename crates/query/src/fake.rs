@@ -4,8 +4,8 @@ use crate::retrieve::{ChunkSource, DataState, SourceError, StoredChunk};
 use crate::script::is_cjk;
 use crate::terms::{Rarity, term_set, terms};
 use corpus::{
-    Acl, Chunk, ChunkDraft, ChunkId, DocumentId, EmbedError, Embedded, Embedder, Embedding, EmbeddingModel, Filter, Metadata, Principals,
-    Purpose, Row, Span, SpanIndex,
+    Acl, Chunk, ChunkDraft, ChunkId, DocumentId, EmbedError, Embedded, Embedder, Embedding, EmbeddingModel, Errand, Filter, Metadata,
+    Principals, Purpose, Row, Span, SpanIndex,
 };
 use roaring::RoaringBitmap;
 use serde_json::json;
@@ -54,7 +54,7 @@ impl Embedder for FakeEmbedder {
         text.split_whitespace().count() + text.chars().filter(|c| is_cjk(*c)).count() + 2
     }
 
-    fn embed(&self, texts: &[&str], _: Purpose) -> Result<Vec<Embedded>, EmbedError> {
+    fn embed(&self, texts: &[&str], _: Purpose, _: &Errand) -> Result<Vec<Embedded>, EmbedError> {
         if self.is_broken.load(Ordering::Relaxed) {
             return Err(EmbedError::Failed("switched off".to_owned()));
         }
@@ -71,6 +71,7 @@ struct Stored {
 /// Documents in memory. Row `n` is the `n`th chunk added.
 pub(crate) struct FakeSource {
     pub(crate) embedder: FakeEmbedder,
+    errand: Errand,
     pub(crate) texts: Vec<(DocumentId, String)>,
     stored: Vec<Stored>,
     pub(crate) gone: RoaringBitmap,
@@ -82,6 +83,7 @@ impl FakeSource {
     pub(crate) fn new(languages: &[&str]) -> Self {
         Self {
             embedder: FakeEmbedder::new(languages),
+            errand: Errand::default(),
             texts: Vec::new(),
             stored: Vec::new(),
             gone: RoaringBitmap::new(),
@@ -137,6 +139,10 @@ impl FakeSource {
 impl ChunkSource for FakeSource {
     fn embedder(&self) -> &dyn Embedder {
         &self.embedder
+    }
+
+    fn errand(&self) -> &Errand {
+        &self.errand
     }
 
     fn state(&self) -> Result<Option<DataState>, SourceError> {

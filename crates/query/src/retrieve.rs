@@ -4,7 +4,7 @@
 //! Access control and filters are one bitmap of rows, made once per request and handed to every
 //! search, so that no leg can see more than another.
 
-use corpus::{Chunk, CollectionId, Embedder, Embedding, Filter, Metadata, Principals, Row};
+use corpus::{Chunk, CollectionId, Embedder, Embedding, Errand, Filter, Metadata, Principals, Row};
 use roaring::RoaringBitmap;
 use std::sync::Arc;
 
@@ -55,6 +55,9 @@ pub struct DataState {
 pub trait ChunkSource: Send + Sync {
     /// The embedder of the collection's model.
     fn embedder(&self) -> &dyn Embedder;
+
+    /// What it is embedded for: who asks pays.
+    fn errand(&self) -> &Errand;
 
     /// What is committed; `None` if that can't be told, and then no answer is kept.
     ///

@@ -258,7 +258,7 @@ impl Run<'_> {
             self.skip("vector", format!("{} was not trained for the script of this query", model.name));
             return Ok(None);
         }
-        let embedded = self.timings.measure("embed", || self.source.embedder().embed(&[query], Purpose::Query))?;
+        let embedded = self.timings.measure("embed", || self.source.embedder().embed(&[query], Purpose::Query, self.source.errand()))?;
         let embedded = embedded.into_iter().next().ok_or_else(|| EmbedError::Failed("no vector came back".to_owned()))?;
         Ok(Some(embedded.embedding))
     }

@@ -5,7 +5,7 @@ use super::index::{median, percentile};
 use crate::wiring::manifest;
 use anyhow::{Context, bail, ensure};
 use clap::{Args, ValueEnum};
-use corpus::{Embedder, Precision, Purpose};
+use corpus::{Embedder, Errand, Precision, Purpose};
 use encoder::{LocalEmbedder, LocalOptions, Manifest, Requested};
 use serde::Serialize;
 use serde_json::Value;
@@ -127,7 +127,7 @@ fn measure(args: &EmbedArgs, global: &Global) -> anyhow::Result<Report> {
     let options = options(args)?;
     let began = Instant::now();
     let embedder = open(&manifest, &directory, name, args.engine, options)?;
-    embedder.embed(&["which stone?"], Purpose::Query)?;
+    embedder.embed(&["which stone?"], Purpose::Query, &Errand::default())?;
     let first_embedding_ms = 1e3 * began.elapsed().as_secs_f64();
     let threads = options.threads.get();
     let int8_peak_gops = encoder::int8_peak_gops(threads, args.instructions.as_deref());
@@ -204,11 +204,11 @@ fn read(path: &Path) -> anyhow::Result<Vec<String>> {
 fn shape(embedder: &LocalEmbedder, tokens: usize, batch: usize, peak: f64) -> anyhow::Result<Shape> {
     let texts: Vec<String> = (0..batch).map(|nth| text(embedder, nth, tokens)).collect();
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-    let embedded = embedder.embed(&texts, Purpose::Query)?;
+    let embedded = embedder.embed(&texts, Purpose::Query, &Errand::default())?;
     let (mut times, began) = (Vec::new(), Instant::now());
     while times.len() < 9 || began.elapsed() < WATCHED {
         let one = Instant::now();
-        embedder.embed(&texts, Purpose::Query)?;
+        embedder.embed(&texts, Purpose::Query, &Errand::default())?;
         times.push(one.elapsed().as_secs_f64());
     }
     times.sort_by(f64::total_cmp);
@@ -239,7 +239,7 @@ fn text(embedder: &LocalEmbedder, nth: usize, tokens: usize) -> String {
 fn real(embedder: &LocalEmbedder, texts: &[String]) -> anyhow::Result<(Real, Vec<Vec<f32>>)> {
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let began = Instant::now();
-    let embedded = embedder.embed(&texts, Purpose::Query)?;
+    let embedded = embedder.embed(&texts, Purpose::Query, &Errand::default())?;
     let seconds = began.elapsed().as_secs_f64();
     let tokens = embedded.iter().map(|one| one.tokens.min(embedder.model().max_tokens)).sum();
     let (sequences_per_s, tokens_per_s) = (texts.len() as f64 / seconds, tokens as f64 / seconds);
@@ -249,7 +249,7 @@ fn real(embedder: &LocalEmbedder, texts: &[String]) -> anyhow::Result<(Real, Vec
 
 fn fidelity(floats: &LocalEmbedder, texts: &[String], vectors: &[Vec<f32>]) -> anyhow::Result<Fidelity> {
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-    let truth = floats.embed(&texts, Purpose::Query)?;
+    let truth = floats.embed(&texts, Purpose::Query, &Errand::default())?;
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
     let cosines: Vec<f64> = truth.iter().zip(vectors).map(|(truth, vector)| dot(&truth.embedding, vector)).collect();
     let mean_cosine = cosines.iter().sum::<f64>() / cosines.len() as f64;

@@ -4,24 +4,28 @@
 //! provider takes; every vector has the pinned dimension and finite numbers; every wait and every
 //! answer has a limit; only what passes by itself is tried again, after as long as the provider wants.
 //!
-//! Texts are sent over [`Exchange`]: with retries, a breaker, limits and a deadline.
+//! Texts are sent over [`Remote`]: with retries, a breaker, limits and a deadline, paid, measured, and no longer than
+//! somebody waits.
 
 mod estimate;
 #[cfg(test)]
 mod tests;
 mod wire;
 
-use crate::blocking::{Blocking, Exchange};
-use crate::endpoint::{Address, ApiKey, Endpoint, EndpointError, KeyHeader};
-use crate::{CallParams, Guarded};
-use corpus::{EmbedError, Embedded, Embedder, Embedding, EmbeddingModel, Purpose};
+use crate::endpoint::{Address, ApiKey, EndpointError, KeyHeader};
+use crate::remote::{Exchange, Operation, Remote};
+use crate::{CallParams, Ledger, Price, TokenUsage};
+use corpus::{EmbedError, Embedded, Embedder, Embedding, EmbeddingModel, Errand, Purpose};
 use estimate::{SPECIAL_TOKENS, token_starts};
+use std::sync::Arc;
 use std::time::Duration;
 pub use wire::EmbeddingProvider;
 
 /// Where an embedding model is and how to ask it.
 #[derive(Debug, Clone)]
 pub struct RemoteEmbedderConfig {
+    /// What its calls are booked under. Default: where it stands in the configuration, `embedding.remote`.
+    pub deployment: String,
     /// The protocol.
     pub kind: EmbeddingProvider,
     /// What stands before the path that [`EmbeddingProvider`] names, such as `https://api.openai.com/v1`,
@@ -52,6 +56,7 @@ impl RemoteEmbedderConfig {
     #[must_use]
     pub fn new(kind: EmbeddingProvider, base_url: impl Into<String>, model: EmbeddingModel) -> Self {
         Self {
+            deployment: "embedding.remote".to_owned(),
             kind,
             base_url: base_url.into(),
             api_key: None,
@@ -76,9 +81,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// An empty text is sent as a space, since providers refuse empty ones.
 pub struct RemoteEmbedder {
     config: RemoteEmbedderConfig,
-    endpoint: Endpoint,
-    guard: Guarded,
-    blocking: Blocking,
+    remote: Remote,
 }
 
 impl RemoteEmbedder {
@@ -92,19 +95,28 @@ impl RemoteEmbedder {
             .with_accept("application/json")
             .with_key(KeyHeader::Bearer, config.api_key.clone())
             .connect()?;
-        let guard = Guarded::new(&config.model.name, config.calls);
-        Ok(Self { config, endpoint, guard, blocking: Blocking::start("embed-remote")? })
+        let (deployment, model) = (config.deployment.clone(), config.model.name.clone());
+        let operation = Operation { name: "embeddings", provider: config.kind.name(), deployment, model };
+        let remote = Remote::start(operation, endpoint, config.calls, "embed-remote")?;
+        Ok(Self { config, remote })
+    }
+
+    /// Has calls paid on this ledger, at this price; `None`: nobody knows it.
+    #[must_use]
+    pub fn charged(mut self, ledger: Arc<Ledger>, price: Option<Price>) -> Self {
+        self.remote.charge(ledger, price);
+        self
     }
 
     /// Ends service: what is under way and every later call is [`EmbedError::Closed`].
     pub fn close(&self) {
-        self.blocking.close();
+        self.remote.close();
     }
 
-    async fn embed_all(&self, texts: &[&str], purpose: Purpose) -> Result<Vec<Embedded>, EmbedError> {
+    async fn embed_all(&self, texts: &[&str], purpose: Purpose, errand: &Errand) -> Result<Vec<Embedded>, EmbedError> {
         let mut embedded = Vec::with_capacity(texts.len());
         for batch in self.batches(texts.iter().map(|text| self.input(text, purpose))) {
-            let vectors = self.vectors(&batch, purpose).await?;
+            let vectors = self.vectors(&batch, purpose, errand).await?;
             for (vector, input) in vectors.into_iter().zip(batch) {
                 embedded.push(self.check(vector, &input)?);
             }
@@ -155,16 +167,21 @@ impl RemoteEmbedder {
         batches
     }
 
-    async fn vectors(&self, batch: &[Input], purpose: Purpose) -> Result<Vec<Vec<f32>>, EmbedError> {
+    async fn vectors(&self, batch: &[Input], purpose: Purpose, errand: &Errand) -> Result<Vec<Vec<f32>>, EmbedError> {
         let RemoteEmbedderConfig { kind, model, shorten, .. } = &self.config;
         let texts: Vec<&str> = batch.iter().map(|input| input.text.as_str()).collect();
         let exchange = Exchange {
             request: &kind.body(&model.name, shorten.then_some(model.dimension), &texts, purpose),
-            tokens: batch.iter().map(|input| input.tokens as u64).sum(),
+            most: TokenUsage { prompt_tokens: batch.iter().map(|input| self.tokens_read(input)).sum(), ..TokenUsage::default() },
             bytes_max: answer_bytes_max(batch, model.dimension),
             what: "the body, for vectors of the model's dimension,",
         };
-        exchange.make(&self.guard, &self.endpoint, |body| kind.read(body, batch.len())).await
+        self.remote.ask(&exchange, errand, |body| kind.read(body, batch.len())).await
+    }
+
+    /// What is cut off is not read.
+    fn tokens_read(&self, input: &Input) -> u64 {
+        input.tokens.min(self.config.model.max_tokens) as u64
     }
 
     fn check(&self, vector: Vec<f32>, input: &Input) -> Result<Embedded, EmbedError> {
@@ -191,8 +208,8 @@ impl Embedder for RemoteEmbedder {
         token_starts(text).collect()
     }
 
-    fn embed(&self, texts: &[&str], purpose: Purpose) -> Result<Vec<Embedded>, EmbedError> {
-        self.blocking.run(self.embed_all(texts, purpose))
+    fn embed(&self, texts: &[&str], purpose: Purpose, errand: &Errand) -> Result<Vec<Embedded>, EmbedError> {
+        self.remote.run(errand, self.embed_all(texts, purpose, errand))
     }
 }
 

@@ -34,7 +34,7 @@ fn embedder(kind: EmbeddingProvider, base_url: &str) -> RemoteEmbedder {
 fn ask(kind: EmbeddingProvider, answers: Vec<String>) -> (Result<Vec<Embedded>, EmbedError>, usize) {
     let mut answers = answers.into_iter();
     let server = serve(move |_| answers.next().expect("asked once more").into_bytes());
-    let result = embedder(kind, &server.base_url).embed(&["stone"], Purpose::Document);
+    let result = embedder(kind, &server.base_url).embed(&["stone"], Purpose::Document, &Errand::default());
     (result, server.requests().len())
 }
 
@@ -55,29 +55,29 @@ fn every_provider_keeps_the_contract() {
     for kind in KINDS {
         let server = serve(move |request| play(kind, request));
         let embedder = embedder(kind, &server.base_url);
-        assert_eq!(embedder.embed(&[], Purpose::Query).unwrap(), []);
+        assert_eq!(embedder.embed(&[], Purpose::Query, &Errand::default()).unwrap(), []);
         assert_eq!(server.requests().len(), 0, "no texts, no request");
         check_batch(&embedder);
         check_truncation(&embedder);
-        let question = &embedder.embed(&["igneous rock granite"], Purpose::Query).unwrap()[0].embedding;
-        let documents = embedder.embed(&TEXTS, Purpose::Document).unwrap();
+        let question = &embedder.embed(&["igneous rock granite"], Purpose::Query, &Errand::default()).unwrap()[0].embedding;
+        let documents = embedder.embed(&TEXTS, Purpose::Document, &Errand::default()).unwrap();
         let scores: Vec<f32> = documents.iter().map(|document| cosine(question, &document.embedding)).collect();
         assert!(scores[1..].iter().all(|score| *score < scores[0]), "{kind:?}: {scores:?}");
         embedder.close();
         for texts in [&TEXTS[..0], &TEXTS[..1]] {
-            assert!(matches!(embedder.embed(texts, Purpose::Query), Err(EmbedError::Closed)), "{kind:?}");
+            assert!(matches!(embedder.embed(texts, Purpose::Query, &Errand::default()), Err(EmbedError::Closed)), "{kind:?}");
         }
     }
 }
 
 fn check_batch(embedder: &RemoteEmbedder) {
-    let batch = embedder.embed(&TEXTS, Purpose::Document).unwrap();
+    let batch = embedder.embed(&TEXTS, Purpose::Document, &Errand::default()).unwrap();
     assert_eq!(batch.len(), TEXTS.len());
     for (text, embedded) in TEXTS.iter().zip(&batch) {
         assert_eq!(embedded.tokens, embedder.count_tokens(text));
         assert_eq!(embedded.tokens, embedder.token_starts(text).len() + embedder.count_tokens(""));
         assert!(!embedded.truncated && (cosine(&embedded.embedding, &embedded.embedding) - 1.0).abs() < 1e-5);
-        let alone = embedder.embed(&[text], Purpose::Document).unwrap();
+        let alone = embedder.embed(&[text], Purpose::Document, &Errand::default()).unwrap();
         assert!(cosine(&alone[0].embedding, &embedded.embedding) > 1.0 - 1e-5, "{text:?} alone and in a batch");
     }
 }
@@ -85,7 +85,7 @@ fn check_batch(embedder: &RemoteEmbedder) {
 fn check_truncation(embedder: &RemoteEmbedder) {
     let long = "stone ".repeat(2 * MAX_TOKENS);
     let other_end = format!("{long} something else altogether");
-    let embedded = embedder.embed(&[&long, "stone", &other_end], Purpose::Document).unwrap();
+    let embedded = embedder.embed(&[&long, "stone", &other_end], Purpose::Document, &Errand::default()).unwrap();
     assert!(embedded[0].truncated && embedded[0].tokens > MAX_TOKENS);
     assert!(!embedded[1].truncated && embedded[1].tokens <= MAX_TOKENS);
     assert!(cosine(&embedded[0].embedding, &embedded[2].embedding) > 1.0 - 1e-5, "what was cut off doesn't count");
@@ -132,8 +132,8 @@ fn requests_are_written_as_each_provider_wants() {
         let mut config = config(kind, &format!("{}/", server.base_url));
         (config.query_prefix, config.document_prefix) = ("q: ".to_owned(), "d: ".to_owned());
         let embedder = RemoteEmbedder::new(config).unwrap();
-        embedder.embed(&["stone"], Purpose::Query).unwrap();
-        embedder.embed(&["slate", ""], Purpose::Document).unwrap();
+        embedder.embed(&["stone"], Purpose::Query, &Errand::default()).unwrap();
+        embedder.embed(&["slate", ""], Purpose::Document, &Errand::default()).unwrap();
         assert!(embedder.count_tokens("") > SPECIAL_TOKENS, "the prefix counts");
         let requests = server.requests();
         assert_eq!([&requests[0].body, &requests[1].body], [&question, &documents], "{kind:?}");
@@ -149,7 +149,7 @@ fn empty_texts_are_sent_as_a_space_and_shorter_vectors_asked_for_by_name() {
     for (kind, parameter) in [(OpenAi, "dimensions"), (Ollama, "dimensions"), (Cohere, "output_dimension"), (Jina, "dimensions")] {
         let server = serve(move |request| play(kind, request));
         let config = RemoteEmbedderConfig { shorten: true, ..config(kind, &server.base_url) };
-        RemoteEmbedder::new(config).unwrap().embed(&[""], Purpose::Document).unwrap();
+        RemoteEmbedder::new(config).unwrap().embed(&[""], Purpose::Document, &Errand::default()).unwrap();
         let requests = server.requests();
         assert_eq!(requests[0].body[parameter], DIMENSION, "{kind:?}");
         assert_eq!(requests[0].texts(), [" "], "{kind:?}");
@@ -163,7 +163,7 @@ fn openai_gets_no_text_that_it_would_refuse() {
     config.query_prefix = "q: ".to_owned();
     let embedder = RemoteEmbedder::new(config).unwrap();
     let long = "石头 stone ".repeat(MAX_TOKENS);
-    assert!(embedder.embed(&[&long], Purpose::Query).unwrap()[0].truncated);
+    assert!(embedder.embed(&[&long], Purpose::Query, &Errand::default()).unwrap()[0].truncated);
     let sent = server.requests()[0].texts().remove(0);
     assert!(long.starts_with(sent.strip_prefix("q: ").unwrap()));
     assert_eq!(embedder.count_tokens(&sent), MAX_TOKENS);
@@ -175,7 +175,7 @@ fn vectors_in_decimal_are_taken_for_base64_and_put_in_order() {
     let data: Vec<_> = [2, 0, 1].map(|index| json!({"index": index, "embedding": vector(index)})).into();
     let answer = http("200 OK", "", &json!({ "data": data }).to_string());
     let server = serve(move |_| answer.clone().into_bytes());
-    let embedded = embedder(OpenAi, &server.base_url).embed(&["a", "b", "c"], Purpose::Document).unwrap();
+    let embedded = embedder(OpenAi, &server.base_url).embed(&["a", "b", "c"], Purpose::Document, &Errand::default()).unwrap();
     let found: Vec<Vec<f32>> = embedded.into_iter().map(|one| one.embedding.into_vec()).collect();
     assert_eq!(found, [vector(0), vector(1), vector(2)]);
 }
@@ -187,7 +187,7 @@ fn batches_are_cut_to_the_limits() {
     let sizes = |texts_max, tokens_max, texts: &[&str]| {
         let server = serve(|request| play(Tei, request));
         let limits = RemoteEmbedderConfig { batch_texts_max: texts_max, batch_tokens_max: tokens_max, ..config(Tei, &server.base_url) };
-        let embedded = RemoteEmbedder::new(limits).unwrap().embed(texts, Purpose::Document).unwrap();
+        let embedded = RemoteEmbedder::new(limits).unwrap().embed(texts, Purpose::Document, &Errand::default()).unwrap();
         assert_eq!(embedded.len(), texts.len());
         server.requests().iter().map(|request| request.texts().len()).collect::<Vec<_>>()
     };
@@ -224,7 +224,7 @@ fn a_long_wish_is_the_callers_to_grant() {
 fn without_a_wish_it_is_a_failure_that_may_pass() {
     let server = serve(|_| http("429 Too Many Requests", "", r#"{"error":{"message":"quota used up"}}"#).into_bytes());
     let config = RemoteEmbedderConfig { calls: hasty(), ..config(OpenAi, &server.base_url) };
-    let result = RemoteEmbedder::new(config).unwrap().embed(&["stone"], Purpose::Query);
+    let result = RemoteEmbedder::new(config).unwrap().embed(&["stone"], Purpose::Query, &Errand::default());
     assert!(
         matches!(&result, Err(EmbedError::Provider { reason, retry_after: Some(_) }) if reason.contains("429: quota used up")),
         "{result:?}"
@@ -260,6 +260,27 @@ fn what_is_wrong_with_the_texts_stays_wrong_and_the_rest_may_be_put_right() {
     }
     let (result, _) = ask(Tei, vec![http("200 OK", "", "[]")]);
     assert!(matches!(result, Err(EmbedError::Provider { retry_after: None, .. })), "{result:?}");
+}
+
+#[test]
+fn what_a_call_took_is_read_as_each_provider_says_it() {
+    let listed = |usage: serde_json::Value| json!({"data": [{"index": 0, "embedding": [1.0]}], "usage": usage});
+    let by_type = |meta: serde_json::Value| json!({"embeddings": {"float": [[1.0]]}, "meta": meta});
+    for (kind, answer, tokens) in [
+        (OpenAi, listed(json!({"prompt_tokens": 7, "total_tokens": 8})), Some(8)),
+        (OpenAi, listed(json!({"prompt_tokens": 7})), Some(7)),
+        (OpenAi, listed(json!(null)), None),
+        (OpenAi, listed(json!({"total_tokens": "many", "prompt_tokens": -1})), None),
+        (Jina, listed(json!({"total_tokens": 9})), Some(9)),
+        (Ollama, json!({"embeddings": [[1.0]], "prompt_eval_count": 5}), Some(5)),
+        (Ollama, json!({"embeddings": [[1.0]]}), None),
+        (Cohere, by_type(json!({"billed_units": {"input_tokens": 6.0}})), Some(6)),
+        (Cohere, by_type(json!({"api_version": {"version": "2"}})), None),
+        (Tei, json!([[1.0]]), None),
+    ] {
+        let (vectors, told) = kind.read(answer.to_string().as_bytes(), 1).unwrap();
+        assert_eq!((vectors, told.tokens), (vec![vec![1.0]], tokens), "{kind:?} {answer}");
+    }
 }
 
 #[test]
@@ -308,13 +329,13 @@ fn nobody_there_is_a_failure_and_silence_runs_out_of_time() {
     let nobody = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
     let config = |base_url: &str| RemoteEmbedderConfig { calls: hasty(), ..config(Tei, base_url) };
-    let result = RemoteEmbedder::new(config(&nobody)).unwrap().embed(&["stone"], Purpose::Query);
+    let result = RemoteEmbedder::new(config(&nobody)).unwrap().embed(&["stone"], Purpose::Query, &Errand::default());
     assert!(
         matches!(&result, Err(EmbedError::Provider { reason, retry_after: Some(_) }) if reason.contains("can't connect")),
         "{result:?}"
     );
     let silent = serve(|_| stall());
-    let result = RemoteEmbedder::new(config(&silent.base_url)).unwrap().embed(&["stone"], Purpose::Query);
+    let result = RemoteEmbedder::new(config(&silent.base_url)).unwrap().embed(&["stone"], Purpose::Query, &Errand::default());
     assert!(
         matches!(&result, Err(EmbedError::Provider { reason, retry_after: Some(_) }) if reason.contains("waited 100ms for the end")),
         "{result:?}"
@@ -330,7 +351,7 @@ fn closing_ends_calls_under_way() {
     });
     let embedder = embedder(Tei, &server.base_url);
     std::thread::scope(|scope| {
-        let call = scope.spawn(|| embedder.embed(&["stone"], Purpose::Document));
+        let call = scope.spawn(|| embedder.embed(&["stone"], Purpose::Document, &Errand::default()));
         arrival.recv().unwrap();
         embedder.close();
         assert!(matches!(call.join().unwrap(), Err(EmbedError::Closed)));
@@ -346,7 +367,7 @@ fn a_connection_that_the_server_gave_up_is_replaced() {
     let config = RemoteEmbedderConfig { calls, ..config(Tei, &server.base_url) };
     let embedder = RemoteEmbedder::new(config).unwrap();
     for _ in 0..20 {
-        embedder.embed(&["stone"], Purpose::Query).unwrap();
+        embedder.embed(&["stone"], Purpose::Query, &Errand::default()).unwrap();
     }
 }
 
@@ -356,7 +377,7 @@ async fn it_works_on_blocking_threads_of_a_runtime_and_may_be_dropped_on_async_o
     let embedder = Arc::new(embedder(Ollama, &server.base_url));
     let calls = [0; 4].map(|_| {
         let embedder = Arc::clone(&embedder);
-        tokio::task::spawn_blocking(move || embedder.embed(&TEXTS, Purpose::Document).unwrap().len())
+        tokio::task::spawn_blocking(move || embedder.embed(&TEXTS, Purpose::Document, &Errand::default()).unwrap().len())
     });
     for call in calls {
         assert_eq!(call.await.unwrap(), TEXTS.len());

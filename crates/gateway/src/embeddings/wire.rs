@@ -4,6 +4,7 @@
 //! Inference (`/embed` in its OpenAPI), Cohere (`v2/embed`) and Jina (`v1/embeddings`).
 
 use crate::ChatError;
+use crate::remote::{Told, count};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use corpus::Purpose;
@@ -57,6 +58,17 @@ impl EmbeddingProvider {
         !matches!(self, Self::OpenAi)
     }
 
+    /// As figures name it.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::OpenAi => "openai",
+            Self::Ollama => "ollama",
+            Self::Tei => "tei",
+            Self::Cohere => "cohere",
+            Self::Jina => "jina",
+        }
+    }
+
     pub(super) const fn path(self) -> &'static str {
         match self {
             Self::OpenAi => "/embeddings",
@@ -96,15 +108,25 @@ impl EmbeddingProvider {
         }
     }
 
-    /// The vectors of an answer to `count` texts, in the order of the texts.
-    pub(super) fn read(self, body: &[u8], count: usize) -> Result<Vec<Vec<f32>>, ChatError> {
-        let vectors = match self {
-            Self::OpenAi | Self::Jina => in_order(parse::<Listed>(body)?.data)?,
-            Self::Ollama => parse::<Plain>(body)?.embeddings,
-            Self::Tei => parse(body)?,
-            Self::Cohere => parse::<ByType>(body)?.embeddings.float,
+    /// The vectors of an answer to `count` texts, in the order of the texts, and what they took.
+    pub(super) fn read(self, body: &[u8], count: usize) -> Result<(Vec<Vec<f32>>, Told), ChatError> {
+        let (vectors, tokens) = match self {
+            Self::OpenAi | Self::Jina => {
+                let Listed { data, usage } = parse(body)?;
+                (in_order(data)?, usage.and_then(|usage| usage.total_tokens.or(usage.prompt_tokens)))
+            }
+            Self::Ollama => {
+                let Plain { embeddings, prompt_eval_count } = parse(body)?;
+                (embeddings, prompt_eval_count)
+            }
+            Self::Tei => (parse(body)?, None),
+            Self::Cohere => {
+                let ByType { embeddings, meta } = parse(body)?;
+                (embeddings.float, meta.and_then(|meta| meta.billed_units?.input_tokens))
+            }
         };
-        if vectors.len() == count { Ok(vectors) } else { Err(malformed(format!("{} vectors for {count} texts", vectors.len()))) }
+        let told = Told { tokens, searches: None };
+        if vectors.len() == count { Ok((vectors, told)) } else { Err(malformed(format!("{} vectors for {count} texts", vectors.len()))) }
     }
 }
 
@@ -112,6 +134,15 @@ impl EmbeddingProvider {
 #[derive(Deserialize)]
 struct Listed {
     data: Vec<Item>,
+    usage: Option<Usage>,
+}
+
+#[derive(Deserialize)]
+struct Usage {
+    #[serde(default, deserialize_with = "count")]
+    total_tokens: Option<u64>,
+    #[serde(default, deserialize_with = "count")]
+    prompt_tokens: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -132,12 +163,26 @@ enum Numbers {
 #[derive(Deserialize)]
 struct Plain {
     embeddings: Vec<Vec<f32>>,
+    #[serde(default, deserialize_with = "count")]
+    prompt_eval_count: Option<u64>,
 }
 
 /// Cohere's answer.
 #[derive(Deserialize)]
 struct ByType {
     embeddings: Floats,
+    meta: Option<Meta>,
+}
+
+#[derive(Deserialize)]
+struct Meta {
+    billed_units: Option<BilledUnits>,
+}
+
+#[derive(Deserialize)]
+struct BilledUnits {
+    #[serde(default, deserialize_with = "count")]
+    input_tokens: Option<u64>,
 }
 
 #[derive(Deserialize)]

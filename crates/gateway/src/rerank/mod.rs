@@ -1,23 +1,26 @@
 //! The reranker whose model is at a provider.
 //!
 //! Invariants: either all texts are judged or none; no more is sent in one request than the provider takes; every
-//! score is a finite number from 0 to 1; every wait and every answer has a limit. Texts are sent over [`Exchange`]:
-//! with retries, a breaker, limits and a deadline.
+//! score is a finite number from 0 to 1; every wait and every answer has a limit. Texts are sent over [`Remote`]:
+//! with retries, a breaker, limits and a deadline, paid, measured, and no longer than somebody waits.
 
 #[cfg(test)]
 mod tests;
 mod wire;
 
-use crate::blocking::{Blocking, Exchange};
-use crate::endpoint::{Address, ApiKey, Endpoint, EndpointError, KeyHeader};
-use crate::{CallParams, Guarded, estimate_tokens};
-use corpus::{EmbedError, Precision, RerankModel, Reranker};
+use crate::endpoint::{Address, ApiKey, EndpointError, KeyHeader};
+use crate::remote::{Exchange, Operation, Remote};
+use crate::{CallParams, Ledger, Price, TokenUsage, estimate_tokens};
+use corpus::{EmbedError, Errand, Precision, RerankModel, Reranker};
+use std::sync::Arc;
 use std::time::Duration;
 pub use wire::RerankProvider;
 
 /// Where a reranking model is and how to ask it.
 #[derive(Debug, Clone)]
 pub struct RemoteRerankerConfig {
+    /// What its calls are booked under. Default: where it stands in the configuration, `rerank`.
+    pub deployment: String,
     /// The protocol.
     pub kind: RerankProvider,
     /// What stands before the path that [`RerankProvider`] names, such as `https://api.cohere.com` or
@@ -38,6 +41,7 @@ impl RemoteRerankerConfig {
     #[must_use]
     pub fn new(kind: RerankProvider, base_url: impl Into<String>, model: impl Into<String>) -> Self {
         Self {
+            deployment: "rerank".to_owned(),
             kind,
             base_url: base_url.into(),
             api_key: None,
@@ -57,9 +61,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 pub struct RemoteReranker {
     config: RemoteRerankerConfig,
     model: RerankModel,
-    endpoint: Endpoint,
-    guard: Guarded,
-    blocking: Blocking,
+    remote: Remote,
 }
 
 impl RemoteReranker {
@@ -80,33 +82,42 @@ impl RemoteReranker {
             precision: Precision::F32,
             max_tokens: usize::MAX,
         };
-        let guard = Guarded::new(&config.model, config.calls);
-        Ok(Self { config, model, endpoint, guard, blocking: Blocking::start("rerank-remote")? })
+        let (deployment, name) = (config.deployment.clone(), config.model.clone());
+        let operation = Operation { name: "rerank", provider: config.kind.name(), deployment, model: name };
+        let remote = Remote::start(operation, endpoint, config.calls, "rerank-remote")?;
+        Ok(Self { config, model, remote })
+    }
+
+    /// Has calls paid on this ledger, at this price; `None`: nobody knows it.
+    #[must_use]
+    pub fn charged(mut self, ledger: Arc<Ledger>, price: Option<Price>) -> Self {
+        self.remote.charge(ledger, price);
+        self
     }
 
     /// Ends service: what is under way and every later call is [`EmbedError::Closed`].
     pub fn close(&self) {
-        self.blocking.close();
+        self.remote.close();
     }
 
-    async fn judge_all(&self, query: &str, texts: &[&str]) -> Result<Vec<f32>, EmbedError> {
+    async fn judge_all(&self, query: &str, texts: &[&str], errand: &Errand) -> Result<Vec<f32>, EmbedError> {
         let mut scores = Vec::with_capacity(texts.len());
         for batch in texts.chunks(self.config.batch_texts_max.max(1)) {
-            scores.extend(self.judge(query, batch).await?);
+            scores.extend(self.judge(query, batch, errand).await?);
         }
         Ok(scores)
     }
 
-    async fn judge(&self, query: &str, batch: &[&str]) -> Result<Vec<f32>, EmbedError> {
+    async fn judge(&self, query: &str, batch: &[&str], errand: &Errand) -> Result<Vec<f32>, EmbedError> {
         let kind = self.config.kind;
         let texts: Vec<&str> = batch.iter().map(|text| if text.is_empty() { " " } else { text }).collect();
         let exchange = Exchange {
             request: &kind.body(&self.config.model, if query.is_empty() { " " } else { query }, &texts),
-            tokens: texts.iter().map(|text| estimate_tokens(text) + estimate_tokens(query)).sum(),
+            most: most(query, &texts),
             bytes_max: answer_bytes_max(&texts),
             what: "the body, for so many scores,",
         };
-        exchange.make(&self.guard, &self.endpoint, |body| kind.read(body, texts.len())).await
+        self.remote.ask(&exchange, errand, |body| kind.read(body, texts.len())).await
     }
 }
 
@@ -115,9 +126,22 @@ impl Reranker for RemoteReranker {
         &self.model
     }
 
-    fn rerank(&self, query: &str, texts: &[&str]) -> Result<Vec<f32>, EmbedError> {
-        self.blocking.run(self.judge_all(query, texts))
+    fn rerank(&self, query: &str, texts: &[&str], errand: &Errand) -> Result<Vec<f32>, EmbedError> {
+        self.remote.run(errand, self.judge_all(query, texts, errand))
     }
+}
+
+/// What judging these takes at most: tokens by an estimate with a quarter on top, and searches as Cohere counts them, of
+/// a hundred texts each; one that has more than 500 tokens with the question counts as several
+/// (<https://cohere.com/pricing>).
+fn most(query: &str, texts: &[&str]) -> TokenUsage {
+    const TEXTS: u64 = 100;
+    const TOKENS: u64 = 500;
+    let asked = estimate_tokens(query);
+    let most = |counted: u64| counted + counted.div_ceil(4);
+    let pairs = || texts.iter().map(|text| most(asked + estimate_tokens(text)));
+    let pieces: u64 = pairs().map(|tokens| tokens.div_ceil(TOKENS).max(1)).sum();
+    TokenUsage { prompt_tokens: pairs().sum(), searches: pieces.div_ceil(TEXTS), ..TokenUsage::default() }
 }
 
 /// The largest honest answer. Some repeat the texts, whatever they are asked, whose characters may be escaped as six.

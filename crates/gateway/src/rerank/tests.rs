@@ -18,19 +18,23 @@ fn every_provider_keeps_the_contract() {
     for kind in KINDS {
         let mock = Mock::start_on_thread(Script::default());
         let reranker = reranker(kind, &mock);
-        assert!(reranker.rerank("granite", &[]).unwrap().is_empty());
+        assert!(reranker.rerank("granite", &[], &Errand::default()).unwrap().is_empty());
         assert_eq!(mock.call_count(), 0, "no texts, no request");
-        let scores = reranker.rerank("grey granite", &TEXTS).unwrap();
+        let scores = reranker.rerank("grey granite", &TEXTS, &Errand::default()).unwrap();
         assert_eq!(scores, [0.0, 1.0, 0.0, 1.0], "{kind:?}: in the order of the texts");
         for (text, score) in TEXTS.iter().zip(&scores) {
-            assert_eq!(reranker.rerank("grey granite", &[text]).unwrap(), [*score], "{kind:?}: alone as among others");
+            assert_eq!(reranker.rerank("grey granite", &[text], &Errand::default()).unwrap(), [*score], "{kind:?}: alone as among others");
         }
-        assert_eq!(reranker.rerank("", &TEXTS).unwrap().len(), TEXTS.len(), "an empty question is one");
-        assert_eq!(reranker.rerank("granite", &["granite ".repeat(100_000).as_str()]).unwrap(), [1.0], "nothing is too long");
+        assert_eq!(reranker.rerank("", &TEXTS, &Errand::default()).unwrap().len(), TEXTS.len(), "an empty question is one");
+        assert_eq!(
+            reranker.rerank("granite", &["granite ".repeat(100_000).as_str()], &Errand::default()).unwrap(),
+            [1.0],
+            "nothing is too long"
+        );
         assert!(mock.calls().iter().all(|call| call.authorization));
         reranker.close();
         for texts in [&TEXTS[..0], &TEXTS[..1]] {
-            assert!(matches!(reranker.rerank("granite", texts), Err(EmbedError::Closed)), "{kind:?}");
+            assert!(matches!(reranker.rerank("granite", texts, &Errand::default()), Err(EmbedError::Closed)), "{kind:?}");
         }
     }
 }
@@ -45,7 +49,7 @@ fn requests_are_written_as_each_provider_wants() {
     ];
     for (kind, path, body) in expected {
         let mock = Mock::start_on_thread(Script::default());
-        reranker(kind, &mock).rerank("q", &["slate", ""]).unwrap();
+        reranker(kind, &mock).rerank("q", &["slate", ""], &Errand::default()).unwrap();
         let call = &mock.calls()[0];
         assert_eq!((call.path.as_str(), &call.body), (path, &body), "{kind:?}");
     }
@@ -57,7 +61,7 @@ fn many_texts_are_judged_in_several_requests() {
         let mock = Mock::start_on_thread(Script::default());
         let texts: Vec<String> = (0..texts).map(|at| if at % 7 == 0 { "granite".to_owned() } else { format!("text {at}") }).collect();
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-        let scores = reranker(Tei, &mock).rerank("granite", &texts).unwrap();
+        let scores = reranker(Tei, &mock).rerank("granite", &texts, &Errand::default()).unwrap();
         assert_eq!(scores, texts.iter().map(|text| f32::from(u8::from(*text == "granite"))).collect::<Vec<_>>());
         assert_eq!(mock.call_count(), requests);
     }
@@ -67,7 +71,7 @@ fn many_texts_are_judged_in_several_requests() {
 fn wrong_answers_are_named_and_final_and_scores_are_in_range() {
     let judge = |kind: RerankProvider, body: &Value| {
         let mock = Mock::start_on_thread(Script::always(Reply::raw(body.to_string())));
-        let result = reranker(kind, &mock).rerank("q", &["a", "b"]);
+        let result = reranker(kind, &mock).rerank("q", &["a", "b"], &Errand::default());
         assert_eq!(mock.call_count(), 1);
         result
     };
@@ -97,6 +101,29 @@ fn keys_are_shown_nowhere() {
     let config = RemoteRerankerConfig { api_key: Some(ApiKey::new("sk-canary")), ..RemoteRerankerConfig::new(Cohere, "http://x", "m") };
     assert!(!format!("{config:?}").contains("canary"));
     let refused = Mock::start_on_thread(Script::always(Reply { status: Some(401), ..Reply::raw(r#"{"message":"bad key sk-canary"}"#) }));
-    let Err(EmbedError::Provider { reason, .. }) = reranker(Cohere, &refused).rerank("q", &["a"]) else { panic!("not refused") };
+    let Err(EmbedError::Provider { reason, .. }) = reranker(Cohere, &refused).rerank("q", &["a"], &Errand::default()) else {
+        panic!("not refused")
+    };
     assert!(reason.ends_with("answered 401: bad key …"), "{reason}");
+}
+
+#[test]
+fn what_a_call_takes_is_counted_and_read_as_each_provider_says_it() {
+    let listed = |usage: Value, meta: Value| json!({"results": [{"index": 0, "relevance_score": 0.5}], "usage": usage, "meta": meta});
+    let units = |units: Value| json!({"billed_units": units});
+    for (kind, answer, told) in [
+        (Cohere, listed(json!(null), units(json!({"search_units": 2.0}))), (None, Some(2))),
+        (Cohere, listed(json!(null), units(json!({"input_tokens": 70}))), (Some(70), None)),
+        (Jina, listed(json!({"total_tokens": 9}), json!(null)), (Some(9), None)),
+        (Tei, json!([{"index": 0, "score": 0.5}]), (None, None)),
+    ] {
+        let (scores, read) = kind.read(answer.to_string().as_bytes(), 1).unwrap();
+        assert_eq!((scores, (read.tokens, read.searches)), (vec![0.5], told), "{kind:?} {answer}");
+    }
+    // A quarter above 799 tokens and the question's one: two pieces of 500.
+    let long = "a".repeat(4 * 799);
+    for (texts, searches) in [(vec!["granite"; 100], 1), (vec!["granite"; 101], 2), (vec![long.as_str(); 100], 2)] {
+        assert_eq!(most("q", &texts).searches, searches, "{} texts", texts.len());
+    }
+    assert_eq!(most("q", &[&long]).prompt_tokens, 1_000);
 }

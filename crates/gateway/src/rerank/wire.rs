@@ -4,6 +4,7 @@
 //! its OpenAPI).
 
 use crate::ChatError;
+use crate::remote::{Told, count};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -34,6 +35,15 @@ impl RerankProvider {
         }
     }
 
+    /// As figures name it.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Cohere => "cohere",
+            Self::Jina => "jina",
+            Self::Tei => "tei",
+        }
+    }
+
     pub(super) const fn path(self) -> &'static str {
         match self {
             Self::Cohere => "/v2/rerank",
@@ -51,13 +61,18 @@ impl RerankProvider {
         }
     }
 
-    /// The scores of an answer to `count` texts, in the order of the texts.
-    pub(super) fn read(self, body: &[u8], count: usize) -> Result<Vec<f32>, ChatError> {
-        let judged = match self {
-            Self::Cohere | Self::Jina => parse::<Listed>(body)?.results,
-            Self::Tei => parse(body)?,
+    /// The scores of an answer to `count` texts, in the order of the texts, and what they took.
+    pub(super) fn read(self, body: &[u8], count: usize) -> Result<(Vec<f32>, Told), ChatError> {
+        let (judged, told) = match self {
+            Self::Cohere | Self::Jina => {
+                let Listed { results, usage, meta } = parse(body)?;
+                let (billed, used) = (meta.and_then(|meta| meta.billed_units), usage.and_then(|usage| usage.total_tokens));
+                let BilledUnits { input_tokens, search_units } = billed.unwrap_or_default();
+                (results, Told { tokens: input_tokens.or(used), searches: search_units })
+            }
+            Self::Tei => (parse(body)?, Told::default()),
         };
-        in_order(judged, count)
+        Ok((in_order(judged, count)?, told))
     }
 }
 
@@ -65,6 +80,29 @@ impl RerankProvider {
 #[derive(Deserialize)]
 struct Listed {
     results: Vec<Judged>,
+    /// Jina's.
+    usage: Option<Usage>,
+    /// Cohere's.
+    meta: Option<Meta>,
+}
+
+#[derive(Deserialize)]
+struct Usage {
+    #[serde(default, deserialize_with = "count")]
+    total_tokens: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct Meta {
+    billed_units: Option<BilledUnits>,
+}
+
+#[derive(Default, Deserialize)]
+struct BilledUnits {
+    #[serde(default, deserialize_with = "count")]
+    input_tokens: Option<u64>,
+    #[serde(default, deserialize_with = "count")]
+    search_units: Option<u64>,
 }
 
 #[derive(Deserialize)]

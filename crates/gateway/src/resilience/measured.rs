@@ -17,43 +17,67 @@ use tracing::{Instrument, Span};
 /// See the module.
 pub struct Measured {
     inner: Arc<dyn ChatModel>,
-    provider: String,
-    deployment: String,
     figures: Arc<Figures>,
-}
-
-/// What is counted, looked up once: most calls end well.
-struct Figures {
-    labels: Vec<Label>,
-    answered: Counter,
-    took: Histogram,
-    first_chunk: Histogram,
-    input: Histogram,
-    output: Histogram,
 }
 
 impl Measured {
     /// Around `inner`, which `provider` runs.
     #[must_use]
     pub fn new(inner: Arc<dyn ChatModel>, provider: &str, deployment: &str) -> Self {
-        let model = inner.name().to_owned();
-        let labels = [(OPERATION_LABEL, "chat"), (PROVIDER_LABEL, provider), (REQUEST_MODEL_LABEL, &model), (DEPLOYMENT_LABEL, deployment)];
-        let figures = Figures::new(labels.into_iter().map(|(name, value)| Label::new(name, value.to_owned())).collect());
-        Self { inner, provider: provider.to_owned(), deployment: deployment.to_owned(), figures: Arc::new(figures) }
+        let figures = Figures::new("chat", provider, inner.name(), deployment);
+        Self { inner, figures: Arc::new(figures.with_words()) }
     }
 }
 
+/// What is counted of the calls to one deployment, looked up once: most calls end well.
+pub(crate) struct Figures {
+    operation: &'static str,
+    provider: String,
+    model: String,
+    deployment: String,
+    labels: Vec<Label>,
+    answered: Counter,
+    took: Histogram,
+    input: Histogram,
+    words: Option<Words>,
+}
+
+/// What is counted of calls that write.
+struct Words {
+    first_chunk: Histogram,
+    output: Histogram,
+}
+
 impl Figures {
-    fn new(labels: Vec<Label>) -> Self {
-        let with = |name, value| labels.iter().cloned().chain([Label::from_static_parts(name, value)]).collect::<Vec<_>>();
+    pub(crate) fn new(operation: &'static str, provider: &str, model: &str, deployment: &str) -> Self {
+        let labels =
+            [(OPERATION_LABEL, operation), (PROVIDER_LABEL, provider), (REQUEST_MODEL_LABEL, model), (DEPLOYMENT_LABEL, deployment)];
+        let labels: Vec<Label> = labels.into_iter().map(|(name, value)| Label::new(name, value.to_owned())).collect();
         Self {
-            answered: metrics::counter!(CALLS_TOTAL, with(OUTCOME_LABEL, "answered")),
+            operation,
+            provider: provider.to_owned(),
+            model: model.to_owned(),
+            deployment: deployment.to_owned(),
+            answered: metrics::counter!(CALLS_TOTAL, with(&labels, OUTCOME_LABEL, "answered")),
             took: metrics::histogram!(DURATION_SECONDS, labels.clone()),
-            first_chunk: metrics::histogram!(FIRST_CHUNK_SECONDS, labels.clone()),
-            input: metrics::histogram!(TOKEN_USAGE_TOKENS, with(TOKEN_TYPE_LABEL, "input")),
-            output: metrics::histogram!(TOKEN_USAGE_TOKENS, with(TOKEN_TYPE_LABEL, "output")),
+            input: metrics::histogram!(TOKEN_USAGE_TOKENS, with(&labels, TOKEN_TYPE_LABEL, "input")),
+            words: None,
             labels,
         }
+    }
+
+    fn with_words(self) -> Self {
+        let words = Words {
+            first_chunk: metrics::histogram!(FIRST_CHUNK_SECONDS, self.labels.clone()),
+            output: metrics::histogram!(TOKEN_USAGE_TOKENS, with(&self.labels, TOKEN_TYPE_LABEL, "output")),
+        };
+        Self { words: Some(words), ..self }
+    }
+
+    /// A call begins.
+    pub(crate) fn begin(self: &Arc<Self>) -> Call {
+        let span = call_span(self.operation, &self.provider, &self.deployment, &self.model);
+        Call { figures: Arc::clone(self), span, began: Instant::now(), is_over: false }
     }
 
     fn note_answer(&self, took: Duration) {
@@ -62,20 +86,25 @@ impl Figures {
     }
 
     fn note_failure(&self, outcome: &'static str, error: Cow<'static, str>, took: Duration) {
-        let with = |name, value: Cow<'static, str>| self.labels.iter().cloned().chain([Label::new(name, value)]).collect::<Vec<_>>();
-        metrics::counter!(CALLS_TOTAL, with(OUTCOME_LABEL, Cow::Borrowed(outcome))).increment(1);
-        metrics::histogram!(DURATION_SECONDS, with(ERROR_TYPE_LABEL, error)).record(took);
+        metrics::counter!(CALLS_TOTAL, with(&self.labels, OUTCOME_LABEL, outcome)).increment(1);
+        metrics::histogram!(DURATION_SECONDS, with(&self.labels, ERROR_TYPE_LABEL, error)).record(took);
     }
 
     #[expect(clippy::cast_precision_loss, reason = "no call has 2^52 tokens")]
     fn note_tokens(&self, usage: TokenUsage) {
         self.input.record(usage.prompt_tokens as f64);
-        self.output.record(usage.completion_tokens as f64);
+        if let Some(words) = &self.words {
+            words.output.record(usage.completion_tokens as f64);
+        }
     }
 }
 
+fn with(labels: &[Label], name: &'static str, value: impl Into<Cow<'static, str>>) -> Vec<Label> {
+    labels.iter().cloned().chain([Label::new(name, value.into())]).collect()
+}
+
 /// A call under way: however it ends it is counted, even if nobody waits for it any more.
-struct Call {
+pub(crate) struct Call {
     figures: Arc<Figures>,
     span: Span,
     began: Instant,
@@ -83,22 +112,40 @@ struct Call {
 }
 
 impl Call {
+    pub(crate) fn span(&self) -> Span {
+        self.span.clone()
+    }
+
     fn hear(&mut self, event: &Result<ChatEvent, ChatError>) {
         match event {
             Ok(ChatEvent::Usage(usage)) => {
-                self.figures.note_tokens(*usage);
-                self.span.record(INPUT_TOKENS, usage.prompt_tokens).record(OUTPUT_TOKENS, usage.completion_tokens);
+                self.use_tokens(*usage);
+                self.span.record(OUTPUT_TOKENS, usage.completion_tokens);
             }
-            Ok(ChatEvent::Done { .. }) => {
-                self.is_over = true;
-                self.figures.note_answer(self.began.elapsed());
-            }
+            Ok(ChatEvent::Done { .. }) => self.answer(),
             Ok(_) => {}
-            Err(error) => self.fail("failed", error_type(error)),
+            Err(error) => self.fail(error),
         }
     }
 
-    fn fail(&mut self, outcome: &'static str, error: Cow<'static, str>) {
+    /// It took so many tokens, as the provider counts them.
+    pub(crate) fn use_tokens(&self, usage: TokenUsage) {
+        self.figures.note_tokens(usage);
+        self.span.record(INPUT_TOKENS, usage.prompt_tokens);
+    }
+
+    /// It was answered.
+    pub(crate) fn answer(&mut self) {
+        self.is_over = true;
+        self.figures.note_answer(self.began.elapsed());
+    }
+
+    /// It failed.
+    pub(crate) fn fail(&mut self, error: &ChatError) {
+        self.end("failed", error_type(error));
+    }
+
+    fn end(&mut self, outcome: &'static str, error: Cow<'static, str>) {
         self.is_over = true;
         self.span.record(ERROR_TYPE, error.as_ref());
         self.figures.note_failure(outcome, error, self.began.elapsed());
@@ -108,7 +155,7 @@ impl Call {
 impl Drop for Call {
     fn drop(&mut self) {
         if !self.is_over {
-            self.fail("cancelled", Cow::Borrowed("cancelled"));
+            self.end("cancelled", Cow::Borrowed("cancelled"));
         }
         tracing::debug!(parent: &self.span, took_s = self.began.elapsed().as_secs_f64(), "a call ended");
     }
@@ -129,10 +176,11 @@ impl ChatModel for Measured {
     }
 
     async fn chat(&self, request: ChatRequest) -> Result<ChatReply, ChatError> {
-        let span = call_span(&self.provider, &self.deployment, self.inner.name());
-        let mut call = Call { figures: Arc::clone(&self.figures), span: span.clone(), began: Instant::now(), is_over: false };
-        let reply = self.inner.chat(request).instrument(span).await.inspect_err(|error| call.fail("failed", error_type(error)))?;
-        self.figures.first_chunk.record(call.began.elapsed());
+        let mut call = self.figures.begin();
+        let reply = self.inner.chat(request).instrument(call.span()).await.inspect_err(|error| call.fail(error))?;
+        if let Some(words) = &self.figures.words {
+            words.first_chunk.record(call.began.elapsed());
+        }
         let events = reply.events.inspect(move |event| call.hear(event)).boxed();
         Ok(ChatReply { events, ..reply })
     }

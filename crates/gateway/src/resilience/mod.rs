@@ -17,6 +17,7 @@ pub use deadline::Deadline;
 pub use guarded::CallParams;
 pub(crate) use guarded::Guarded;
 pub use hedge::Hedge;
+pub(crate) use measured::Figures;
 pub use measured::Measured;
 pub use rate::{Rate, RateParams};
 pub use rest::Rest;

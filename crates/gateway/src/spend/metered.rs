@@ -52,6 +52,7 @@ impl Meter {
             model: self.model.clone(),
             price: self.price.map(|price| price.in_batches()),
             prompt_tokens: requests.iter().map(|request| self.tokens_most(prompt_tokens(request, self.counter.as_ref()))).sum(),
+            searches: 0,
             max_tokens: Some(u32::try_from(written).unwrap_or(u32::MAX)),
         }
     }
@@ -63,6 +64,7 @@ impl Meter {
             model: self.model.clone(),
             price: self.price,
             prompt_tokens: self.tokens_most(counted),
+            searches: 0,
             max_tokens: request.max_tokens,
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! A [`Meter`] knows what a deployment's tokens cost and how they are counted. [`Metered`] stands around the
 //! deployment's client: it asks the [`Ledger`] for a [`Reservation`] of all that a call may cost, makes the call, and
-//! settles what it did cost. A [`Budget`] limits what may be spent; [`Books`] are where all of it is kept.
+//! settles what it did cost; a [`Till`] does the same for embeddings and judgements. A [`Budget`] limits what may be spent; [`Books`] are where all of it is kept.
 //!
 //! Invariants:
 //! - No call is made without a reservation under every budget that applies, all of them or none.
@@ -23,6 +23,7 @@ mod report;
 mod reservation;
 #[cfg(test)]
 mod tests;
+mod till;
 mod usage;
 mod writer;
 
@@ -35,4 +36,5 @@ pub use money::Money;
 pub use price::{Price, PriceTable, PricedModel};
 pub use report::{Dimension, Grouped, UsageFilter, UsageRow, group};
 pub use reservation::{Planned, Reservation};
+pub(crate) use till::Till;
 pub use usage::{UsageCounts, UsageKey};

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// The table that comes with the program.
 const SHIPPED: &str = include_str!("../../data/prices.toml");
 
-/// Prices of one model in US dollars per million tokens; 0 is free.
+/// Prices of one model in US dollars per million tokens, or thousand searches; 0 is free.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Price {
@@ -21,6 +21,9 @@ pub struct Price {
     /// Share that is taken off in the provider's batch API; absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch_discount: Option<f64>,
+    /// A thousand searches of a reranker; absent: free.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub searches: Option<f64>,
 }
 
 /// A price in whole billionths of a dollar per million tokens. One that no table may hold is beyond all budgets, not free.
@@ -32,7 +35,7 @@ impl Price {
     /// Whether it can be reckoned with: nothing negative or beyond reason.
     #[must_use]
     pub fn is_valid(&self) -> bool {
-        let rates = [Some(self.input), Some(self.output), self.cached_input];
+        let rates = [Some(self.input), Some(self.output), self.cached_input, self.searches];
         let are_prices = rates.into_iter().flatten().all(|rate| (0.0..=1e6).contains(&rate));
         are_prices && self.batch_discount.is_none_or(|discount| (0.0..=1.0).contains(&discount))
     }
@@ -44,7 +47,8 @@ impl Price {
         let read = u128::from(usage.prompt_tokens - cached) * per_million(self.input);
         let read_again = u128::from(cached) * per_million(self.cached_input.unwrap_or(self.input));
         let written = u128::from(usage.completion_tokens) * per_million(self.output);
-        let nanos = (read + read_again + written).div_ceil(1_000_000);
+        let searched = 1_000 * u128::from(usage.searches) * per_million(self.searches.unwrap_or(0.0));
+        let nanos = (read + read_again + written + searched).div_ceil(1_000_000);
         Money::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 
@@ -53,7 +57,7 @@ impl Price {
     pub fn in_batches(&self) -> Self {
         let share = 1.0 - self.batch_discount.unwrap_or(0.0);
         let cached_input = self.cached_input.map(|rate| rate * share);
-        Self { input: self.input * share, cached_input, output: self.output * share, batch_discount: None }
+        Self { input: self.input * share, cached_input, output: self.output * share, batch_discount: None, searches: self.searches }
     }
 }
 
@@ -155,7 +159,10 @@ mod tests {
         assert_eq!(price.cost(&usage(1_000, 0, 500)).nanos(), 150_000 + 300_000);
         assert_eq!(price.cost(&usage(1_000, 400, 0)).nanos(), 600 * 150 + 400 * 75);
         assert_eq!(price.in_batches().cost(&usage(1_000, 0, 500)).nanos(), 225_000);
-        let tiny = Price { input: 0.0001, cached_input: None, output: 0.0, batch_discount: None };
+        let tiny = Price { input: 0.0001, cached_input: None, output: 0.0, batch_discount: None, searches: None };
         assert_eq!(tiny.cost(&usage(1, 0, 0)).nanos(), 1, "never rounded down to nothing");
+        let searched = PriceTable::shipped().unwrap().get("rerank-v3.5").unwrap();
+        let three = TokenUsage { searches: 3, ..usage(100_000, 0, 0) };
+        assert_eq!(searched.cost(&three).nanos(), 6_000_000, "three searches of a fifth of a cent, however much was read");
     }
 }

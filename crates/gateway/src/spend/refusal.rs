@@ -49,7 +49,7 @@ fn figures(state: &BudgetState, lack: &Lack, wanted: Amount) -> String {
 pub(super) fn unpriced(deployment: &str) -> ChatError {
     let reason = format!(
         "the price of the deployment {deployment:?} is not known, and a budget of money applies: the operator can set \
-         price = {{ input = …, output = … }} in [[llm.deployments]], 0 for free, or a line in [[llm.prices]]"
+         price = {{ input = …, output = … }} in [[llm.deployments]], [embedding.remote] or [rerank], 0 for free, or a line in [[llm.prices]]"
     );
     ChatError::OverBudget { shortage: Shortage::Unpriced, reason, retry_after: None }
 }

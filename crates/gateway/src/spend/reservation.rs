@@ -23,6 +23,8 @@ pub struct Planned {
     pub price: Option<Price>,
     /// Tokens to read, rather too many than too few.
     pub prompt_tokens: u64,
+    /// Searches, where a reranker is paid by them.
+    pub searches: u64,
     /// Most tokens to write.
     pub max_tokens: Option<u32>,
 }
@@ -35,7 +37,7 @@ impl Planned {
     /// What it takes at most.
     pub(super) fn usage(&self) -> TokenUsage {
         let completion_tokens = u64::from(self.max_tokens.unwrap_or(ANSWER_TOKENS));
-        TokenUsage { prompt_tokens: self.prompt_tokens, completion_tokens, ..TokenUsage::default() }
+        TokenUsage { prompt_tokens: self.prompt_tokens, completion_tokens, searches: self.searches, ..TokenUsage::default() }
     }
 
     pub(super) fn amount(&self) -> Amount {

@@ -42,7 +42,7 @@ fn budget(name: &str, limit: Option<u64>, limit_tokens: Option<u64>) -> Budget {
 }
 
 /// One dollar a million tokens, read or written: a thousand billionths a token.
-const PRICE: Price = Price { input: 1.0, cached_input: None, output: 1.0, batch_discount: None };
+const PRICE: Price = Price { input: 1.0, cached_input: None, output: 1.0, batch_discount: None, searches: None };
 
 fn open(books: &Arc<MemoryBooks>, budgets: Vec<Budget>, hands: &Hands) -> (Arc<Ledger>, Alerts) {
     Ledger::open(books.clone(), budgets, hands.clock()).unwrap()
@@ -92,7 +92,8 @@ async fn an_answer_is_settled_by_the_providers_figures_and_says_its_cost() {
     while let Some(event) = reply.events.next().await {
         events.push(event.unwrap());
     }
-    let usage = TokenUsage { prompt_tokens: 90, completion_tokens: 7, cached_tokens: 0, cost: Some(Money::from_nanos(97_000)) };
+    let usage =
+        TokenUsage { prompt_tokens: 90, completion_tokens: 7, cached_tokens: 0, searches: 0, cost: Some(Money::from_nanos(97_000)) };
     assert_eq!(events[1], ChatEvent::Usage(usage));
     assert!(events.len() == 3 && matches!(events[2], ChatEvent::Done { .. }));
     let view = stands(&ledger, "b");
@@ -190,7 +191,7 @@ async fn without_a_price_no_budget_of_money_can_be_kept() {
     let error = model.chat(request(None)).await.err().unwrap();
     assert!(matches!(error, ChatError::OverBudget { shortage: Shortage::Unpriced, .. }), "{error:?}");
     assert!(error.to_string().contains("[[llm.deployments]]") && inner.requests().is_empty());
-    let free = Price { input: 0.0, cached_input: None, output: 0.0, batch_discount: None };
+    let free = Price { input: 0.0, output: 0.0, ..PRICE };
     let (model, _) = metered(&ledger, Some(free), vec![vec![Step::delta("a")]]);
     assert!(model.chat(request(None)).await.is_ok(), "free is a price");
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::parse::{InProcess, Parser, markdown_headings};
-use corpus::{EmbedError, Embedded, EmbeddingModel, Purpose};
+use corpus::{EmbedError, Embedded, EmbeddingModel, Errand, Purpose};
 use proptest::prelude::{Just, ProptestConfig, prop_oneof, proptest};
 use proptest::strategy::Strategy as Generator;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -28,7 +28,7 @@ impl Embedder for Words {
             .sum::<usize>()
     }
 
-    fn embed(&self, _: &[&str], _: Purpose) -> Result<Vec<Embedded>, EmbedError> {
+    fn embed(&self, _: &[&str], _: Purpose, _: &Errand) -> Result<Vec<Embedded>, EmbedError> {
         Err(EmbedError::Closed)
     }
 }
@@ -207,7 +207,7 @@ fn white_space_that_a_tokenizer_counts_is_counted_in_the_end() {
         fn count_tokens(&self, text: &str) -> usize {
             text.len()
         }
-        fn embed(&self, _: &[&str], _: Purpose) -> Result<Vec<Embedded>, EmbedError> {
+        fn embed(&self, _: &[&str], _: Purpose, _: &Errand) -> Result<Vec<Embedded>, EmbedError> {
             Err(EmbedError::Closed)
         }
     }
@@ -231,7 +231,7 @@ impl Embedder for WholeWords {
         2 + text.split_whitespace().count()
     }
 
-    fn embed(&self, _: &[&str], _: Purpose) -> Result<Vec<Embedded>, EmbedError> {
+    fn embed(&self, _: &[&str], _: Purpose, _: &Errand) -> Result<Vec<Embedded>, EmbedError> {
         Err(EmbedError::Closed)
     }
 }

@@ -246,7 +246,7 @@ impl Place {
             return None;
         }
         let (source, question) = (Arc::clone(source), self.question.clone());
-        let embedded = off_thread(move || source.embedder().embed(&[&question], Purpose::Query)).await.ok()?;
+        let embedded = off_thread(move || source.embedder().embed(&[&question], Purpose::Query, source.errand())).await.ok()?;
         // A failure is the search's to tell.
         Some(embedded.ok()?.pop()?.embedding)
     }

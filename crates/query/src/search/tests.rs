@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::fake::FakeSource;
-use corpus::{Acl, Filter};
+use corpus::{Acl, Errand, Filter};
 use serde_json::json;
 
 fn animals() -> FakeSource {
@@ -55,7 +55,7 @@ fn a_script_that_the_model_does_not_know_is_left_to_the_words() {
 #[test]
 fn a_vector_replaces_the_query() {
     let source = animals();
-    let vector = source.embedder().embed(&["hen egg day"], Purpose::Query).unwrap().remove(0).embedding.into_vec();
+    let vector = source.embedder().embed(&["hen egg day"], Purpose::Query, &Errand::default()).unwrap().remove(0).embedding.into_vec();
     let response = run(&source, json!({"vector": vector, "top_k": 1, "explain": true}));
     assert_eq!(rows(&response), [3]);
     assert_eq!(response.explain.unwrap().skipped[0].leg, "lexical");

@@ -106,7 +106,7 @@ async fn a_stream_without_usage_or_done_mark_is_whole_if_it_says_why_it_ended() 
 async fn plain_json_is_taken_as_well() {
     let body = r#"{"choices":[{"message":{"content":"Hello"},"finish_reason":"stop"}],"usage":{"prompt_tokens":7,"completion_tokens":2,"prompt_tokens_details":{"cached_tokens":3,"audio_tokens":null}}}"#;
     let events = ask(http("200 OK", "content-type: application/json; charset=utf-8\r\n", body)).await.unwrap();
-    let used = TokenUsage { prompt_tokens: 7, completion_tokens: 2, cached_tokens: 3, cost: None };
+    let used = TokenUsage { prompt_tokens: 7, completion_tokens: 2, cached_tokens: 3, searches: 0, cost: None };
     assert_eq!(events, [delta("Hello"), Ok(ChatEvent::Usage(used)), done()]);
 }
 

@@ -101,7 +101,7 @@ struct PromptTokens {
 impl From<Usage> for TokenUsage {
     fn from(usage: Usage) -> Self {
         let cached_tokens = usage.prompt_tokens_details.and_then(|details| details.cached_tokens).unwrap_or_default();
-        Self { prompt_tokens: usage.prompt_tokens, completion_tokens: usage.completion_tokens, cached_tokens, cost: None }
+        Self { prompt_tokens: usage.prompt_tokens, completion_tokens: usage.completion_tokens, cached_tokens, ..Self::default() }
     }
 }
 

@@ -182,7 +182,7 @@ impl Anthropic {
                 prompt_tokens: usage.prompt_tokens().unwrap_or(known.prompt_tokens),
                 completion_tokens: usage.output_tokens.unwrap_or(known.completion_tokens),
                 cached_tokens: usage.cache_read_input_tokens.unwrap_or(known.cached_tokens),
-                cost: None,
+                ..TokenUsage::default()
             });
         }
         self.usage
