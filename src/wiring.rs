@@ -12,7 +12,7 @@ use crate::caches::Caches;
 use crate::config::{Config, EmbeddingConfig, EmbeddingEngine, ExhaustedConfig, PrecisionConfig, RemoteConfig, Settings};
 use crate::limits::{Limits, TokenLimit};
 use anyhow::{Context, bail};
-use cache::Link;
+use cache::{Link, LinkOptions};
 use corpus::{Embedder, EmbeddingModel, Precision};
 use encoder::{LocalEmbedder, LocalOptions, Manifest, Requested};
 use gateway::telemetry::Kind;
@@ -35,14 +35,14 @@ use tokio::runtime::Handle;
 pub(crate) fn start(settings: Settings) -> anyhow::Result<AppState> {
     let Settings { config, keys, llm_api_key, deployment_keys, embedding_api_key, redis_password, rerank_api_key } = settings;
     let metrics = metrics()?;
-    let link = link(&config, redis_password)?;
     let keys = Arc::new(keys);
-    let limits = Arc::new(Limits::new(config.limits.clone(), Arc::clone(&keys), link.clone()));
     // The model first: without it nothing works, and its error names the command that mends it.
     let engine = embedding_engine(&config, embedding_api_key)?;
     let catalog = Arc::new(catalog(&config)?.with_quotas(config.quotas.quotas()));
     load_keys(&keys, &catalog)?;
-    // Behind the lock of the store: nobody else has the database of the caches open.
+    // Behind the lock of the store: nobody else has the database of the caches open, nor what Redis missed.
+    let link = link(&config, redis_password)?;
+    let limits = Arc::new(Limits::new(config.limits.clone(), Arc::clone(&keys), link.clone()));
     let grounds = caches::Grounds::open(&config, link.clone());
     let (embedder, embeddings) = caches::embedder(&config, &grounds, engine)?;
     let answers = caches::answers(&config, &grounds)?;
@@ -70,7 +70,8 @@ pub(crate) fn start(settings: Settings) -> anyhow::Result<AppState> {
 /// The Redis that servers share. One that is away is no error: the link looks for it from now on.
 fn link(config: &Config, password: Option<String>) -> anyhow::Result<Option<Arc<Link>>> {
     let Some(redis) = &config.redis else { return Ok(None) };
-    let link = Handle::current().block_on(Link::open(redis.link(password)));
+    let owed = Some(config.server.data_dir.join("redis_owed"));
+    let link = Handle::current().block_on(Link::open(LinkOptions { owed, ..redis.link(password) }));
     Ok(Some(link.context("redis.url: can't be used")?))
 }
 

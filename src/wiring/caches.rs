@@ -2,7 +2,7 @@
 
 use crate::config::{CacheConfig, Config};
 use anyhow::Context;
-use cache::{CachedEmbedder, Clock, Link, Shelf, ShelfError, ShelfPair, Stack, StackOptions};
+use cache::{CachedEmbedder, Clock, Link, Shelf, ShelfError, ShelfHead, ShelfPair, Stack, StackOptions};
 use corpus::Embedder;
 use index::shelf::Shelves;
 use query::{AnswerCache, AnswerCacheOptions};
@@ -100,7 +100,11 @@ impl Shelf for OnDisk {
     }
 
     fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<ShelfPair>, ShelfError> {
-        self.0.scan(prefix, after, limit).map_err(failed)
+        self.0.scan(prefix, after, limit, |key, value| (key.to_vec(), value.to_vec())).map_err(failed)
+    }
+
+    fn scan_heads(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize, head_bytes: usize) -> Result<Vec<ShelfHead>, ShelfError> {
+        self.0.scan(prefix, after, limit, |key, value| ShelfHead::of(key, value, head_bytes)).map_err(failed)
     }
 }
 

@@ -1,6 +1,7 @@
 //! How to reach Redis.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// How to reach Redis.
@@ -18,6 +19,8 @@ pub struct LinkOptions {
     pub pause_min: Duration,
     /// The longest pause.
     pub pause_max: Duration,
+    /// The file in which removals that it missed are kept, so that a restart doesn't forget them; `None`: in memory alone.
+    pub owed: Option<PathBuf>,
 }
 
 impl LinkOptions {
@@ -31,6 +34,7 @@ impl LinkOptions {
             timeout: Duration::from_millis(250),
             pause_min: Duration::from_millis(100),
             pause_max: Duration::from_secs(5),
+            owed: None,
         }
     }
 }
@@ -38,9 +42,9 @@ impl LinkOptions {
 impl fmt::Debug for LinkOptions {
     /// Without the password, and without the address, which may hold one.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { url: _, password: _, prefix, timeout, pause_min, pause_max } = self;
+        let Self { url: _, password: _, prefix, timeout, pause_min, pause_max, owed } = self;
         let mut out = f.debug_struct("LinkOptions");
-        out.field("prefix", prefix).field("timeout", timeout).field("pause_min", pause_min).field("pause_max", pause_max);
+        out.field("prefix", prefix).field("timeout", timeout).field("pause_min", pause_min).field("pause_max", pause_max).field("owed", owed);
         out.finish_non_exhaustive()
     }
 }

@@ -35,17 +35,17 @@ async fn the_oldest_make_room() {
     let tier = open(&shelf, 4000).await;
     // Taken in out of order: age counts, not arrival.
     for age in [3, 1, 4, 2, 6, 5] {
-        assert!(tier.put(&key(&age.to_string()), &entry(800, age), MINUTE).await.unwrap());
+        assert!(tier.put(key(&age.to_string()).path(), &entry(800, age), MINUTE).await.unwrap());
         assert!(bytes_on(&shelf) <= 4000);
         assert_eq!(tier.usage().await.bytes, Some(bytes_on(&shelf)));
     }
     let mut there = Vec::new();
     for age in 1..=6 {
-        there.push(tier.get(&key(&age.to_string())).await.unwrap().is_some());
+        there.push(tier.get(key(&age.to_string()).path()).await.unwrap().is_some());
     }
     assert_eq!(there, [false, false, true, true, true, true], "{:?}", tier.usage().await);
     assert_eq!(tier.usage().await.evictions, 2);
-    assert!(!tier.put(&key("large"), &entry(5000, 9), MINUTE).await.unwrap());
+    assert!(!tier.put(key("large").path(), &entry(5000, 9), MINUTE).await.unwrap());
 }
 
 #[tokio::test]
@@ -53,16 +53,16 @@ async fn a_restart_knows_what_is_there_and_keeps_a_smaller_limit() {
     let shelf = Arc::new(MapShelf::new());
     let tier = open(&shelf, 100_000).await;
     for n in 0..20 {
-        tier.put(&key(&n.to_string()), &entry(500, n), MINUTE).await.unwrap();
+        tier.put(key(&n.to_string()).path(), &entry(500, n), MINUTE).await.unwrap();
     }
     let before = tier.usage().await;
     drop(tier);
     let tier = open(&shelf, 100_000).await;
     assert_eq!((tier.usage().await.entries, tier.usage().await.bytes), (before.entries, before.bytes));
-    assert_eq!(tier.get(&key("7")).await.unwrap(), Some(entry(500, 7)));
+    assert_eq!(tier.get(key("7").path()).await.unwrap(), Some(entry(500, 7)));
     let tier = open(&shelf, 3000).await;
     assert!(bytes_on(&shelf) <= 3000);
-    assert_eq!(tier.get(&key("19")).await.unwrap(), Some(entry(500, 19)), "the youngest stays");
+    assert_eq!(tier.get(key("19").path()).await.unwrap(), Some(entry(500, 19)), "the youngest stays");
 }
 
 #[tokio::test]
@@ -70,7 +70,7 @@ async fn an_entry_written_again_counts_once() {
     let shelf = Arc::new(MapShelf::new());
     let tier = open(&shelf, 5000).await;
     for created_ms in 0..50 {
-        tier.put(&key("a"), &entry(300, created_ms), MINUTE).await.unwrap();
+        tier.put(key("a").path(), &entry(300, created_ms), MINUTE).await.unwrap();
     }
     assert_eq!(tier.usage().await.entries, Some(1));
     assert_eq!(tier.usage().await.bytes, Some(bytes_on(&shelf)));
@@ -84,14 +84,14 @@ async fn an_entry_written_again_counts_once() {
 async fn a_damaged_entry_is_an_error_and_not_served() {
     let shelf = Arc::new(MapShelf::new());
     let tier = open(&shelf, 5000).await;
-    tier.put(&key("a"), &entry(10, 1), MINUTE).await.unwrap();
+    tier.put(key("a").path(), &entry(10, 1), MINUTE).await.unwrap();
     let place = [b"e/", key("a").path().as_bytes()].concat();
     let mut value = shelf.get(&place).unwrap().unwrap();
     *value.last_mut().unwrap() ^= 1;
     shelf.put(&place, &value).unwrap();
-    assert!(matches!(tier.get(&key("a")).await, Err(TierError::Damaged(_))));
-    tier.remove(&key("a")).await.unwrap();
-    assert_eq!(tier.get(&key("a")).await.unwrap(), None);
+    assert!(matches!(tier.get(key("a").path()).await, Err(TierError::Damaged(_))));
+    tier.remove(key("a").path()).await.unwrap();
+    assert_eq!(tier.get(key("a").path()).await.unwrap(), None);
 }
 
 /// Stops working after so many calls, as a process that ends does.
@@ -129,13 +129,13 @@ async fn a_process_that_ends_anywhere_leaves_a_shelf_that_works() {
         let ending = Ending { shelf: Arc::clone(&shelf), calls_left: AtomicUsize::new(calls) };
         if let Ok(tier) = StoreTier::open(Arc::new(ending), 2500).await {
             for n in 0..6 {
-                _ = tier.put(&key(&(n % 4).to_string()), &entry(600, n), MINUTE).await;
+                _ = tier.put(key(&(n % 4).to_string()).path(), &entry(600, n), MINUTE).await;
             }
         }
         let tier = open(&shelf, 2500).await;
         for n in 0..30 {
-            tier.put(&key(&(n % 7).to_string()), &entry(600, 100 + n), MINUTE).await.unwrap();
-            let found = tier.get(&key(&(n % 7).to_string())).await.unwrap();
+            tier.put(key(&(n % 7).to_string()).path(), &entry(600, 100 + n), MINUTE).await.unwrap();
+            let found = tier.get(key(&(n % 7).to_string()).path()).await.unwrap();
             assert_eq!(found, Some(entry(600, 100 + n)), "ended after {calls} calls");
         }
         assert!(bytes_on(&shelf) <= 2500, "ended after {calls} calls: {} bytes", bytes_on(&shelf));

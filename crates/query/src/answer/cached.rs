@@ -88,6 +88,9 @@ pub(super) struct Place {
 /// An answer as it is kept.
 #[derive(Serialize, Deserialize)]
 struct Kept {
+    /// As it was asked first; absent in what an older version kept.
+    #[serde(default)]
+    question: Option<String>,
     answer: String,
     citations: Vec<Citation>,
     not_found: Vec<u32>,
@@ -111,6 +114,12 @@ impl AnswerCache {
     #[must_use]
     pub fn stack(&self) -> &Stack {
         &self.stack
+    }
+
+    /// What an entry of the stack holds, as JSON, with its question; `None` for what another version kept.
+    #[must_use]
+    pub fn read(payload: &[u8]) -> Option<serde_json::Value> {
+        serde_json::to_value(decode(payload)?).ok()
     }
 
     /// Counters since the start.
@@ -256,7 +265,7 @@ impl Place {
     }
 
     fn fresh(&self, answer: &Answer) -> Fresh {
-        match encode(answer).filter(|_| self.keeps(answer)) {
+        match encode(&self.question, answer).filter(|_| self.keeps(answer)) {
             Some(bytes) => Fresh::keep(bytes, self.cache.lifetime),
             None => Fresh::pass(Vec::new()),
         }
@@ -280,7 +289,7 @@ impl Place {
 impl Kept {
     /// The answer as it was first given, at no cost. `similarity` is that of the two questions, if they are not the same.
     fn answer(self, similarity: Option<f32>, started: Instant) -> Answer {
-        let Self { answer, citations, not_found, sources, mode, abstained, model, context_length } = self;
+        let Self { question: _, answer, citations, not_found, sources, mode, abstained, model, context_length } = self;
         let mut timings_ms = Timings::default();
         timings_ms.note("cache", started);
         timings_ms.note("total", started);
@@ -306,9 +315,11 @@ impl Kept {
     }
 }
 
-fn encode(answer: &Answer) -> Option<Vec<u8>> {
-    let Answer { answer, citations, not_found, sources, mode, abstained, model, context_length, .. } = answer.clone();
-    let json = serde_json::to_vec(&Kept { answer, citations, not_found, sources, mode, abstained, model, context_length }).ok()?;
+fn encode(question: &str, answer: &Answer) -> Option<Vec<u8>> {
+    let (question, answer) = (Some(question.to_owned()), answer.clone());
+    let Answer { answer, citations, not_found, sources, mode, abstained, model, context_length, .. } = answer;
+    let kept = Kept { question, answer, citations, not_found, sources, mode, abstained, model, context_length };
+    let json = serde_json::to_vec(&kept).ok()?;
     let mut bytes = vec![VERSION];
     ZlibEncoder::new(json.as_slice(), Compression::fast()).read_to_end(&mut bytes).ok()?;
     Some(bytes)

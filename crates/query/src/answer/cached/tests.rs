@@ -80,7 +80,7 @@ async fn an_answer_comes_back_exactly_as_it_was_kept() {
     let (engine, _) = engine(1, EngineParams::default()).await;
     let asker = Asker { principals: Principals::All, account: Arc::default() };
     let answer = engine.answer(library(1, 7, true), QueryRequest::new(QUESTION), asker).await.unwrap();
-    let bytes = encode(&answer).unwrap();
+    let bytes = encode("Why?", &answer).unwrap();
     let again = decode(&bytes).unwrap().answer(None, Instant::now());
     assert_eq!(serde_json::to_string(&answer.sources).unwrap(), serde_json::to_string(&again.sources).unwrap());
     assert_eq!((again.answer, again.citations, again.model), (answer.answer, answer.citations, answer.model));
