@@ -62,6 +62,13 @@ pub(super) fn embedder(config: &Config, grounds: &Grounds, engine: Arc<dyn Embed
     let options = StackOptions { memory_bytes, store_bytes: config.cache.store_bytes_max, lifetime_max, ..StackOptions::default() };
     let stack = if config.embedding.remote.is_some() { grounds.stack("embeddings", options)? } else { stack(options, None, None)? };
     let cached = CachedEmbedder::new(engine, Arc::clone(&stack), lifetime_max, Handle::current());
+    let cached = match &config.embedding.remote {
+        Some(remote) => {
+            let texts_max = remote.batch_texts_max.unwrap_or(remote.provider.batch_texts_max());
+            cached.in_pieces(texts_max, remote.provider.batch_tokens_max())
+        }
+        None => cached,
+    };
     Ok((Arc::new(cached), Some(stack)))
 }
 
