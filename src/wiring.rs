@@ -29,6 +29,7 @@ use sha2::{Digest, Sha256};
 pub(crate) use spend::Spend;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::runtime::Handle;
 
 /// Opens the data directory and starts everything but the listener. Blocking, on a thread that knows the runtime.
@@ -234,6 +235,7 @@ fn engine_params(config: &Config) -> EngineParams {
     EngineParams {
         context_tokens: config.query.max_context_tokens,
         answer_tokens: config.llm.max_answer_tokens,
+        answer_time: Duration::from_secs(config.llm.total_timeout_s),
         extracts_when_exhausted: config.llm.on_exhausted == ExhaustedConfig::Extract,
         ..EngineParams::default()
     }

@@ -111,9 +111,7 @@ pub(crate) async fn entry(
     Path((kind, key)): Path<(String, String)>,
 ) -> Result<Json<Value>, ApiError> {
     let (kind, _, _, found) = look_up(&app, &caller, &kind, &key).await?;
-    let tier = |one: &Inspected| {
-        json!({ "tier": one.tier, "bytes": one.payload.len(), "age_ms": one.age_ms, "left_ms": one.left.as_millis() as u64 })
-    };
+    let tier = |one: &Inspected| json!({ "tier": one.tier, "bytes": one.payload.len(), "age_ms": one.age_ms, "left_ms": one.left.as_millis() as u64 });
     let answer = found.first().filter(|_| kind == Kind::Answer).and_then(|one| AnswerCache::read(&one.payload));
     let tiers: Vec<Value> = found.iter().map(tier).collect();
     Ok(Json(json!({ "key": key, "kind": kind.name(), "tiers": tiers, "answer": answer })))

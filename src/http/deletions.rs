@@ -8,8 +8,8 @@ use crate::error::ApiError;
 use axum::Json;
 use axum::extract::{Path, State};
 use corpus::TenantId;
-use index::{DeletionCheck, Unpurged};
 use index::records::DeletionReceipt;
+use index::{DeletionCheck, Unpurged};
 use serde_json::{Value, json};
 use tracing::Instrument;
 

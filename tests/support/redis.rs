@@ -51,6 +51,26 @@ impl Redis {
         }
     }
 
+    /// Lets it hang: it accepts connections and answers nothing. Or go on.
+    pub fn hang(&self, hangs: bool) {
+        let process = rustix::process::Pid::from_child(self.server.as_ref().unwrap());
+        let signal = if hangs { rustix::process::Signal::STOP } else { rustix::process::Signal::CONT };
+        rustix::process::kill_process(process, signal).unwrap();
+    }
+
+    /// What it answers, as it comes over the wire.
+    pub fn command(&self, words: &[&str]) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        let quit = ["QUIT"];
+        for words in [words, &quit] {
+            let parts: String = words.iter().map(|word| format!("${}\r\n{word}\r\n", word.len())).collect();
+            stream.write_all(format!("*{}\r\n{parts}", words.len()).as_bytes()).unwrap();
+        }
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
     /// Lines for the configuration of a server that uses it.
     pub fn config(&self) -> String {
         format!("[redis]\nurl = \"redis://127.0.0.1:{}/\"\npause_ms = 20\npause_ms_max = 100\n", self.port)

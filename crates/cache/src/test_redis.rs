@@ -36,7 +36,12 @@ impl TestRedis {
     }
 
     async fn start_with(more: &[&str]) -> Self {
-        let mut redis = Self { port: 0, folder: tempfile::tempdir().unwrap(), more: more.iter().map(|word| (*word).to_owned()).collect(), server: None };
+        let mut redis = Self {
+            port: 0,
+            folder: tempfile::tempdir().unwrap(),
+            more: more.iter().map(|word| (*word).to_owned()).collect(),
+            server: None,
+        };
         // Another process may take the port between the search for it and the start.
         for _ in 0..10 {
             redis.port = free_port();

@@ -128,8 +128,7 @@ mod tests {
         drop(shelf);
         let shelf = open(folder.path());
         assert_eq!((shelf.get(&[b'k', 7]).unwrap(), shelf.get(&[b'k', 8]).unwrap()), (None, Some(vec![8; 1000])));
-        let keys =
-            |after: Option<&[u8]>, limit| -> Vec<u8> { shelf.scan(b"k", after, limit, |key, _| key[1]).unwrap() };
+        let keys = |after: Option<&[u8]>, limit| -> Vec<u8> { shelf.scan(b"k", after, limit, |key, _| key[1]).unwrap() };
         assert_eq!(keys(None, 3), [0, 1, 2]);
         assert_eq!(keys(Some(&[b'k', 6]), 2), [8, 9]);
         assert_eq!(keys(Some(&[b'k', 97]), 9), [98, 99]);

@@ -44,7 +44,11 @@ impl fmt::Debug for LinkOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { url: _, password: _, prefix, timeout, pause_min, pause_max, owed } = self;
         let mut out = f.debug_struct("LinkOptions");
-        out.field("prefix", prefix).field("timeout", timeout).field("pause_min", pause_min).field("pause_max", pause_max).field("owed", owed);
+        out.field("prefix", prefix)
+            .field("timeout", timeout)
+            .field("pause_min", pause_min)
+            .field("pause_max", pause_max)
+            .field("owed", owed);
         out.finish_non_exhaustive()
     }
 }

@@ -6,8 +6,8 @@
 //!   so what was kept before is not found any more.
 //! - Only whole answers are kept, not degraded ones, and only if the views had applied the generation whose key they
 //!   are kept under before anything was retrieved.
-//! - Of the same question asked many times at once, one is answered and the others wait for it; if it fails or its
-//!   client leaves, they go on.
+//! - Of the same question asked many times at once, one is answered and the others wait for it, as long as they would for
+//!   a model; if it fails or its client leaves, they go on.
 //! - Only a model's answers are given to other words of a question. Those that the documents give cost nothing, and
 //!   depend on the question alone.
 
@@ -205,7 +205,7 @@ impl Engine {
     ) -> Result<Answer, QueryError> {
         // What can't be kept can't be shared, and nobody shall wait for it.
         let Some(place) = place.filter(|place| place.is_current) else { return self.run(source, prepared, events).await };
-        let (mut made, embedder) = (None, Arc::clone(&source));
+        let (mut made, embedder, deadline) = (None, Arc::clone(&source), prepared.deadline);
         let load = async {
             let answer = self.run(source, prepared, events).await?;
             let fresh = place.fresh(&answer);
@@ -214,7 +214,7 @@ impl Engine {
         };
         let stack = &place.cache.stack;
         let loaded = match place.policy {
-            CachePolicy::Use => stack.join_or_load(&place.key, place.since, load).await?,
+            CachePolicy::Use => stack.join_or_load(&place.key, place.since, deadline, load).await?,
             CachePolicy::Refresh | CachePolicy::Bypass => stack.reload(&place.key, place.since, load).await?,
         };
         if let Some(answer) = made {
