@@ -72,7 +72,7 @@ pub(crate) fn start(settings: Settings) -> anyhow::Result<AppState> {
 fn link(config: &Config, password: Option<String>) -> anyhow::Result<Option<Arc<Link>>> {
     let Some(redis) = &config.redis else { return Ok(None) };
     let owed = Some(config.server.data_dir.join("redis_owed"));
-    let link = Handle::current().block_on(Link::open(LinkOptions { owed, ..redis.link(password) }));
+    let link = Handle::current().block_on(Link::open(LinkOptions { owed, ..redis.link(password)? }));
     Ok(Some(link.context("redis.url: can't be used")?))
 }
 

@@ -1,4 +1,5 @@
 use super::scopes::key_line;
+use super::tls::certify;
 use crate::support::redis::Redis;
 use crate::support::{Server, Setup, eventually};
 use mock::{Finished, Mock, Reply, Script};
@@ -347,6 +348,24 @@ fn a_server_starts_while_redis_is_away_and_finds_it_later() {
     assert!(!is_hit(&ask(&server, "What does the lamp burn?")) && is_hit(&ask(&server, "What does the lamp burn?")));
     assert!(redis.start_again());
     eventually(|| metric(&server, "ragstone_redis_here ") == 1.0);
+}
+
+#[test]
+fn redis_over_tls_is_asked_if_its_certificate_is_trusted() {
+    let (mock, folder, strangers) = (echo(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for folder in [&folder, &strangers] {
+        certify(folder.path());
+    }
+    let redis = Redis::start_tls(folder.path());
+    let server = |config: &str| Setup::hash().config(&format!("{}{config}", llm(&mock))).start();
+    let (here, trusting) = ("ragstone_redis_here ", redis.config());
+    let suspicious = trusting.replace(folder.path().to_str().unwrap(), strangers.path().to_str().unwrap());
+    let server = [server(&trusting), server(&suspicious)];
+    assert_eq!((metric(&server[0], here), metric(&server[1], here)), (1.0, 0.0));
+    server[0].add_text("default", "lamp", "The lamp burns colza oil.");
+    ask(&server[0], "What does the lamp burn?");
+    let held = server[0].get("/v1/caches").ok()["data"][0]["tiers"][2].clone();
+    assert_eq!((&held["tier"], &held["entries"]), (&json!("redis"), &json!(1)), "{held}");
 }
 
 #[test]

@@ -37,10 +37,6 @@ fn words(events: &[String]) -> String {
     parsed.filter_map(|chunk| chunk["choices"][0]["delta"]["content"].as_str().map(str::to_owned)).collect()
 }
 
-fn asked_of(mock: &Mock, model: &str) -> usize {
-    mock.calls().iter().filter(|call| call.model == model).count()
-}
-
 #[test]
 fn a_model_answers_in_one_piece_and_as_a_stream_over_either_protocol() {
     let mock = Mock::start_on_thread(Script::default());

@@ -12,7 +12,7 @@ pub use options::LinkOptions;
 
 use owed::{Owed, escaped};
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, ErrorKind, IntoConnectionInfo, RedisError, RedisResult, ServerErrorKind};
+use redis::{AsyncConnectionConfig, Client, ErrorKind, IntoConnectionInfo, RedisError, RedisResult, ServerErrorKind, TlsCertificates};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -222,10 +222,17 @@ impl Link {
 }
 
 fn client(options: &LinkOptions) -> RedisResult<Client> {
-    let server = options.url.as_str().into_connection_info()?;
-    let Some(password) = &options.password else { return Client::open(server) };
-    let login = server.redis_settings().clone().set_password(password);
-    Client::open(server.set_redis_settings(login))
+    let mut server = options.url.as_str().into_connection_info()?;
+    if let Some(password) = &options.password {
+        let login = server.redis_settings().clone().set_password(password);
+        server = server.set_redis_settings(login);
+    }
+    if !options.url.starts_with("rediss:") {
+        return Client::open(server);
+    }
+    // Fails if somebody did it before, which is as well.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Client::build_with_tls(server, TlsCertificates { client_tls: None, root_cert: options.ca_pem.clone() })
 }
 
 /// Removes the keys that match, some at a time.

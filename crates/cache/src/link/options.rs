@@ -7,10 +7,12 @@ use std::time::Duration;
 /// How to reach Redis.
 #[derive(Clone)]
 pub struct LinkOptions {
-    /// `redis://user@host:port/database`, or `redis+unix:///path`.
+    /// `redis://user@host:port/database`, `rediss://…` over TLS, or `redis+unix:///path`.
     pub url: String,
     /// Its password, if it wants one; one in the address does as well.
     pub password: Option<String>,
+    /// Certificates in PEM that a server over TLS may be certified by; `None`: those that the system trusts.
+    pub ca_pem: Option<Vec<u8>>,
     /// What all keys begin with, so that several servers may use one Redis.
     pub prefix: String,
     /// How long a call may take; longer, and the server counts as away.
@@ -30,6 +32,7 @@ impl LinkOptions {
         Self {
             url: url.into(),
             password: None,
+            ca_pem: None,
             prefix: "ragstone:".to_owned(),
             timeout: Duration::from_millis(250),
             pause_min: Duration::from_millis(100),
@@ -42,7 +45,7 @@ impl LinkOptions {
 impl fmt::Debug for LinkOptions {
     /// Without the password, and without the address, which may hold one.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { url: _, password: _, prefix, timeout, pause_min, pause_max, owed } = self;
+        let Self { url: _, password: _, ca_pem: _, prefix, timeout, pause_min, pause_max, owed } = self;
         let mut out = f.debug_struct("LinkOptions");
         out.field("prefix", prefix)
             .field("timeout", timeout)
