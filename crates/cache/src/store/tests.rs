@@ -3,10 +3,13 @@
 use super::*;
 use crate::contract;
 use crate::key::Prefix;
-use crate::shelf::{MapShelf, ShelfPair};
+use crate::shelf::{MapShelf, ShelfHead, ShelfPair};
 use crate::test_keys::{key, tenant};
 use bytes::Bytes;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, mpsc};
+use std::thread::ThreadId;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -140,4 +143,64 @@ async fn a_process_that_ends_anywhere_leaves_a_shelf_that_works() {
         }
         assert!(bytes_on(&shelf) <= 2500, "ended after {calls} calls: {} bytes", bytes_on(&shelf));
     }
+}
+
+/// Remembers who calls it, takes its time for each value, and holds a write up until it is told, or for seconds.
+struct Watched {
+    shelf: MapShelf,
+    threads: Mutex<HashSet<ThreadId>>,
+    held_up: Mutex<Option<mpsc::Receiver<()>>>,
+    was_told: AtomicBool,
+}
+
+impl Shelf for Watched {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ShelfError> {
+        self.threads.lock().unwrap().insert(std::thread::current().id());
+        std::thread::sleep(Duration::from_millis(5));
+        self.shelf.get(key)
+    }
+    fn put(&self, key: &[u8], value: &[u8]) -> Result<(), ShelfError> {
+        if let Some(told) = self.held_up.lock().unwrap().take() {
+            self.was_told.store(told.recv_timeout(Duration::from_secs(5)).is_ok(), Relaxed);
+        }
+        self.shelf.put(key, value)
+    }
+    fn delete(&self, key: &[u8]) -> Result<(), ShelfError> {
+        self.shelf.delete(key)
+    }
+    fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<ShelfPair>, ShelfError> {
+        assert!(!prefix.starts_with(b"e/"), "whole values are read");
+        self.shelf.scan(prefix, after, limit)
+    }
+    fn scan_heads(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize, head_bytes: usize) -> Result<Vec<ShelfHead>, ShelfError> {
+        self.shelf.scan_heads(prefix, after, limit, head_bytes)
+    }
+}
+
+#[tokio::test]
+async fn many_are_read_in_one_hop_heads_without_values_and_nobody_waits_for_a_write_on_an_async_thread() {
+    let (tell, told) = mpsc::channel();
+    let shelf = Arc::new(Watched { shelf: MapShelf::new(), threads: Mutex::default(), held_up: Mutex::default(), was_told: false.into() });
+    let tier = StoreTier::open(Arc::clone(&shelf) as Arc<dyn Shelf>, 1 << 20).await.unwrap();
+    let paths: Vec<_> = (0..20).map(|n| Arc::clone(key(&n.to_string()).path())).collect();
+    for path in &paths[1..] {
+        tier.put(path, &entry(10_000, 1), MINUTE).await.unwrap();
+    }
+    shelf.threads.lock().unwrap().clear();
+    assert_eq!(tier.get_many(&paths).await.into_iter().filter(|found| matches!(found, Ok(Some(_)))).count(), 19);
+    assert_eq!(shelf.threads.lock().unwrap().len(), 1);
+    *shelf.held_up.lock().unwrap() = Some(told);
+    let small = entry(10, 1);
+    let put = tier.put(&paths[0], &small, MINUTE);
+    let looks = async {
+        // Lets the write begin.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::join!(tier.usage(), async { tell.send(()).unwrap() }).0
+    };
+    let (_, usage) = tokio::join!(put, looks);
+    assert!(shelf.was_told.load(Relaxed), "the figures were waited for on the only thread");
+    assert_eq!(usage.entries, Some(20));
+    let tenant = Prefix::of_tenant(&tenant("acme"));
+    assert_eq!(tier.list(&tenant, None, 100, 1).await.unwrap().entries.len(), 20);
+    assert_eq!(tier.remove_all(&Selection::Under(tenant)).await.unwrap(), 20);
 }
