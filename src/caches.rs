@@ -1,6 +1,6 @@
 //! The caches of this server under the names that operators know them by.
 
-use cache::{Prefix, Removals, Stack, Statistics};
+use cache::{Address, Prefix, Removals, Stack, Statistics};
 use corpus::{CollectionId, TenantId};
 use query::AnswerCache;
 use serde::Deserialize;
@@ -34,6 +34,18 @@ impl Kind {
 
     pub(crate) fn of(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// Where the entry lies that pages list under this key, among those of a tenant: an answer's is its collection and
+    /// its digest, a vector's its digest.
+    pub(crate) fn address(self, tenant: &TenantId, key: &str) -> Option<Address> {
+        match self {
+            Self::Answer => {
+                let (collection, digest) = key.split_once('.')?;
+                Address::of(Some(tenant), Some(&collection.parse().ok()?), self.name(), digest)
+            }
+            Self::Embedding => Address::of(None, None, self.name(), key),
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use crate::caches::Caches;
 use crate::config::{Config, EmbeddingConfig, EmbeddingEngine, ExhaustedConfig, PrecisionConfig, Settings};
 use crate::limits::{Limits, TokenLimit};
 use anyhow::{Context, bail};
-use cache::Link;
+use cache::{Link, LinkOptions};
 use corpus::{Embedder, Precision};
 use encoder::{LocalEmbedder, LocalOptions, Manifest, Requested};
 use gateway::telemetry::Kind;
@@ -27,15 +27,14 @@ use query::{Engine, EngineParams};
 pub(crate) use spend::Spend;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::runtime::Handle;
 
 /// Opens the data directory and starts everything but the listener. Blocking, on a thread that knows the runtime.
 pub(crate) fn start(settings: Settings) -> anyhow::Result<AppState> {
     let Settings { config, keys, llm_api_key, deployment_keys, embedding_api_key, redis_password, rerank_api_key } = settings;
     let metrics = metrics()?;
-    let link = link(&config, redis_password)?;
     let keys = Arc::new(keys);
-    let limits = Arc::new(Limits::new(config.limits.clone(), Arc::clone(&keys), link.clone()));
     // The model first: without it nothing works, and its error names the command that mends it.
     let engine = embedding_engine(&config)?;
     let catalog = Arc::new(catalog(&config)?.with_quotas(config.quotas.quotas()));
@@ -45,7 +44,9 @@ pub(crate) fn start(settings: Settings) -> anyhow::Result<AppState> {
         (None, Some(remote)) => calls::embedder(remote, embedding_api_key, &spend, &prices)?,
         (engine, _) => engine.context("embedding: no model")?,
     };
-    // Behind the lock of the store: nobody else has the database of the caches open.
+    // Behind the lock of the store: nobody else has the database of the caches open, nor what Redis missed.
+    let link = link(&config, redis_password)?;
+    let limits = Arc::new(Limits::new(config.limits.clone(), Arc::clone(&keys), link.clone()));
     let grounds = caches::Grounds::open(&config, link.clone());
     let (embedder, embeddings) = caches::embedder(&config, &grounds, engine)?;
     let answers = caches::answers(&config, &grounds)?;
@@ -72,7 +73,8 @@ pub(crate) fn start(settings: Settings) -> anyhow::Result<AppState> {
 /// The Redis that servers share. One that is away is no error: the link looks for it from now on.
 fn link(config: &Config, password: Option<String>) -> anyhow::Result<Option<Arc<Link>>> {
     let Some(redis) = &config.redis else { return Ok(None) };
-    let link = Handle::current().block_on(Link::open(redis.link(password)));
+    let owed = Some(config.server.data_dir.join("redis_owed"));
+    let link = Handle::current().block_on(Link::open(LinkOptions { owed, ..redis.link(password)? }));
     Ok(Some(link.context("redis.url: can't be used")?))
 }
 
@@ -207,6 +209,7 @@ fn engine_params(config: &Config) -> EngineParams {
     EngineParams {
         context_tokens: config.query.max_context_tokens,
         answer_tokens: config.llm.max_answer_tokens,
+        answer_time: Duration::from_secs(config.llm.total_timeout_s),
         extracts_when_exhausted: config.llm.on_exhausted == ExhaustedConfig::Extract,
         ..EngineParams::default()
     }

@@ -4,6 +4,7 @@ use super::{Global, runtime, start_logging};
 use crate::app::AppState;
 use crate::batches;
 use crate::config::Config;
+use crate::http::deletions::purge_owed;
 use crate::server::Server;
 use crate::wiring;
 use anyhow::Context;
@@ -130,13 +131,14 @@ async fn send_alerts(app: AppState) {
     }
 }
 
-/// Removes what is only kept for a while, at the start and after every interval.
+/// Purges caches of what was deleted and removes what is only kept for a while, at the start and after every interval.
 async fn keep_house(app: AppState) {
     let kept = app.config.retention.kept();
     let mut time = tokio::time::interval(Duration::from_secs(app.config.retention.interval_s));
     time.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         time.tick().await;
+        purge_owed(&app).await;
         match app.blocking(move |app| Ok(app.catalog.keep_house(time::OffsetDateTime::now_utc(), kept)?)).await {
             Ok(removed) => tracing::debug!(?removed, "housekeeping done"),
             Err(error) => tracing::warn!(code = error.code, cause = error.cause, "housekeeping stopped half-way; the next pass goes on"),

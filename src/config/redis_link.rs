@@ -10,8 +10,12 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RedisConfig {
-    /// `redis://host:port/database`, with a user as `redis://user@…`, or `redis+unix:///path`; never with a password.
+    /// `redis://host:port/database`, with a user as `redis://user@…`, over TLS as `rediss://…`, or `redis+unix:///path`;
+    /// never with a password.
     pub(crate) url: String,
+    /// File with the certificates in PEM that a `rediss://` server may be certified by; absent: those that the system trusts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ca_file: Option<PathBuf>,
     /// File that holds the password. `RAGSTONE_REDIS_PASSWORD` wins over it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) password_file: Option<PathBuf>,
@@ -54,11 +58,13 @@ impl RedisConfig {
                 errors.push(format!("redis.{path}: {rule}"));
             }
         };
-        let place = ["redis://", "redis+unix://"].iter().find_map(|scheme| self.url.strip_prefix(scheme));
-        check(place.is_some(), "url", "must begin with redis:// or redis+unix://");
+        let place = ["redis://", "rediss://", "redis+unix://"].iter().find_map(|scheme| self.url.strip_prefix(scheme));
+        check(place.is_some(), "url", "must begin with redis://, rediss:// or redis+unix://");
         let user = place.and_then(|place| place.split_once('@')).map_or("", |(user, _)| user);
         let has_password = user.contains(':') || self.url.contains("pass=");
         check(!has_password, "url", "must hold no password: set password_file or RAGSTONE_REDIS_PASSWORD");
+        let is_certified = self.ca_file.is_none() || self.url.starts_with("rediss://");
+        check(is_certified, "ca_file", "is for rediss:// alone");
         check(!self.prefix.is_empty(), "prefix", "must not be empty");
         check((1..=60_000).contains(&self.timeout_ms), "timeout_ms", "must be 1 to 60000");
         check((1..=self.pause_ms_max).contains(&self.pause_ms), "pause_ms", "must be 1 to pause_ms_max");
@@ -79,15 +85,17 @@ impl RedisConfig {
     }
 
     /// How it is reached.
-    pub(crate) fn link(&self, password: Option<String>) -> LinkOptions {
-        LinkOptions {
+    pub(crate) fn link(&self, password: Option<String>) -> anyhow::Result<LinkOptions> {
+        let read = |path: &PathBuf| std::fs::read(path).with_context(|| format!("redis.ca_file: can't read {}", path.display()));
+        Ok(LinkOptions {
             password,
+            ca_pem: self.ca_file.as_ref().map(read).transpose()?,
             prefix: self.prefix.clone(),
             timeout: Duration::from_millis(self.timeout_ms),
             pause_min: Duration::from_millis(self.pause_ms),
             pause_max: Duration::from_millis(self.pause_ms_max),
             ..LinkOptions::new(&self.url)
-        }
+        })
     }
 }
 
@@ -101,18 +109,19 @@ mod tests {
 
     #[test]
     fn an_address_holds_no_password() {
-        for right in ["redis://127.0.0.1:6379/", "redis://ragstone@[::1]:6379/2", "redis+unix:///run/redis.sock?db=1"] {
+        for right in ["redis://127.0.0.1:6379/", "redis://ragstone@[::1]:6379/2", "rediss://a", "redis+unix:///run/redis.sock?db=1"] {
             assert_eq!(config(&format!("url = \"{right}\"")).validate(), Vec::<String>::new(), "{right}");
         }
-        for wrong in ["127.0.0.1:6379", "rediss://a", "redis://:word@127.0.0.1/", "redis://user:word@a", "redis+unix:///a?pass=word"] {
+        for wrong in ["127.0.0.1:6379", "http://a", "redis://:word@127.0.0.1/", "redis://user:word@a", "redis+unix:///a?pass=word"] {
             assert!(config(&format!("url = \"{wrong}\"")).validate().join("\n").contains("redis.url"), "{wrong}");
         }
+        assert!(config("url = \"redis://a\"\nca_file = \"a\"").validate().join("\n").contains("redis.ca_file:"));
         assert!(config("url = \"redis://a\"\npause_ms = 9000").validate().join("\n").contains("redis.pause_ms:"));
     }
 
     #[test]
     fn what_is_not_said_is_as_the_link_has_it() {
-        let (ours, theirs) = (config("url = \"redis://a\"").link(None), LinkOptions::new("redis://a"));
+        let (ours, theirs) = (config("url = \"redis://a\"").link(None).unwrap(), LinkOptions::new("redis://a"));
         assert_eq!(format!("{ours:?}"), format!("{theirs:?}"));
     }
 

@@ -12,7 +12,8 @@ use crate::error::ApiError;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use cache::{Holding, Listed, Prefix, Removals, TierName};
+use cache::{Address, Holding, Inspected, Listed, Prefix, Removals, Stack, TierName};
+use query::AnswerCache;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -68,7 +69,7 @@ pub(crate) async fn entries(
         let detail = format!("the cache has no tier {tier}, or it is away");
         return Err(ApiError::new(StatusCode::NOT_FOUND, "not_found", detail));
     };
-    Ok(Json(json!({ "data": page.entries.iter().map(entry).collect::<Vec<_>>(), "next_cursor": page.next })))
+    Ok(Json(json!({ "data": page.entries.iter().map(listed).collect::<Vec<_>>(), "next_cursor": page.next })))
 }
 
 pub(crate) async fn clear_all(
@@ -101,6 +102,45 @@ pub(crate) async fn clear(
         Some(stack) => json!(stack.invalidate(&prefix).await),
         None => json!(Removals::default()),
     }))
+}
+
+/// One entry, and what is in it if it is an answer.
+pub(crate) async fn entry(
+    State(app): State<AppState>,
+    caller: Caller,
+    Path((kind, key)): Path<(String, String)>,
+) -> Result<Json<Value>, ApiError> {
+    let (kind, _, _, found) = look_up(&app, &caller, &kind, &key).await?;
+    let tier = |one: &Inspected| json!({ "tier": one.tier, "bytes": one.payload.len(), "age_ms": one.age_ms, "left_ms": one.left.as_millis() as u64 });
+    let answer = found.first().filter(|_| kind == Kind::Answer).and_then(|one| AnswerCache::read(&one.payload));
+    let tiers: Vec<Value> = found.iter().map(tier).collect();
+    Ok(Json(json!({ "key": key, "kind": kind.name(), "tiers": tiers, "answer": answer })))
+}
+
+pub(crate) async fn remove(
+    State(app): State<AppState>,
+    caller: Caller,
+    Path((kind, key)): Path<(String, String)>,
+) -> Result<Json<Value>, ApiError> {
+    let (_, stack, address, found) = look_up(&app, &caller, &kind, &key).await?;
+    let removed = stack.remove_at(&address).await;
+    Ok(Json(json!(Removals { entries: found.len() as u64, ..removed })))
+}
+
+/// An entry that a caller may look at, in the tiers that have it: at least one.
+async fn look_up<'a>(
+    app: &'a AppState,
+    caller: &Caller,
+    kind: &str,
+    key: &str,
+) -> Result<(Kind, &'a Stack, Address, Vec<Inspected>), ApiError> {
+    let kind = known(caller, kind)?;
+    prefix(app, caller, kind, None).await?;
+    let absent = || ApiError::not_found("cache entry", key);
+    let stack = app.caches.stack(kind).ok_or_else(absent)?;
+    let address = kind.address(&caller.tenant, key).ok_or_else(absent)?;
+    let found = stack.inspect(&address).await;
+    if found.is_empty() { Err(absent()) } else { Ok((kind, stack, address, found)) }
 }
 
 /// All that are meant. Vectors are of no collection.
@@ -142,9 +182,10 @@ fn holding(holding: &Holding) -> Value {
     json!({ "tier": tier, "is_here": entries.is_some(), "entries": entries, "bytes": bytes })
 }
 
-fn entry(entry: &Listed) -> Value {
+fn listed(entry: &Listed) -> Value {
     let Listed { digest, kind, tenant: _, collection, bytes, age_ms, left_ms, hits } = entry;
+    let key = collection.as_ref().map_or_else(|| digest.clone(), |collection| format!("{collection}.{digest}"));
     json!({
-        "digest": digest, "kind": kind, "collection_id": collection, "bytes": bytes, "age_ms": age_ms, "left_ms": left_ms, "hits": hits,
+        "key": key, "digest": digest, "kind": kind, "collection_id": collection, "bytes": bytes, "age_ms": age_ms, "left_ms": left_ms, "hits": hits,
     })
 }

@@ -106,7 +106,7 @@ pub(crate) async fn delete(State(app): State<AppState>, caller: Caller, Path(nam
             Ok((record, receipt))
         });
         let (record, receipt) = deleted.await?;
-        Ok((record, super::deletions::forget_answers(&app, tenant, receipt).await?))
+        Ok((record, super::deletions::forget_answers(&app, tenant, receipt).await))
     };
     let (record, receipt) = super::deletions::to_the_end(deleted).await?;
     Ok(Json(json!({ "id": record.id, "name": record.name, "deleted": true, "receipt": super::deletions::receipt(&receipt) })))

@@ -8,8 +8,8 @@ use crate::error::ApiError;
 use axum::Json;
 use axum::extract::{Path, State};
 use corpus::TenantId;
-use index::DeletionCheck;
 use index::records::DeletionReceipt;
+use index::{DeletionCheck, Unpurged};
 use serde_json::{Value, json};
 use tracing::Instrument;
 
@@ -38,18 +38,37 @@ pub(crate) async fn to_the_end<T: Send + 'static>(
     tokio::spawn(deletion.in_current_span()).await.unwrap_or_else(|error| Err(ApiError::internal(error)))
 }
 
-/// Removes the answers that were made from what is deleted now, and notes it on the receipt.
-pub(crate) async fn forget_answers(app: &AppState, tenant: TenantId, mut receipt: DeletionReceipt) -> Result<DeletionReceipt, ApiError> {
-    let removed = app.caches.forget(&tenant, &receipt.collection).await;
-    if removed.entries == 0 {
-        return Ok(receipt);
+/// Removes the answers that were made from what is deleted now, and notes it on the receipt. What of that fails is still
+/// owed: the deletion has happened.
+pub(crate) async fn forget_answers(app: &AppState, tenant: TenantId, mut receipt: DeletionReceipt) -> DeletionReceipt {
+    receipt.caches += purge(app, Unpurged::of(&tenant, &receipt)).await;
+    receipt
+}
+
+/// Purges the caches of what was deleted before a crash, or while a cache failed.
+pub(crate) async fn purge_owed(app: &AppState) {
+    match app.blocking(|app| Ok(app.catalog.unpurged()?)).await {
+        Ok(owed) => {
+            for one in owed {
+                purge(app, one).await;
+            }
+        }
+        Err(error) => tracing::warn!(code = error.code, cause = error.cause, "what caches are to be purged of can't be read"),
     }
-    receipt.caches = removed.entries;
-    let noted = app.blocking(move |app| {
-        app.catalog.amend_deletion(&tenant, &receipt)?;
-        Ok(receipt)
-    });
-    noted.await
+}
+
+/// How many values went.
+async fn purge(app: &AppState, owed: Unpurged) -> u64 {
+    let removed = app.caches.forget(&owed.tenant, &owed.collection).await;
+    if !removed.failed.is_empty() {
+        tracing::warn!(deletion = %owed.deletion, tiers = ?removed.failed, "a cache can't be purged: housekeeping tries again");
+        return removed.entries;
+    }
+    let noted = app.blocking(move |app| Ok(app.catalog.note_purged(&owed, removed.entries)?)).await;
+    if let Err(error) = noted {
+        tracing::warn!(code = error.code, cause = error.cause, "caches are purged, and will be once more");
+    }
+    removed.entries
 }
 
 /// The receipt as clients see it.

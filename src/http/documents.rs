@@ -76,7 +76,7 @@ pub(crate) async fn delete(
             Ok((record.id, receipt))
         });
         let (id, receipt) = deleted.await?;
-        Ok((id, deletions::forget_answers(&app, tenant, receipt).await?))
+        Ok((id, deletions::forget_answers(&app, tenant, receipt).await))
     };
     let (id, receipt) = deletions::to_the_end(deleted).await?;
     Ok(Json(json!({ "id": id, "deleted": true, "receipt": deletions::receipt(&receipt) })))

@@ -12,7 +12,7 @@ pub(crate) mod chat;
 mod collections;
 mod content;
 mod cut_off;
-mod deletions;
+pub(crate) mod deletions;
 mod docs;
 mod documents;
 mod embeddings;
@@ -102,6 +102,7 @@ fn api() -> Router<AppState> {
         .route("/v1/quotas", get(quotas::get))
         .route("/v1/caches", get(caches::all).delete(caches::clear_all))
         .route("/v1/caches/{kind}", get(caches::entries).delete(caches::clear))
+        .route("/v1/caches/{kind}/{key}", get(caches::entry).delete(caches::remove))
         .route("/v1/usage", get(usage::get))
         .route("/v1/usage/estimate", post(chat::estimate::estimate))
         .route("/v1/budgets", get(budgets::list))

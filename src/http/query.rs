@@ -78,9 +78,15 @@ async fn begin(
     };
     let engine = Arc::clone(&app.engine);
     let asker = Asker { principals: caller.principals, account: Arc::clone(&source.errand().account) };
+    let gate = app.clone();
+    let answering = async move {
+        let recalled = engine.recall(source, request, asker).await?;
+        let turn = if recalled.is_known() { turn } else { turn.before_the_model(&gate).await? };
+        let is_computed = !recalled.is_known() && turn.model.is_none();
+        Ok::<_, ApiError>(turn.keep(engine.tell(recalled).await?, is_computed))
+    };
     // A task of its own, so that the turn lasts as long as the search does, even if the client leaves.
-    let begun =
-        tokio::spawn(async move { Ok::<_, ApiError>(turn.keep(engine.answer_stream(source, request, asker).await?)) }.in_current_span());
+    let begun = tokio::spawn(answering.in_current_span());
     let events = begun.await.unwrap_or_else(|error| Err(ApiError::internal(error)))?;
     Ok(events.inspect(move |_| _ = &waiter).boxed())
 }
@@ -94,23 +100,34 @@ struct Turn {
 }
 
 impl Turn {
+    /// Before the processors; what was answered before needs no more.
     async fn of(app: &App) -> Result<Self, ApiError> {
-        let model = if app.engine.models().is_empty() { None } else { Some(app.admission.answers.enter().await?) };
-        Ok(Self { compute: app.admission.queries.enter().await?, model })
+        Ok(Self { compute: app.admission.queries.enter().await?, model: None })
     }
 
-    /// When others leave room.
+    /// Both, when others leave room.
     async fn quietly(app: &App) -> Result<Self, ApiError> {
+        // The model first, so that nobody waits before the processors for one who waits for a model.
         let model = if app.engine.models().is_empty() { None } else { Some(app.admission.answers.enter_quietly().await?) };
         Ok(Self { compute: app.admission.queries.enter_quietly().await?, model })
     }
 
+    /// A place before the model too, if there is one.
+    async fn before_the_model(self, app: &App) -> Result<Self, ApiError> {
+        if self.model.is_some() || app.engine.models().is_empty() {
+            return Ok(self);
+        }
+        Ok(Self { model: Some(app.admission.answers.enter().await?), ..self })
+    }
+
     /// The events, which hold the turn for as long as they need it.
-    fn keep(self, events: BoxStream<'static, AnswerEvent>) -> BoxStream<'static, AnswerEvent> {
+    fn keep(self, events: BoxStream<'static, AnswerEvent>, is_computed: bool) -> BoxStream<'static, AnswerEvent> {
         let Self { compute, model } = self;
         // With a model what is left is its time, or that of somebody else who asks it the same.
-        let mut compute = model.is_none().then_some(compute);
+        let mut compute = is_computed.then_some(compute);
         let told = events.inspect(move |event| {
+            // Held until the answer ends or is dropped.
+            let _model = &model;
             // An extractive answer is computed before its first word.
             if !matches!(event, AnswerEvent::Sources(_)) {
                 drop(compute.take());

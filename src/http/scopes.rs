@@ -24,7 +24,7 @@ const STATE: Need = Need::OneOf(&[Scope::Query, Scope::Ingest]);
 const ANY: Need = Need::OneOf(&Scope::ALL);
 
 /// Method, route, need. Grouped by route, so that `Allow` comes out in this order.
-const TABLE: [(&str, &str, Need); 58] = [
+const TABLE: [(&str, &str, Need); 60] = [
     ("GET", "/v1/collections", ANY),
     ("POST", "/v1/collections", ADMIN),
     ("GET", "/v1/collections/{collection}", ANY),
@@ -67,6 +67,8 @@ const TABLE: [(&str, &str, Need); 58] = [
     ("DELETE", "/v1/caches", ADMIN),
     ("GET", "/v1/caches/{kind}", ADMIN),
     ("DELETE", "/v1/caches/{kind}", ADMIN),
+    ("GET", "/v1/caches/{kind}/{key}", ADMIN),
+    ("DELETE", "/v1/caches/{kind}/{key}", ADMIN),
     ("GET", "/v1/usage", ADMIN),
     ("POST", "/v1/usage/estimate", QUERY),
     ("GET", "/v1/budgets", ADMIN),

@@ -2,7 +2,7 @@
 
 use crate::config::{CacheConfig, Config};
 use anyhow::Context;
-use cache::{CachedEmbedder, Clock, Link, Shelf, ShelfError, ShelfPair, Stack, StackOptions};
+use cache::{CachedEmbedder, Clock, Link, Shelf, ShelfError, ShelfHead, ShelfPair, Stack, StackOptions};
 use corpus::Embedder;
 use index::shelf::Shelves;
 use query::{AnswerCache, AnswerCacheOptions};
@@ -62,6 +62,13 @@ pub(super) fn embedder(config: &Config, grounds: &Grounds, engine: Arc<dyn Embed
     let options = StackOptions { memory_bytes, store_bytes: config.cache.store_bytes_max, lifetime_max, ..StackOptions::default() };
     let stack = if config.embedding.remote.is_some() { grounds.stack("embeddings", options)? } else { stack(options, None, None)? };
     let cached = CachedEmbedder::new(engine, Arc::clone(&stack), lifetime_max, Handle::current());
+    let cached = match &config.embedding.remote {
+        Some(remote) => {
+            let texts_max = remote.batch_texts_max.unwrap_or(remote.provider.batch_texts_max());
+            cached.in_pieces(texts_max, remote.provider.batch_tokens_max())
+        }
+        None => cached,
+    };
     Ok((Arc::new(cached), Some(stack)))
 }
 
@@ -100,7 +107,11 @@ impl Shelf for OnDisk {
     }
 
     fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<ShelfPair>, ShelfError> {
-        self.0.scan(prefix, after, limit).map_err(failed)
+        self.0.scan(prefix, after, limit, |key, value| (key.to_vec(), value.to_vec())).map_err(failed)
+    }
+
+    fn scan_heads(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize, head_bytes: usize) -> Result<Vec<ShelfHead>, ShelfError> {
+        self.0.scan(prefix, after, limit, |key, value| ShelfHead::of(key, value, head_bytes)).map_err(failed)
     }
 }
 

@@ -1,7 +1,8 @@
 use super::scopes::key_line;
+use super::tls::certify;
 use crate::support::redis::Redis;
 use crate::support::{Server, Setup, eventually};
-use mock::{Mock, Reply, Script};
+use mock::{Finished, Mock, Reply, Script};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::net::TcpStream;
@@ -132,6 +133,40 @@ fn a_write_makes_answers_unreachable_at_once_and_a_deletion_purges_them() {
     assert_eq!((&all["data"][0]["kind"], &all["data"][0]["tiers"][1]["entries"]), (&json!("answer"), &json!(0)), "{all}");
 }
 
+/// The catalog of a server that doesn't run.
+fn catalog(data: &Path) -> index::Catalog {
+    let store = index::store::SledStore::open(data.join("store"), &Default::default()).unwrap();
+    let params = index::CatalogParams { views: data.join("views"), vector: Default::default(), collections_open_max: 4 };
+    index::Catalog::new(std::sync::Arc::new(store), index::blobs::Blobs::open(data.join("blobs")).unwrap(), params)
+}
+
+#[test]
+fn a_purge_that_a_crash_left_is_made_at_the_next_start() {
+    let mock = echo();
+    let mut server = Setup::hash().config(&llm(&mock)).start();
+    server.add_text("default", "lamp", "The lamp burns colza oil.");
+    server.post("/v1/collections", json!({ "name": "other" })).ok();
+    server.add_text("other", "horn", "The horn sounds twice.");
+    ask(&server, "What does the lamp burn?");
+    server.post("/v1/collections/other/query", json!({ "question": "How often does the horn sound?" })).ok();
+    server.terminate();
+    let data = server.data.clone();
+    // As if it had been killed right after each deletion.
+    let receipts = {
+        let (catalog, tenant) = (catalog(&data), corpus::TenantId::default());
+        let document = catalog.delete_document(&catalog.collection(&tenant, "default").unwrap(), "lamp").unwrap();
+        let collection = catalog.delete_collection(&tenant, &catalog.collection(&tenant, "other").unwrap().id).unwrap();
+        [document.id, collection.id]
+    };
+    let again = Setup::hash().config(&llm(&mock)).data(&data).start();
+    eventually(|| again.get("/v1/caches").ok()["data"][0]["tiers"][1]["entries"] == 0);
+    for receipt in receipts {
+        let verify = || again.get(&format!("/v1/deletions/{receipt}/verify")).ok();
+        eventually(|| verify()["receipt"]["caches"] == 1);
+        assert_eq!(verify()["verified"], true);
+    }
+}
+
 #[test]
 fn a_request_says_whether_a_cached_answer_will_do_and_which_parameters_it_has() {
     let mock = echo();
@@ -196,10 +231,7 @@ fn of_the_same_question_asked_at_once_one_is_answered_and_a_leader_that_leaves_f
     assert_eq!(many("What does the lamp burn?"), vec![json!("It burns oil [1]."); 8]);
     assert_eq!(mock.call_count(), 1);
     let body = json!({ "question": "Which oil is in the lamp?" }).to_string();
-    let mut leader = TcpStream::connect(server.base.strip_prefix("http://").unwrap()).unwrap();
-    let head =
-        format!("POST {QUERY} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
-    leader.write_all((head + &body).as_bytes()).unwrap();
+    let leader = post_and_wait(&server, &body);
     eventually(|| mock.call_count() == 2);
     std::thread::scope(|scope| {
         let followers = scope.spawn(|| many("Which oil is in the lamp?"));
@@ -207,6 +239,33 @@ fn of_the_same_question_asked_at_once_one_is_answered_and_a_leader_that_leaves_f
         assert_eq!(followers.join().unwrap(), vec![json!("It burns oil [1]."); 8]);
     });
     assert_eq!(mock.call_count(), 3, "one after the one that was cancelled");
+}
+
+#[test]
+fn a_hit_needs_no_place_before_the_model() {
+    let slow = Reply::text("It sounds twice [1].").latency_ms(60_000);
+    let mock = Mock::start_on_thread(Script::always(slow).then("small", Reply::text("It burns oil [1].").latency_ms(0)));
+    let server = Setup::hash().config(&format!("[server]\nconcurrent_answers_max = 1\n{}", llm(&mock))).start();
+    server.add_text("default", "lamp", "The lamp burns colza oil. The horn sounds twice.");
+    let question = "What does the lamp burn?";
+    assert!(!is_hit(&ask(&server, question)));
+    let body = json!({ "question": "How often does the horn sound?" }).to_string();
+    let slow = post_and_wait(&server, &body);
+    eventually(|| mock.call_count() == 2);
+    let other = server.post(QUERY, json!({ "question": "Who keeps the light?" }));
+    assert_eq!((other.status, other.json()["code"].as_str()), (503, Some("overloaded")), "the only place is taken");
+    assert!(is_hit(&ask(&server, question)));
+    drop(slow);
+    eventually(|| mock.calls()[1].finished == Some(Finished::ClientLeft));
+}
+
+/// A connection on which a question was asked.
+fn post_and_wait(server: &Server, body: &str) -> TcpStream {
+    let mut client = TcpStream::connect(server.base.strip_prefix("http://").unwrap()).unwrap();
+    let head =
+        format!("POST {QUERY} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
+    client.write_all((head + body).as_bytes()).unwrap();
+    client
 }
 
 #[test]
@@ -292,6 +351,24 @@ fn a_server_starts_while_redis_is_away_and_finds_it_later() {
 }
 
 #[test]
+fn redis_over_tls_is_asked_if_its_certificate_is_trusted() {
+    let (mock, folder, strangers) = (echo(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for folder in [&folder, &strangers] {
+        certify(folder.path());
+    }
+    let redis = Redis::start_tls(folder.path());
+    let server = |config: &str| Setup::hash().config(&format!("{}{config}", llm(&mock))).start();
+    let (here, trusting) = ("ragstone_redis_here ", redis.config());
+    let suspicious = trusting.replace(folder.path().to_str().unwrap(), strangers.path().to_str().unwrap());
+    let server = [server(&trusting), server(&suspicious)];
+    assert_eq!((metric(&server[0], here), metric(&server[1], here)), (1.0, 0.0));
+    server[0].add_text("default", "lamp", "The lamp burns colza oil.");
+    ask(&server[0], "What does the lamp burn?");
+    let held = server[0].get("/v1/caches").ok()["data"][0]["tiers"][2].clone();
+    assert_eq!((&held["tier"], &held["entries"]), (&json!("redis"), &json!(1)), "{held}");
+}
+
+#[test]
 fn answers_outlive_a_restart_and_a_damaged_cache_is_none() {
     let mock = echo();
     let mut server = Setup::hash().config(&llm(&mock)).start();
@@ -326,6 +403,25 @@ fn copy(from: &Path, to: &Path) {
             std::fs::copy(entry.path(), place).map(drop).unwrap()
         }
     }
+}
+
+#[test]
+fn a_deletion_while_redis_is_away_is_made_there_though_the_server_ends_before_it_is_back() {
+    let (mock, redis) = (echo(), Redis::start());
+    let config = format!("{}{}", llm(&mock), redis.config());
+    let mut first = Setup::hash().config(&config).start();
+    first.add_text("default", "lamp", "The lamp burns colza oil.");
+    ask(&first, "What does the lamp burn?");
+    let names = |redis: &Redis| redis.command(&["KEYS", "*"]).lines().filter(|line| line.contains("answer")).count();
+    assert_eq!(names(&redis), 1);
+    redis.hang(true);
+    let removed = first.delete("/v1/caches/answer").ok();
+    assert_eq!(removed["postponed"], json!(["redis"]), "{removed}");
+    first.terminate();
+    redis.hang(false);
+    assert_eq!(names(&redis), 1, "it is still there");
+    let _again = Setup::hash().config(&config).data(&first.data).start();
+    eventually(|| names(&redis) == 0);
 }
 
 #[test]
@@ -370,6 +466,24 @@ fn entries_are_listed_in_pages_and_cleared_by_their_tenant_alone() {
     assert_eq!(digests.len(), 5);
     assert_eq!((server.get("/v1/caches/embedding").status, server.get("/v1/caches/nothing").status), (404, 404));
     assert_eq!(server.get("/v1/caches").ok()["data"][0]["server"], json!(null), "the whole server is the operator's business");
+    let of_a = &server.get("/v1/caches/answer?tier=store&limit=1").ok()["data"][0];
+    let place = format!("/v1/caches/answer/{}", of_a["key"].as_str().unwrap());
+    let entry = server.get(&place).ok();
+    let question = entry["answer"]["question"].as_str().unwrap();
+    assert!(question.starts_with("What does lamp") && entry["answer"]["answer"].is_string(), "{entry}");
+    let tiers: Vec<&str> = entry["tiers"].as_array().unwrap().iter().map(|tier| tier["tier"].as_str().unwrap()).collect();
+    assert_eq!(tiers, ["memory", "store"]);
+    for stranger in [&b, &server.view(Some("key-o"))] {
+        assert_eq!((stranger.get(&place).status, stranger.delete(&place).status), (404, 404), "each tenant has its own");
+    }
+    for wrong in ["answer/x", "answer/..", "embedding/x", "nothing/x", &format!("answer/{}", of_a["digest"].as_str().unwrap())] {
+        assert_eq!(server.get(&format!("/v1/caches/{wrong}")).status, 404, "{wrong}");
+    }
+    assert!(is_hit(&ask(&server, question)));
+    let removed = server.delete(&place).ok();
+    assert_eq!((&removed["entries"], &removed["postponed"], &removed["failed"]), (&json!(2), &json!([]), &json!([])));
+    assert_eq!((server.get(&place).status, server.delete(&place).status), (404, 404));
+    assert!(!is_hit(&ask(&server, question)), "it is asked again");
     assert_eq!(server.delete("/v1/caches?collection=default").ok()["entries"], 10);
     assert_eq!(server.delete("/v1/caches/answer").ok()["entries"], 0);
     assert!(!is_hit(&ask(&server, "What does lamp 1 burn?")) && is_hit(&ask(&b, "What does lamp 1 burn?")));

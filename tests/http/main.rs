@@ -23,6 +23,7 @@ mod collections;
 mod content;
 mod documents;
 mod embedding;
+mod faults;
 mod hygiene;
 mod jobs;
 mod keys;

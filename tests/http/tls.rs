@@ -9,7 +9,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 /// Writes a fresh self-signed certificate for 127.0.0.1 and its key; the certificate.
-fn certify(folder: &Path) -> CertificateDer<'static> {
+pub(super) fn certify(folder: &Path) -> CertificateDer<'static> {
     let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
     std::fs::write(folder.join("key.pem"), made.signing_key.serialize_pem()).unwrap();
     std::fs::write(folder.join("cert.pem"), made.cert.pem()).unwrap();

@@ -28,29 +28,29 @@ fn entry(payload: &[u8]) -> Entry {
 }
 
 async fn put(tier: &impl Tier, key: &Key, payload: &[u8]) {
-    assert!(tier.put(key, &entry(payload), HOUR).await.unwrap());
+    assert!(tier.put(key.path(), &entry(payload), HOUR).await.unwrap());
 }
 
 async fn has(tier: &impl Tier, key: &Key) -> bool {
-    tier.get(key).await.unwrap().is_some()
+    tier.get(key.path()).await.unwrap().is_some()
 }
 
 async fn what_is_put_is_got(tier: &impl Tier) {
-    assert_eq!(tier.get(&key("a")).await.unwrap(), None);
+    assert_eq!(tier.get(key("a").path()).await.unwrap(), None);
     for payload in [b"".as_slice(), b"text", &[0, 255, 13, 10, 0], &vec![9; 100_000]] {
         put(tier, &key("a"), payload).await;
-        assert_eq!(tier.get(&key("a")).await.unwrap(), Some(entry(payload)));
+        assert_eq!(tier.get(key("a").path()).await.unwrap(), Some(entry(payload)));
     }
-    assert_eq!(tier.get(&key("b")).await.unwrap(), None);
+    assert_eq!(tier.get(key("b").path()).await.unwrap(), None);
 }
 
 async fn a_value_takes_the_place_of_an_older_one(tier: &impl Tier) {
     put(tier, &key("a"), b"old").await;
     put(tier, &key("b"), b"other").await;
     let newer = Entry { created_ms: NOW_MS + 5, lifetime_ms: 7_000, ..entry(b"new") };
-    assert!(tier.put(&key("a"), &newer, Duration::from_secs(7)).await.unwrap());
-    assert_eq!(tier.get(&key("a")).await.unwrap(), Some(newer));
-    assert_eq!(tier.get(&key("b")).await.unwrap(), Some(entry(b"other")));
+    assert!(tier.put(key("a").path(), &newer, Duration::from_secs(7)).await.unwrap());
+    assert_eq!(tier.get(key("a").path()).await.unwrap(), Some(newer));
+    assert_eq!(tier.get(key("b").path()).await.unwrap(), Some(entry(b"other")));
     let usage = tier.usage().await;
     assert!(usage.entries.is_none_or(|entries| entries == 2), "{usage:?}");
 }
@@ -58,8 +58,8 @@ async fn a_value_takes_the_place_of_an_older_one(tier: &impl Tier) {
 async fn what_is_removed_is_gone(tier: &impl Tier) {
     put(tier, &key("a"), b"x").await;
     put(tier, &key("b"), b"y").await;
-    tier.remove(&key("a")).await.unwrap();
-    tier.remove(&key("a")).await.unwrap();
+    tier.remove(key("a").path()).await.unwrap();
+    tier.remove(key("a").path()).await.unwrap();
     assert_eq!((has(tier, &key("a")).await, has(tier, &key("b")).await), (false, true));
     put(tier, &key("a"), b"again").await;
     assert!(has(tier, &key("a")).await);
@@ -124,7 +124,7 @@ async fn many_at_once_get_what_they_put(tier: &impl Tier) {
     let one = async |n: u64| {
         let (key, payload) = (key(&n.to_string()), n.to_le_bytes());
         put(tier, &key, &payload).await;
-        assert_eq!(tier.get(&key).await.unwrap(), Some(entry(&payload)));
+        assert_eq!(tier.get(key.path()).await.unwrap(), Some(entry(&payload)));
     };
     futures::future::join_all((0..100).map(one)).await;
 }

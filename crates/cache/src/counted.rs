@@ -1,7 +1,8 @@
 //! A tier that never fails: what goes wrong in it is counted, and the request goes on without it.
 
 use crate::entry::Entry;
-use crate::key::{Key, Prefix, Selection};
+use crate::key::{Prefix, Selection};
+use crate::link::LinkError;
 use crate::tier::{Page, Tier, TierError, TierName, Usage};
 use serde::Serialize;
 use std::sync::Arc;
@@ -59,15 +60,28 @@ impl Counted {
     }
 
     /// The entry, if it is there, whole, and not too old.
-    pub(crate) async fn get(&self, key: &Key, now_ms: u64) -> Option<Entry> {
-        let found = match self.tier.get(key).await {
+    pub(crate) async fn get(&self, path: &Arc<str>, now_ms: u64) -> Option<Entry> {
+        self.judge(path, self.tier.get(path).await, now_ms).await
+    }
+
+    /// Many at once, in the order asked for.
+    pub(crate) async fn get_many(&self, paths: &[Arc<str>], now_ms: u64) -> Vec<Option<Entry>> {
+        let mut judged = Vec::with_capacity(paths.len());
+        for (path, found) in paths.iter().zip(self.tier.get_many(paths).await) {
+            judged.push(self.judge(path, found, now_ms).await);
+        }
+        judged
+    }
+
+    async fn judge(&self, path: &Arc<str>, found: Result<Option<Entry>, TierError>, now_ms: u64) -> Option<Entry> {
+        let found = match found {
             Ok(found) => found.filter(|entry| entry.left(now_ms).is_some()),
             Err(error) => {
                 self.note(&error);
                 if error.is_away() {
                     return None;
                 }
-                self.forget_damaged(key, &error).await;
+                self.forget_damaged(path, &error).await;
                 None
             }
         };
@@ -77,27 +91,27 @@ impl Counted {
     }
 
     /// The same, uncounted.
-    pub(crate) async fn peek(&self, key: &Key, now_ms: u64) -> Option<Entry> {
-        self.tier.get(key).await.ok().flatten().filter(|entry| entry.left(now_ms).is_some())
+    pub(crate) async fn peek(&self, path: &Arc<str>, now_ms: u64) -> Option<Entry> {
+        self.tier.peek(path).await.ok().flatten().filter(|entry| entry.left(now_ms).is_some())
     }
 
-    async fn forget_damaged(&self, key: &Key, error: &TierError) {
+    async fn forget_damaged(&self, path: &Arc<str>, error: &TierError) {
         if matches!(error, TierError::Damaged(_)) {
-            self.remove(key).await;
+            self.remove(path).await;
         }
     }
 
-    pub(crate) async fn put(&self, key: &Key, entry: &Entry, now_ms: u64) {
+    pub(crate) async fn put(&self, path: &Arc<str>, entry: &Entry, now_ms: u64) {
         let Some(left) = entry.left(now_ms) else { return };
-        match self.tier.put(key, entry, left).await {
+        match self.tier.put(path, entry, left).await {
             Ok(true) => _ = self.puts.fetch_add(1, Relaxed),
             Ok(false) => _ = self.skipped.fetch_add(1, Relaxed),
             Err(error) => self.note(&error),
         }
     }
 
-    pub(crate) async fn remove(&self, key: &Key) -> Removal {
-        self.outcome(self.tier.remove(key).await.map(|()| 0))
+    pub(crate) async fn remove(&self, path: &Arc<str>) -> Removal {
+        self.outcome(self.tier.remove(path).await.map(|()| 0))
     }
 
     pub(crate) async fn remove_all(&self, selection: &Selection) -> Removal {
@@ -109,8 +123,9 @@ impl Counted {
             Ok(entries) => Removal::Done(entries),
             Err(error) => {
                 self.note(&error);
-                // What the link could not do it has taken note of.
-                if matches!(error, TierError::Link(_)) { Removal::Postponed } else { Removal::Failed }
+                // What the link could not do it has taken note of, unless it says that it couldn't either.
+                let is_noted = matches!(&error, TierError::Link(error) if !matches!(error, LinkError::Unnoted(_)));
+                if is_noted { Removal::Postponed } else { Removal::Failed }
             }
         }
     }

@@ -7,7 +7,7 @@
 //! The checksum covers the path under which the entry lies, its length first, then all before the checksum, then
 //! the payload: a value that ends up under another key is found out as well as a flipped bit.
 
-use crate::key::{Key, Place};
+use crate::key::Place;
 use bytes::Bytes;
 use std::time::Duration;
 
@@ -65,8 +65,9 @@ impl Entry {
         end_ms.checked_sub(now_ms).filter(|left| *left > 0).map(Duration::from_millis)
     }
 
-    pub(crate) fn encode(&self, key: &Key) -> Vec<u8> {
-        let kind = Place::of(key.path()).map_or("", |place| place.kind);
+    /// The bytes of the entry under this path.
+    pub(crate) fn encode(&self, path: &str) -> Vec<u8> {
+        let kind = Place::of(path).map_or("", |place| place.kind);
         let kind = kind.as_bytes().get(..kind.len().min(u8::MAX.into())).unwrap_or_default();
         let mut out = Vec::with_capacity(HEADER_BYTES_MAX + self.payload.len());
         out.extend(MAGIC);
@@ -74,22 +75,22 @@ impl Entry {
         out.extend(kind);
         out.extend(self.created_ms.to_le_bytes());
         out.extend(self.lifetime_ms.to_le_bytes());
-        out.extend(checksum(key.path(), &out, &self.payload).to_le_bytes());
+        out.extend(checksum(path, &out, &self.payload).to_le_bytes());
         out.extend(&self.payload);
         out
     }
 
     /// # Errors
-    /// Any [`EntryError`]: the bytes are not what was written under this key.
-    pub(crate) fn decode(key: &Key, bytes: &[u8]) -> Result<Self, EntryError> {
+    /// Any [`EntryError`]: the bytes are not what was written under this path.
+    pub(crate) fn decode(path: &str, bytes: &[u8]) -> Result<Self, EntryError> {
         let header = Header::read(bytes)?;
         let (head, payload) = bytes.split_at_checked(header.bytes).ok_or(EntryError::Short(bytes.len()))?;
         let covered = head.get(..header.bytes - size_of::<u32>()).unwrap_or_default();
-        let found = checksum(key.path(), covered, payload);
+        let found = checksum(path, covered, payload);
         if found != header.checksum {
             return Err(EntryError::Checksum { expected: header.checksum, found });
         }
-        let expected = Place::of(key.path()).map_or("", |place| place.kind);
+        let expected = Place::of(path).map_or("", |place| place.kind);
         if !expected.starts_with(&header.kind) {
             return Err(EntryError::Kind { found: header.kind, expected: expected.to_owned() });
         }
@@ -142,33 +143,33 @@ mod tests {
         #[test]
         fn what_was_written_is_read(payload in proptest::collection::vec(any::<u8>(), 0..200)) {
             let entry = entry(&payload);
-            prop_assert_eq!(Entry::decode(&key("a"), &entry.encode(&key("a"))), Ok(entry));
+            prop_assert_eq!(Entry::decode(key("a").path(), &entry.encode(key("a").path())), Ok(entry));
         }
 
         #[test]
         fn any_flipped_bit_is_found(payload in proptest::collection::vec(any::<u8>(), 0..40), at in any::<prop::sample::Index>(), bit in 0..8_u8) {
-            let mut bytes = entry(&payload).encode(&key("a"));
+            let mut bytes = entry(&payload).encode(key("a").path());
             let at = at.index(bytes.len());
             bytes[at] ^= 1 << bit;
-            prop_assert!(Entry::decode(&key("a"), &bytes).is_err());
+            prop_assert!(Entry::decode(key("a").path(), &bytes).is_err());
         }
 
         #[test]
         fn any_bytes_are_read_without_harm(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
             let with_magic = [MAGIC.as_slice(), &[VERSION], &bytes].concat();
-            prop_assert!(Entry::decode(&key("a"), &bytes).is_err());
-            prop_assert!(Entry::decode(&key("a"), &with_magic).is_err());
+            prop_assert!(Entry::decode(key("a").path(), &bytes).is_err());
+            prop_assert!(Entry::decode(key("a").path(), &with_magic).is_err());
         }
     }
 
     #[test]
     fn an_entry_of_another_key_or_version_is_refused() {
-        let mut bytes = entry(b"x").encode(&key("a"));
-        assert!(matches!(Entry::decode(&key("b"), &bytes), Err(EntryError::Checksum { .. })));
+        let mut bytes = entry(b"x").encode(key("a").path());
+        assert!(matches!(Entry::decode(key("b").path(), &bytes), Err(EntryError::Checksum { .. })));
         bytes[4] = 9;
-        assert_eq!(Entry::decode(&key("a"), &bytes), Err(EntryError::Version(9)));
-        assert_eq!(Entry::decode(&key("a"), b"RSC"), Err(EntryError::Short(3)));
-        assert_eq!(Entry::decode(&key("a"), b"not ours"), Err(EntryError::Foreign));
+        assert_eq!(Entry::decode(key("a").path(), &bytes), Err(EntryError::Version(9)));
+        assert_eq!(Entry::decode(key("a").path(), b"RSC"), Err(EntryError::Short(3)));
+        assert_eq!(Entry::decode(key("a").path(), b"not ours"), Err(EntryError::Foreign));
     }
 
     #[test]

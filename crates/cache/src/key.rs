@@ -58,6 +58,10 @@ pub struct Key {
     path: Arc<str>,
 }
 
+/// Where an entry lies: what pages of entries tell of its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address(Arc<str>);
+
 /// The entries of the server itself, of a tenant, or of one of its collections.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prefix(String);
@@ -148,6 +152,21 @@ impl Key {
     #[must_use]
     pub const fn path(&self) -> &Arc<str> {
         &self.path
+    }
+}
+
+impl Address {
+    /// The entry of a tenant and a collection, or of nobody in particular, with this kind and digest, as
+    /// [`crate::Listed`] has them; `None` if that is no digest.
+    #[must_use]
+    pub fn of(tenant: Option<&TenantId>, collection: Option<&CollectionId>, kind: &str, digest: &str) -> Option<Self> {
+        let digest = hex(&unhex(digest)?);
+        let (tenant, collection) = (tenant.map_or(NOBODY, TenantId::as_str), collection.map_or(NOBODY, CollectionId::as_str));
+        Some(Self(format!("{tenant}/{collection}/{}/{digest}", plain(kind)).into()))
+    }
+
+    pub(crate) const fn path(&self) -> &Arc<str> {
+        &self.0
     }
 }
 

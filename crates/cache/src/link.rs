@@ -2,7 +2,8 @@
 //!
 //! Invariants: a call that can't be made says so at once; while the server is away no request asks it, only a probe
 //! of the link's own does, which finds it again; removals that could not be made are owed, and the link is not open
-//! again before they are made. Redis being away is never an error of a request.
+//! again before they are made, also if the process ends in between (see [`LinkOptions::owed`]). Redis being away is never
+//! an error of a request.
 
 mod options;
 mod owed;
@@ -11,7 +12,8 @@ pub use options::LinkOptions;
 
 use owed::{Owed, escaped};
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, ErrorKind, IntoConnectionInfo, RedisError, RedisResult, ServerErrorKind};
+use redis::{AsyncConnectionConfig, Client, ErrorKind, IntoConnectionInfo, RedisError, RedisResult, ServerErrorKind, TlsCertificates};
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// Why Redis did not answer.
@@ -26,13 +28,21 @@ pub enum LinkError {
     /// The address can't be used.
     #[error("the address of redis can't be used: {0}")]
     BadUrl(#[source] RedisError),
+    /// It missed a removal, and that could not be written down.
+    #[error("a removal that redis missed can't be noted: {0}")]
+    Unnoted(#[source] io::Error),
 }
+
+/// Behind the prefix, where everything lies that can be removed. Limits lie elsewhere.
+pub(crate) const CACHE: &str = "cache:";
 
 /// A connection that is opened, lost and found again.
 pub struct Link {
     client: Client,
     options: LinkOptions,
     state: Mutex<State>,
+    /// One writes the file of what is owed at a time.
+    writing: Mutex<()>,
 }
 
 #[derive(Default)]
@@ -52,7 +62,11 @@ impl Link {
     /// [`LinkError::BadUrl`].
     pub async fn open(options: LinkOptions) -> Result<Arc<Self>, LinkError> {
         let client = client(&options).map_err(LinkError::BadUrl)?;
-        let link = Arc::new(Self { client, options, state: Mutex::default() });
+        let link = Self { client, options, state: Mutex::default(), writing: Mutex::default() };
+        if let Some(file) = &link.options.owed {
+            link.state().owed = Owed::read(file, &link.pattern(CACHE));
+        }
+        let link = Arc::new(link);
         if let Err(error) = link.reconnect().await {
             tracing::warn!(%error, "redis is away: starting without it");
             link.probe();
@@ -133,15 +147,17 @@ impl Link {
     }
 
     /// Connects, makes the removals that are owed, and opens the link.
-    async fn reconnect(&self) -> RedisResult<()> {
+    async fn reconnect(self: &Arc<Self>) -> RedisResult<()> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.options.timeout))
             .set_response_timeout(Some(self.options.timeout));
         let mut connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
         // A server that still loads its data accepts connections.
         redis::cmd("PING").query_async::<()>(&mut connection).await?;
+        let mut has_owed = false;
         loop {
             let owed = self.state().owed.patterns().to_vec();
+            has_owed |= !owed.is_empty();
             for pattern in &owed {
                 let swept = sweep(&mut connection, pattern).await;
                 swept.inspect_err(|error| tracing::warn!(%error, "redis is back, but removals that it missed can't be made"))?;
@@ -152,17 +168,33 @@ impl Link {
                 state.connection = Some(connection);
                 state.turn += 1;
                 state.is_probing = false;
-                return Ok(());
+                break;
             }
         }
+        if has_owed && let Err(error) = self.note_owed().await {
+            tracing::warn!(%error, "removals in redis are made, and will be once more after a restart");
+        }
+        Ok(())
     }
 
-    /// Removes all keys that begin with `place`, now or before the link opens again.
+    /// Writes down what is owed now.
+    async fn note_owed(self: &Arc<Self>) -> Result<(), LinkError> {
+        let link = Arc::clone(self);
+        let written = tokio::task::spawn_blocking(move || {
+            let Some(file) = &link.options.owed else { return Ok(()) };
+            let _turn = link.writing.lock().unwrap_or_else(PoisonError::into_inner);
+            let patterns = link.state().owed.patterns().to_vec();
+            owed::write(file, &patterns)
+        });
+        written.await.map_err(io::Error::other).and_then(|written| written).map_err(LinkError::Unnoted)
+    }
+
+    /// Removes all cached keys that begin with `path`, now or before the link opens again.
     ///
     /// # Errors
-    /// Any [`LinkError`]: then the removal is owed.
-    pub(crate) async fn remove_all(self: &Arc<Self>, place: &str) -> Result<u64, LinkError> {
-        let pattern = self.pattern(place);
+    /// Any [`LinkError`]: then the removal is owed; after [`LinkError::Unnoted`] only until the process ends.
+    pub(crate) async fn remove_all(self: &Arc<Self>, path: &str) -> Result<u64, LinkError> {
+        let pattern = self.pattern(&format!("{CACHE}{path}"));
         let swept = self.call(|mut connection| {
             let pattern = pattern.clone();
             async move { sweep(&mut connection, &pattern).await }
@@ -173,12 +205,13 @@ impl Link {
         };
         {
             let mut state = self.state();
-            state.owed.add(pattern, self.pattern(""));
+            state.owed.add(pattern, self.pattern(CACHE));
             // Also if it was refused: what must not be served is not asked for until it is gone.
             state.connection = None;
         }
         tracing::warn!(%error, "a removal in redis is owed");
         self.probe();
+        self.note_owed().await?;
         Err(error)
     }
 
@@ -189,10 +222,17 @@ impl Link {
 }
 
 fn client(options: &LinkOptions) -> RedisResult<Client> {
-    let server = options.url.as_str().into_connection_info()?;
-    let Some(password) = &options.password else { return Client::open(server) };
-    let login = server.redis_settings().clone().set_password(password);
-    Client::open(server.set_redis_settings(login))
+    let mut server = options.url.as_str().into_connection_info()?;
+    if let Some(password) = &options.password {
+        let login = server.redis_settings().clone().set_password(password);
+        server = server.set_redis_settings(login);
+    }
+    if !options.url.starts_with("rediss:") {
+        return Client::open(server);
+    }
+    // Fails if somebody did it before, which is as well.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Client::build_with_tls(server, TlsCertificates { client_tls: None, root_cert: options.ca_pem.clone() })
 }
 
 /// Removes the keys that match, some at a time.
@@ -203,8 +243,13 @@ async fn sweep(connection: &mut MultiplexedConnection, pattern: &str) -> RedisRe
         let mut scan = redis::cmd("SCAN");
         scan.arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(AT_ONCE);
         let (next, keys): (u64, Vec<Vec<u8>>) = scan.query_async(connection).await?;
+        // Each by itself: in a cluster a command may only name keys of one slot.
+        let mut calls = redis::pipe();
+        for key in &keys {
+            calls.cmd("UNLINK").arg(key);
+        }
         if !keys.is_empty() {
-            removed += redis::cmd("UNLINK").arg(keys).query_async::<u64>(connection).await?;
+            removed += calls.query_async::<Vec<u64>>(connection).await?.iter().sum::<u64>();
         }
         if next == 0 {
             return Ok(removed);

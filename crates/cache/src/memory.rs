@@ -1,7 +1,7 @@
 //! The first tier: entries in this process, at most so many bytes of them, those used often preferred.
 
 use crate::entry::Entry;
-use crate::key::{Key, Prefix, Selection};
+use crate::key::{Prefix, Selection};
 use crate::tier::{Listed, Page, Tier, TierError, TierName, Usage};
 use async_trait::async_trait;
 use moka::Expiry;
@@ -70,26 +70,30 @@ impl Tier for MemoryTier {
         TierName::Memory
     }
 
-    async fn get(&self, key: &Key) -> Result<Option<Entry>, TierError> {
-        let slot = self.entries.get(key.path().as_ref()).await;
+    async fn get(&self, path: &Arc<str>) -> Result<Option<Entry>, TierError> {
+        let slot = self.entries.get(path).await;
         Ok(slot.map(|slot| {
             slot.hits.fetch_add(1, Relaxed);
             slot.entry.clone()
         }))
     }
 
-    async fn put(&self, key: &Key, entry: &Entry, left: Duration) -> Result<bool, TierError> {
-        if weight(key.path(), entry) as u64 > self.bytes_max {
-            self.remove(key).await?;
+    async fn peek(&self, path: &Arc<str>) -> Result<Option<Entry>, TierError> {
+        Ok(self.entries.get(path).await.map(|slot| slot.entry.clone()))
+    }
+
+    async fn put(&self, path: &Arc<str>, entry: &Entry, left: Duration) -> Result<bool, TierError> {
+        if weight(path, entry) as u64 > self.bytes_max {
+            self.remove(path).await?;
             return Ok(false);
         }
         let slot = Slot { entry: entry.clone(), left, hits: AtomicU64::new(0) };
-        self.entries.insert(Arc::clone(key.path()), Arc::new(slot)).await;
+        self.entries.insert(Arc::clone(path), Arc::new(slot)).await;
         Ok(true)
     }
 
-    async fn remove(&self, key: &Key) -> Result<(), TierError> {
-        self.entries.invalidate(key.path().as_ref()).await;
+    async fn remove(&self, path: &Arc<str>) -> Result<(), TierError> {
+        self.entries.invalidate(path).await;
         Ok(())
     }
 
@@ -150,7 +154,7 @@ mod tests {
         let tier = MemoryTier::new(20_000);
         for n in 0..200 {
             let entry = Entry::new(Bytes::from(vec![0; 1000]), 0, Duration::from_secs(60));
-            assert!(tier.put(&key(&n.to_string()), &entry, Duration::from_secs(60)).await.unwrap());
+            assert!(tier.put(key(&n.to_string()).path(), &entry, Duration::from_secs(60)).await.unwrap());
             let bytes = tier.usage().await.bytes.unwrap();
             assert!(bytes <= 20_000, "{bytes}");
         }
@@ -163,8 +167,8 @@ mod tests {
     async fn what_is_larger_than_the_tier_is_not_taken_and_replaces_nothing_silently() {
         let tier = MemoryTier::new(1000);
         let entry = |bytes| Entry::new(Bytes::from(vec![1; bytes]), 0, Duration::from_secs(60));
-        assert!(tier.put(&key("a"), &entry(10), Duration::from_secs(60)).await.unwrap());
-        assert!(!tier.put(&key("a"), &entry(1000), Duration::from_secs(60)).await.unwrap());
-        assert_eq!(tier.get(&key("a")).await.unwrap(), None, "the old value is not the value any more");
+        assert!(tier.put(key("a").path(), &entry(10), Duration::from_secs(60)).await.unwrap());
+        assert!(!tier.put(key("a").path(), &entry(1000), Duration::from_secs(60)).await.unwrap());
+        assert_eq!(tier.get(key("a").path()).await.unwrap(), None, "the old value is not the value any more");
     }
 }

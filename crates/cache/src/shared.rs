@@ -1,16 +1,13 @@
 //! The last tier: entries in Redis, for all nodes. Redis ends their lifetimes, and keeps its own limit of memory.
 
 use crate::entry::{Entry, HEADER_BYTES_MAX, Header};
-use crate::key::{Key, Prefix, Selection};
-use crate::link::Link;
+use crate::key::{Prefix, Selection};
+use crate::link::{CACHE, Link};
 use crate::tier::{Listed, Page, Tier, TierError, TierName, Usage};
 use async_trait::async_trait;
 use redis::{cmd, pipe};
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Where entries lie, behind the link's own prefix.
-const PLACE: &str = "cache:";
 
 pub(crate) struct SharedTier(Arc<Link>);
 
@@ -20,12 +17,12 @@ impl SharedTier {
     }
 
     fn name_of(&self, path: &str) -> String {
-        format!("{}{PLACE}{path}", self.0.prefix())
+        format!("{}{CACHE}{path}", self.0.prefix())
     }
 
     /// Some of the names that there are, and where to go on; 0 is the beginning and the end.
     async fn scan(&self, prefix: &Prefix, cursor: u64, limit: usize) -> Result<(u64, Vec<String>), TierError> {
-        let pattern = self.0.pattern(&format!("{PLACE}{}", prefix.as_str()));
+        let pattern = self.0.pattern(&format!("{CACHE}{}", prefix.as_str()));
         let found = self.0.call(|mut connection| async move {
             cmd("SCAN")
                 .arg(cursor)
@@ -64,14 +61,14 @@ impl Tier for SharedTier {
         TierName::Redis
     }
 
-    async fn get(&self, key: &Key) -> Result<Option<Entry>, TierError> {
-        let name = self.name_of(key.path());
+    async fn get(&self, path: &Arc<str>) -> Result<Option<Entry>, TierError> {
+        let name = self.name_of(path);
         let found = self.0.call(|mut connection| async move { cmd("GET").arg(name).query_async::<Option<Vec<u8>>>(&mut connection).await });
-        Ok(found.await?.map(|bytes| Entry::decode(key, &bytes)).transpose()?)
+        Ok(found.await?.map(|bytes| Entry::decode(path, &bytes)).transpose()?)
     }
 
-    async fn put(&self, key: &Key, entry: &Entry, left: Duration) -> Result<bool, TierError> {
-        let (name, value) = (self.name_of(key.path()), entry.encode(key));
+    async fn put(&self, path: &Arc<str>, entry: &Entry, left: Duration) -> Result<bool, TierError> {
+        let (name, value) = (self.name_of(path), entry.encode(path));
         let left_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX).clamp(1, LIFETIME_MS_MAX);
         let put = self.0.call(|mut connection| async move {
             cmd("SET").arg(name).arg(value).arg("PX").arg(left_ms).query_async::<()>(&mut connection).await
@@ -80,17 +77,17 @@ impl Tier for SharedTier {
         Ok(true)
     }
 
-    async fn remove(&self, key: &Key) -> Result<(), TierError> {
-        let name = self.name_of(key.path());
+    async fn remove(&self, path: &Arc<str>) -> Result<(), TierError> {
+        let name = self.name_of(path);
         let removed = self.0.call(|mut connection| async move { cmd("UNLINK").arg(name).query_async::<()>(&mut connection).await });
         if removed.await.is_err() {
-            self.0.remove_all(&format!("{PLACE}{}", key.path())).await?;
+            self.0.remove_all(path).await?;
         }
         Ok(())
     }
 
     async fn remove_all(&self, selection: &Selection) -> Result<u64, TierError> {
-        Ok(self.0.remove_all(&format!("{PLACE}{}", selection.prefix())).await?)
+        Ok(self.0.remove_all(selection.prefix()).await?)
     }
 
     async fn list(&self, prefix: &Prefix, after: Option<&str>, limit: usize, now_ms: u64) -> Result<Page, TierError> {

@@ -5,7 +5,7 @@ use crate::contract;
 use crate::key::{Key, Prefix, Selection};
 use crate::limit::tests::{check, check_contract};
 use crate::limit::{Claim, Limiter, Meter};
-use crate::link::Link;
+use crate::link::{Link, LinkOptions};
 use crate::shared::SharedTier;
 use crate::stack::{Fresh, Loaded, Policy, Stack, StackOptions};
 use crate::test_keys::{key, partition, tenant};
@@ -91,7 +91,7 @@ async fn two_nodes_share_limits() {
     assert!(check(&a, Meter::Requests, "soon", 10, &soon).await.allowed);
     let mut connection = redis.connection().await;
     until("redis forgets", async || {
-        !redis::cmd("EXISTS").arg("ragstone:limit:requests:soon").query_async::<bool>(&mut connection).await.unwrap()
+        !redis::cmd("EXISTS").arg("ragstone:{limit}:requests:soon").query_async::<bool>(&mut connection).await.unwrap()
     })
     .await;
     assert!(check(&b, Meter::Requests, "soon", 10, &soon).await.allowed);
@@ -153,13 +153,13 @@ async fn a_server_that_is_not_there_at_the_start_is_found_later() {
     assert!(stack.put(&key("x"), "x", HOUR).await);
     redis.start_again().await;
     until("the link is up", async || link.is_here()).await;
-    assert!(Link::open(crate::link::LinkOptions::new("no address")).await.is_err());
+    assert!(Link::open(LinkOptions::new("no address")).await.is_err());
 }
 
 #[tokio::test]
 async fn a_server_that_hangs_costs_one_timeout_and_not_one_for_each_request() {
     let redis = TestRedis::start().await;
-    let link = Link::open(crate::link::LinkOptions { timeout: Duration::from_millis(300), ..redis.options() }).await.unwrap();
+    let link = Link::open(LinkOptions { timeout: Duration::from_millis(300), ..redis.options() }).await.unwrap();
     let stack = stack(&link).await;
     redis.hang(true);
     let started = Instant::now();
@@ -194,6 +194,65 @@ async fn what_was_removed_while_redis_was_away_does_not_come_back() {
 }
 
 #[tokio::test]
+async fn a_removal_is_owed_by_the_next_process_too() {
+    let (mut redis, folder) = (TestRedis::start().await, tempfile::tempdir().unwrap());
+    let options = || LinkOptions { owed: Some(folder.path().join("owed")), ..redis.options() };
+    let link = Link::open(options()).await.unwrap();
+    stack(&link).await.put(&key("x"), "x", HOUR).await;
+    let options = options();
+    redis.stop();
+    let removals = stack(&link).await.invalidate(&Prefix::of_tenant(&tenant("acme"))).await;
+    assert_eq!(removals.postponed, [TierName::Redis]);
+    drop(link);
+    redis.start_again().await;
+    let next = Link::open(options.clone()).await.unwrap();
+    assert!(next.is_here());
+    assert_eq!(got(&stack(&next).await, &key("x")).await, None);
+    until("nothing is owed", async || !folder.path().join("owed").exists()).await;
+    // Where it can't be noted, it has failed.
+    let nowhere = LinkOptions { owed: Some(folder.path().join("no-folder/owed")), ..options };
+    let link = Link::open(nowhere).await.unwrap();
+    redis.stop();
+    let removals = stack(&link).await.invalidate(&Prefix::of_tenant(&tenant("acme"))).await;
+    assert_eq!((removals.postponed.as_slice(), removals.failed.as_slice()), ([].as_slice(), [TierName::Redis].as_slice()));
+}
+
+#[tokio::test]
+async fn too_many_owed_removals_empty_the_cache_and_leave_limits_alone() {
+    let mut redis = TestRedis::start().await;
+    let link = redis.link().await;
+    let day = Allowance::new(NonZero::new(10).unwrap(), HOUR);
+    assert!(check(&limiter(&link), Meter::Requests, "k", 7, &day).await.is_shared);
+    stack(&link).await.put(&key("x"), "x", HOUR).await;
+    redis.stop();
+    let tier = SharedTier::new(Arc::clone(&link));
+    for n in 0..1001 {
+        tier.remove(key(&format!("other {n}")).path()).await.unwrap_err();
+    }
+    redis.start_again().await;
+    until("the link is back", async || link.is_here()).await;
+    assert_eq!(got(&stack(&link).await, &key("x")).await, None);
+    let left = check(&limiter(&link), Meter::Requests, "k", 0, &day).await;
+    assert_eq!((left.is_shared, left.remaining), (true, 3));
+}
+
+#[tokio::test]
+async fn a_cluster_of_one_node_will_do() {
+    let redis = TestRedis::start_cluster().await;
+    let link = redis.link().await;
+    let one = Claim::new(Meter::Requests, "key a", 1, Allowance::per_minute(NonZero::new(10).unwrap()));
+    let other = Claim::new(Meter::Requests, "tenant b", 1, Allowance::per_minute(NonZero::new(10).unwrap()));
+    let decisions = limiter(&link).check(&[one, other]).await;
+    assert!(decisions.iter().all(|decision| decision.is_shared), "both keys in one slot: {decisions:?}");
+    let stack = stack(&link).await;
+    for n in 0..20 {
+        stack.put(&key(&n.to_string()), "x", HOUR).await;
+    }
+    let removals = stack.invalidate(&Prefix::of_tenant(&tenant("acme"))).await;
+    assert_eq!((removals.entries, removals.postponed.len()), (40, 0), "in memory and in redis");
+}
+
+#[tokio::test]
 async fn a_removal_that_is_refused_keeps_the_link_closed_until_it_is_made() {
     let redis = TestRedis::start().await;
     let link = redis.link().await;
@@ -207,7 +266,7 @@ async fn a_removal_that_is_refused_keeps_the_link_closed_until_it_is_made() {
     assert!(!link.is_here(), "redis answers, but could serve what was removed");
     redis::cmd("ACL").arg(&["SETUSER", "default", "+scan"]).query_async::<()>(&mut connection).await.unwrap();
     until("the link is back", async || link.is_here()).await;
-    assert_eq!(tier.get(&key("x")).await.unwrap(), None);
+    assert_eq!(tier.get(key("x").path()).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -232,7 +291,7 @@ async fn a_damaged_value_is_counted_removed_and_never_served() {
 #[tokio::test]
 async fn servers_with_other_prefixes_do_not_meet() {
     let redis = TestRedis::start().await;
-    let link = |prefix: &str| Link::open(crate::link::LinkOptions { prefix: prefix.to_owned(), ..redis.options() });
+    let link = |prefix: &str| Link::open(LinkOptions { prefix: prefix.to_owned(), ..redis.options() });
     let (a, b) = (link("a*:").await.unwrap(), link("ab:").await.unwrap());
     let (on_a, on_b) = (stack(&a).await, stack(&b).await);
     on_a.put(&key("x"), "a", HOUR).await;

@@ -7,6 +7,26 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// A key and its value.
 pub type ShelfPair = (Vec<u8>, Vec<u8>);
 
+/// A key and the beginning of its value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShelfHead {
+    /// The key.
+    pub key: Vec<u8>,
+    /// The first bytes of the value.
+    pub head: Vec<u8>,
+    /// How many bytes the value has.
+    pub bytes: u64,
+}
+
+impl ShelfHead {
+    /// The first `head_bytes` of a value.
+    #[must_use]
+    pub fn of(key: &[u8], value: &[u8], head_bytes: usize) -> Self {
+        let head = value.get(..head_bytes).unwrap_or(value);
+        Self { key: key.to_vec(), head: head.to_vec(), bytes: value.len() as u64 }
+    }
+}
+
 /// A call of a [`Shelf`] failed.
 #[derive(Debug, thiserror::Error)]
 #[error("the store of the cache failed: {0}")]
@@ -38,6 +58,15 @@ pub trait Shelf: Send + Sync {
     /// # Errors
     /// [`ShelfError`] if they can't be read.
     fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<ShelfPair>, ShelfError>;
+
+    /// As [`Shelf::scan`], but of each value only the first `head_bytes`: values may be large.
+    ///
+    /// # Errors
+    /// [`ShelfError`] if they can't be read.
+    fn scan_heads(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize, head_bytes: usize) -> Result<Vec<ShelfHead>, ShelfError> {
+        let pairs = self.scan(prefix, after, limit)?;
+        Ok(pairs.iter().map(|(key, value)| ShelfHead::of(key, value, head_bytes)).collect())
+    }
 }
 
 /// A shelf in memory, for tests and examples.

@@ -3,14 +3,14 @@
 mod figures;
 mod load;
 
-pub use figures::{Holding, Removals, Statistics};
+pub use figures::{Holding, Inspected, Removals, Statistics};
 pub use load::{Fresh, Loaded, Policy};
 
 use crate::clock::Clock;
 use crate::counted::Counted;
 use crate::entry::Entry;
 use crate::flight::Flights;
-use crate::key::{Key, Prefix, Selection};
+use crate::key::{Address, Key, Prefix, Selection};
 use crate::link::Link;
 use crate::memory::MemoryTier;
 use crate::removed::{Moment, Removed};
@@ -111,15 +111,30 @@ impl Stack {
 
     /// Many at once, in the order asked for.
     pub async fn get_many(&self, keys: &[Key]) -> Vec<Option<Entry>> {
-        futures::future::join_all(keys.iter().map(|key| self.get(key))).await
+        let (moment, now_ms) = (self.removed.now(), self.clock.now_ms());
+        let mut found: Vec<Option<Entry>> = vec![None; keys.len()];
+        for (at, tier) in self.tiers.iter().enumerate() {
+            let missing: Vec<usize> = found.iter().enumerate().filter(|(_, entry)| entry.is_none()).map(|(at, _)| at).collect();
+            let paths: Vec<_> = missing.iter().filter_map(|at| keys.get(*at)).map(|key| Arc::clone(key.path())).collect();
+            if paths.is_empty() {
+                break;
+            }
+            let above = self.tiers.get(..at).unwrap_or_default();
+            for ((place, path), entry) in missing.into_iter().zip(&paths).zip(tier.get_many(&paths, now_ms).await) {
+                let Some(entry) = entry else { continue };
+                let is_current = self.keep(path, &entry, above, moment).await;
+                found.get_mut(place).into_iter().for_each(|slot| *slot = is_current.then(|| entry.clone()));
+            }
+        }
+        found
     }
 
     async fn find(&self, key: &Key) -> Option<(Entry, TierName)> {
         let (moment, now_ms) = (self.removed.now(), self.clock.now_ms());
         for (at, tier) in self.tiers.iter().enumerate() {
-            if let Some(entry) = tier.get(key, now_ms).await {
+            if let Some(entry) = tier.get(key.path(), now_ms).await {
                 let above = self.tiers.get(..at).unwrap_or_default();
-                return self.keep(key, &entry, above, moment).await.then(|| (entry, tier.name()));
+                return self.keep(key.path(), &entry, above, moment).await.then(|| (entry, tier.name()));
             }
         }
         None
@@ -128,7 +143,19 @@ impl Stack {
     /// Looks into the first tier only, uncounted.
     async fn peek(&self, key: &Key) -> Option<(Entry, TierName)> {
         let first = self.tiers.first()?;
-        first.peek(key, self.clock.now_ms()).await.map(|entry| (entry, first.name()))
+        first.peek(key.path(), self.clock.now_ms()).await.map(|entry| (entry, first.name()))
+    }
+
+    /// An entry that a page listed, as each tier has it that has it, uncounted and left where it is.
+    pub async fn inspect(&self, address: &Address) -> Vec<Inspected> {
+        let now_ms = self.clock.now_ms();
+        let mut found = Vec::new();
+        for tier in &self.tiers {
+            let Some(entry) = tier.peek(address.path(), now_ms).await else { continue };
+            let left = entry.left(now_ms).unwrap_or_default();
+            found.push(Inspected { tier: tier.name(), age_ms: now_ms.saturating_sub(entry.created_ms), left, payload: entry.payload });
+        }
+        found
     }
 
     /// Keeps a value in all tiers. `false` if it is too large or has no lifetime.
@@ -146,22 +173,22 @@ impl Stack {
             self.counters.too_large.fetch_add(1, Relaxed);
             return false;
         }
-        entry.lifetime_ms > 0 && self.keep(key, entry, &self.tiers, moment).await
+        entry.lifetime_ms > 0 && self.keep(key.path(), entry, &self.tiers, moment).await
     }
 
     /// Puts an entry that was on its way since `moment` in these tiers, unless it was removed meanwhile.
-    async fn keep(&self, key: &Key, entry: &Entry, tiers: &[Counted], moment: Moment) -> bool {
-        if !self.removed.since(moment, key.path()) {
+    async fn keep(&self, path: &Arc<str>, entry: &Entry, tiers: &[Counted], moment: Moment) -> bool {
+        if !self.removed.since(moment, path) {
             for tier in tiers {
-                tier.put(key, entry, self.clock.now_ms()).await;
+                tier.put(path, entry, self.clock.now_ms()).await;
             }
         }
         // Looked at again: a removal may have passed a tier before the entry came there.
-        let is_outdated = self.removed.since(moment, key.path());
+        let is_outdated = self.removed.since(moment, path);
         if is_outdated {
             self.counters.outdated.fetch_add(1, Relaxed);
             for tier in tiers {
-                tier.remove(key).await;
+                tier.remove(path).await;
             }
         }
         !is_outdated
@@ -169,11 +196,22 @@ impl Stack {
 
     /// Removes one entry.
     pub async fn remove(&self, key: &Key) -> Removals {
-        self.removed.note(Selection::One(Arc::clone(key.path())));
-        self.tell(&Selection::One(Arc::clone(key.path())));
+        self.remove_path(key.path()).await
+    }
+
+    /// Removes an entry that a page listed.
+    pub async fn remove_at(&self, address: &Address) -> Removals {
+        self.remove_path(address.path()).await
+    }
+
+    async fn remove_path(&self, path: &Arc<str>) -> Removals {
+        let selection = Selection::One(Arc::clone(path));
+        self.removed.note(selection.clone());
+        self.tell(&selection);
         let mut removals = Removals::default();
-        for tier in &self.tiers {
-            removals.add(tier.name(), tier.remove(key).await);
+        // From below, as in [`Stack::invalidate`].
+        for tier in self.tiers.iter().rev() {
+            removals.add(tier.name(), tier.remove(path).await);
         }
         removals
     }

@@ -3,7 +3,7 @@
 mod aged;
 
 use crate::entry::{Entry, Header};
-use crate::key::{Key, Prefix, Selection};
+use crate::key::{Prefix, Selection};
 use crate::shelf::{Shelf, ShelfError};
 use crate::tier::{Listed, Page, Tier, TierError, TierName, Usage};
 use aged::AgedShelf;
@@ -36,19 +36,27 @@ impl Tier for StoreTier {
         TierName::Store
     }
 
-    async fn get(&self, key: &Key) -> Result<Option<Entry>, TierError> {
-        let path = Arc::clone(key.path());
-        let bytes = self.run(move |shelf| shelf.get(&path)).await?;
-        Ok(bytes.map(|bytes| Entry::decode(key, &bytes)).transpose()?)
+    async fn get(&self, path: &Arc<str>) -> Result<Option<Entry>, TierError> {
+        let path = Arc::clone(path);
+        self.run(move |shelf| Ok(decoded(shelf, &path))).await?
     }
 
-    async fn put(&self, key: &Key, entry: &Entry, _left: Duration) -> Result<bool, TierError> {
-        let (path, bytes, created_ms) = (Arc::clone(key.path()), entry.encode(key), entry.created_ms);
+    async fn get_many(&self, paths: &[Arc<str>]) -> Vec<Result<Option<Entry>, TierError>> {
+        let asked = paths.to_vec();
+        match self.run(move |shelf| Ok(asked.iter().map(|path| decoded(shelf, path)).collect())).await {
+            Ok(found) => found,
+            // The hop was given up: each is told so by its own.
+            Err(_) => futures::future::join_all(paths.iter().map(|path| self.get(path))).await,
+        }
+    }
+
+    async fn put(&self, path: &Arc<str>, entry: &Entry, _left: Duration) -> Result<bool, TierError> {
+        let (path, bytes, created_ms) = (Arc::clone(path), entry.encode(path), entry.created_ms);
         self.run(move |shelf| shelf.put(&path, &bytes, created_ms)).await
     }
 
-    async fn remove(&self, key: &Key) -> Result<(), TierError> {
-        let path = Arc::clone(key.path());
+    async fn remove(&self, path: &Arc<str>) -> Result<(), TierError> {
+        let path = Arc::clone(path);
         self.run(move |shelf| shelf.remove(&path)).await
     }
 
@@ -59,20 +67,25 @@ impl Tier for StoreTier {
 
     async fn list(&self, prefix: &Prefix, after: Option<&str>, limit: usize, now_ms: u64) -> Result<Page, TierError> {
         let (prefix, after) = (prefix.clone(), after.map(str::to_owned));
-        let mut pairs = self.run(move |shelf| shelf.page(prefix.as_str(), after.as_deref(), limit + 1)).await?;
-        let has_more = pairs.len() > limit;
-        pairs.truncate(limit);
-        let next = pairs.last().filter(|_| has_more).map(|(path, _)| path.clone());
-        let listed = |(path, value): &(String, Vec<u8>)| {
-            let header = Header::read(value).ok()?;
-            Listed::of(path, (header.created_ms, header.lifetime_ms), (path.len() + value.len()) as u64, None, now_ms)
+        let mut heads = self.run(move |shelf| shelf.page(prefix.as_str(), after.as_deref(), limit + 1)).await?;
+        let has_more = heads.len() > limit;
+        heads.truncate(limit);
+        let next = heads.last().filter(|_| has_more).map(|(path, ..)| path.clone());
+        let listed = |(path, head, bytes): &(String, Vec<u8>, u64)| {
+            let header = Header::read(head).ok()?;
+            Listed::of(path, (header.created_ms, header.lifetime_ms), path.len() as u64 + bytes, None, now_ms)
         };
-        Ok(Page { entries: pairs.iter().filter_map(listed).collect(), next })
+        Ok(Page { entries: heads.iter().filter_map(listed).collect(), next })
     }
 
+    /// Who writes holds the figures while the disk takes its time.
     async fn usage(&self) -> Usage {
-        self.0.usage()
+        self.run(|shelf| Ok(shelf.usage())).await.unwrap_or_default()
     }
+}
+
+fn decoded(shelf: &AgedShelf, path: &str) -> Result<Option<Entry>, TierError> {
+    Ok(shelf.get(path)?.map(|bytes| Entry::decode(path, &bytes)).transpose()?)
 }
 
 #[cfg(test)]

@@ -10,16 +10,41 @@ use tempfile::TempDir;
 pub(crate) struct TestRedis {
     port: u16,
     folder: TempDir,
+    more: Vec<String>,
     server: Option<Child>,
 }
 
 impl TestRedis {
     /// Starts one and waits until it answers.
     pub(crate) async fn start() -> Self {
-        let mut redis = Self { port: 0, folder: tempfile::tempdir().unwrap(), server: None };
+        Self::start_with(&[]).await
+    }
+
+    /// A cluster of one node, which is as strict about slots as one of many.
+    pub(crate) async fn start_cluster() -> Self {
+        // The usual one is ten thousand above, which may be none.
+        let bus = free_port().to_string();
+        let redis = Self::start_with(&["--cluster-enabled", "yes", "--cluster-port", &bus]).await;
+        let mut connection = redis.connection().await;
+        redis::cmd("CLUSTER").arg(&["ADDSLOTSRANGE", "0", "16383"]).query_async::<()>(&mut connection).await.unwrap();
+        until("the cluster is up", async || {
+            let info: String = redis::cmd("CLUSTER").arg("INFO").query_async(&mut connection).await.unwrap();
+            info.contains("cluster_state:ok")
+        })
+        .await;
+        redis
+    }
+
+    async fn start_with(more: &[&str]) -> Self {
+        let mut redis = Self {
+            port: 0,
+            folder: tempfile::tempdir().unwrap(),
+            more: more.iter().map(|word| (*word).to_owned()).collect(),
+            server: None,
+        };
         // Another process may take the port between the search for it and the start.
         for _ in 0..10 {
-            redis.port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            redis.port = free_port();
             if redis.try_start().await {
                 return redis;
             }
@@ -37,6 +62,7 @@ impl TestRedis {
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes", "--appendfsync", "always"])
             .arg("--dir")
             .arg(self.folder.path())
+            .args(&self.more)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn();
@@ -97,6 +123,10 @@ impl Drop for TestRedis {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// Waits until the condition holds, for a few seconds at most.

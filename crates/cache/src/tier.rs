@@ -2,12 +2,13 @@
 //! pass the same tests (`contract.rs`).
 
 use crate::entry::{Entry, EntryError};
-use crate::key::{Key, Place, Prefix, Selection};
+use crate::key::{Place, Prefix, Selection};
 use crate::link::LinkError;
 use crate::shelf::ShelfError;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Which tier.
@@ -110,7 +111,7 @@ impl Listed {
     }
 }
 
-/// Keeps entries. What it returns was put under this very key; whether it is still to be served, the caller checks.
+/// Keeps entries under the paths of their keys. What it returns was put under this very path; whether it is still to be served, the caller checks.
 #[async_trait]
 pub(crate) trait Tier: Send + Sync {
     fn name(&self) -> TierName;
@@ -119,13 +120,23 @@ pub(crate) trait Tier: Send + Sync {
     ///
     /// # Errors
     /// [`TierError::Damaged`] for bytes that are not the entry: they are never returned.
-    async fn get(&self, key: &Key) -> Result<Option<Entry>, TierError>;
+    async fn get(&self, path: &Arc<str>) -> Result<Option<Entry>, TierError>;
+
+    /// Many at once, in the order asked for.
+    async fn get_many(&self, paths: &[Arc<str>]) -> Vec<Result<Option<Entry>, TierError>> {
+        futures::future::join_all(paths.iter().map(|path| self.get(path))).await
+    }
+
+    /// As [`Tier::get`], without serving it: it doesn't count as a hit.
+    async fn peek(&self, path: &Arc<str>) -> Result<Option<Entry>, TierError> {
+        self.get(path).await
+    }
 
     /// Keeps the entry, in place of an older one, for `left` at most. `false` if it is too large for this tier.
-    async fn put(&self, key: &Key, entry: &Entry, left: Duration) -> Result<bool, TierError>;
+    async fn put(&self, path: &Arc<str>, entry: &Entry, left: Duration) -> Result<bool, TierError>;
 
     /// Forgets the entry; one that is not there is fine.
-    async fn remove(&self, key: &Key) -> Result<(), TierError>;
+    async fn remove(&self, path: &Arc<str>) -> Result<(), TierError>;
 
     /// Forgets all these entries and says how many there were. Of a tier that is away they are gone when it is back.
     async fn remove_all(&self, selection: &Selection) -> Result<u64, TierError>;

@@ -240,6 +240,15 @@ pub(crate) fn deletion(tenant: &TenantId, deletion: &DeletionId) -> Vec<u8> {
     key(b'R', parts!(tenant, deletion))
 }
 
+/// A deletion after which nobody has said yet that the caches are purged → the id of its collection.
+pub(crate) fn unpurged(tenant: &TenantId, deletion: &DeletionId) -> Vec<u8> {
+    key(b'O', parts!(tenant, deletion))
+}
+
+pub(crate) fn all_unpurged() -> Vec<u8> {
+    prefix(b'O', &[])
+}
+
 /// Kind of a batch: [`crate::batches::BatchRecord`].
 pub(crate) const BATCH: u8 = b'T';
 /// Kind of a piece of an item of a batch: JSON.

@@ -4,7 +4,7 @@
 //! opened or is damaged is emptied with a warning. What is read may be lost or old, and whoever keeps something here
 //! checks it himself. A call never panics; what sled says instead is its error.
 
-use crate::store::{Pair, is_in_use, open_sled_unsynced, panic_text};
+use crate::store::{is_in_use, open_sled_unsynced, panic_text};
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -82,16 +82,22 @@ impl Shelf {
         guarded(|| self.0.remove(key).map(drop))
     }
 
-    /// Up to `limit` pairs with `prefix`, in key order, behind `after`.
+    /// What `take` takes of up to `limit` pairs with `prefix`, in key order, behind `after`.
     ///
     /// # Errors
     /// [`ShelfError::Failed`].
-    pub fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Pair>, ShelfError> {
+    pub fn scan<T>(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+        take: impl Fn(&[u8], &[u8]) -> T,
+    ) -> Result<Vec<T>, ShelfError> {
         let start = after.filter(|after| *after >= prefix).map_or(Bound::Included(prefix), Bound::Excluded);
         guarded(|| {
             let pairs = self.0.range::<&[u8], _>((start, Bound::Unbounded));
             let within = pairs.take_while(|pair| pair.as_ref().map_or(true, |(key, _)| key.starts_with(prefix)));
-            within.take(limit).map(|pair| pair.map(|(key, value)| (key.to_vec(), value.to_vec()))).collect()
+            within.take(limit).map(|pair| pair.map(|(key, value)| take(&key, &value))).collect()
         })
     }
 }
@@ -122,8 +128,7 @@ mod tests {
         drop(shelf);
         let shelf = open(folder.path());
         assert_eq!((shelf.get(&[b'k', 7]).unwrap(), shelf.get(&[b'k', 8]).unwrap()), (None, Some(vec![8; 1000])));
-        let keys =
-            |after: Option<&[u8]>, limit| -> Vec<u8> { shelf.scan(b"k", after, limit).unwrap().iter().map(|(key, _)| key[1]).collect() };
+        let keys = |after: Option<&[u8]>, limit| -> Vec<u8> { shelf.scan(b"k", after, limit, |key, _| key[1]).unwrap() };
         assert_eq!(keys(None, 3), [0, 1, 2]);
         assert_eq!(keys(Some(&[b'k', 6]), 2), [8, 9]);
         assert_eq!(keys(Some(&[b'k', 97]), 9), [98, 99]);

@@ -7,7 +7,7 @@ mod support;
 use corpus::{Principals, TenantId};
 use index::records::DeletionReceipt;
 use index::store::{Batch, MemoryDisk};
-use index::{Catalog, CatalogError, Once, Retention, Upload};
+use index::{Catalog, CatalogError, Once, Retention, Unpurged, Upload};
 use ragstone_index as index;
 use support::*;
 use time::{Duration, OffsetDateTime};
@@ -134,6 +134,33 @@ fn a_purge_that_crashes_at_any_sync_is_finished_with_the_same_counts() {
             return;
         }
     }
+}
+
+#[test]
+fn a_purge_of_caches_is_owed_until_it_is_noted_whatever_crashes_in_between() {
+    let (disk, folder) = (MemoryDisk::default(), tempfile::tempdir().unwrap());
+    let catalog = open(&disk, folder.path());
+    let (one, other) = (collection(&catalog, "one"), collection(&catalog, "other"));
+    put_searchable(&catalog, &one, "goes", "one\n");
+    let receipts = [catalog.delete_document(&one, "goes").unwrap(), catalog.delete_collection(&other.tenant, &other.id).unwrap()];
+    let mut owed: Vec<_> = receipts.iter().map(|receipt| Unpurged::of(&one.tenant, receipt)).collect();
+    owed.sort_by(|a, b| a.deletion.cmp(&b.deletion));
+    disk.crash(None);
+    drop(catalog);
+    let catalog = open(&disk, folder.path());
+    assert_eq!(catalog.unpurged().unwrap(), owed);
+    disk.fail_sync(1);
+    assert!(catalog.note_purged(&owed[0], 3).is_err());
+    disk.crash(None);
+    drop(catalog);
+    disk.fail_sync(u64::MAX);
+    let catalog = open(&disk, folder.path());
+    assert_eq!(catalog.unpurged().unwrap(), owed, "what could not be noted is still owed");
+    catalog.note_purged(&owed[0], 3).unwrap();
+    catalog.note_purged(&owed[1], 0).unwrap();
+    assert_eq!(catalog.unpurged().unwrap(), []);
+    let caches = |at: usize| catalog.deletion(&one.tenant, &owed[at].deletion).unwrap().caches;
+    assert_eq!((caches(0), caches(1)), (3, 0));
 }
 
 #[test]

@@ -30,9 +30,9 @@ use events::Events;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use gateway::telemetry::request_span;
-use gateway::{Account, ChatError, ChatEvent, ChatReply, ChatRequest, FinishReason, Models, Route, TokenUsage};
+use gateway::{Account, ChatError, ChatEvent, ChatReply, ChatRequest, FinishReason, Models, Route, Stage, TokenUsage};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tracing::Instrument;
 
 /// What an [`Engine`] is set to.
@@ -48,6 +48,8 @@ pub struct EngineParams {
     pub answer_tokens: u32,
     /// Most bytes of a model's answer that are kept. Default 64 KiB.
     pub answer_bytes: usize,
+    /// How long a model may take, or another request that asks it the same. Default 120 s.
+    pub answer_time: Duration,
     /// Whether an answer is extracted where no budget has room for a model's. Default false: that is refused.
     pub extracts_when_exhausted: bool,
 }
@@ -60,6 +62,7 @@ impl Default for EngineParams {
             context_tokens: 2048,
             answer_tokens: 1024,
             answer_bytes: 64 * 1024,
+            answer_time: Duration::from_secs(120),
             extracts_when_exhausted: false,
         }
     }
@@ -112,6 +115,8 @@ pub struct Prepared {
     pub timings_ms: Timings,
     /// When the request began.
     pub started: Instant,
+    /// Until when a model, or another request that asks it the same, is waited for.
+    pub deadline: tokio::time::Instant,
 }
 
 /// An answer's words, before the rest of the record is put around them.
@@ -128,6 +133,24 @@ pub struct Draft {
     route: Option<Route>,
     usage: TokenUsage,
     cited: Cited,
+}
+
+/// A question for which it was looked whether it was answered before.
+pub struct Recalled {
+    source: Arc<dyn ChunkSource>,
+    request: QueryRequest,
+    asker: Asker,
+    /// Where its answer is kept.
+    place: Option<Place>,
+    answer: Option<Box<Answer>>,
+}
+
+impl Recalled {
+    /// Whether it was: then nothing is computed and no model asked.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.answer.is_some()
+    }
 }
 
 /// Answers questions. Cheap to clone.
@@ -175,10 +198,24 @@ impl Engine {
     /// # Errors
     /// [`QueryError`].
     pub async fn answer(&self, source: Arc<dyn ChunkSource>, request: QueryRequest, asker: Asker) -> Result<Answer, QueryError> {
-        match self.recall_or_prepare(&source, request, asker).await? {
+        match self.begin(self.recall(source, request, asker).await?).await? {
             Begun::Known(answer) => Ok(*answer),
-            Begun::New(new) => self.run_once(source, *new, &mut Events::unheard()).await,
+            Begun::New(source, new) => self.run_once(source, *new, &mut Events::unheard()).await,
         }
+    }
+
+    /// Looks whether the question was answered before; what is left to do is [`Engine::tell`]'s.
+    ///
+    /// # Errors
+    /// [`QueryError`].
+    pub async fn recall(&self, source: Arc<dyn ChunkSource>, request: QueryRequest, asker: Asker) -> Result<Recalled, QueryError> {
+        request.validate(&self.models)?;
+        let place = self.place(&source, &request, &asker).await?;
+        let answer = match &place {
+            Some(place) => place.recall(&source).await.map(Box::new),
+            None => None,
+        };
+        Ok(Recalled { source, request, asker, place, answer })
     }
 
     /// Answers as a stream: `Sources`, `Delta`s, `Citation`s, `Usage`, and `Done` or `Error` last.
@@ -192,7 +229,15 @@ impl Engine {
         request: QueryRequest,
         asker: Asker,
     ) -> Result<BoxStream<'static, AnswerEvent>, QueryError> {
-        let begun = self.recall_or_prepare(&source, request, asker).await?;
+        self.tell(self.recall(source, request, asker).await?).await
+    }
+
+    /// As [`Engine::answer_stream`], of a question for which it was looked whether it was answered before.
+    ///
+    /// # Errors
+    /// [`QueryError`], if it fails before there is anything to stream.
+    pub async fn tell(&self, recalled: Recalled) -> Result<BoxStream<'static, AnswerEvent>, QueryError> {
+        let begun = self.begin(recalled).await?;
         let (mut events, heard) = Events::channel();
         let engine = self.clone();
         let work = async move {
@@ -201,7 +246,7 @@ impl Engine {
                     events.tell(&answer).await;
                     Ok(*answer)
                 }
-                Begun::New(new) => engine.run_once(source, *new, &mut events).await,
+                Begun::New(source, new) => engine.run_once(source, *new, &mut events).await,
             };
             let last = match answer {
                 Ok(answer) => AnswerEvent::Done(Box::new(answer)),
@@ -231,7 +276,8 @@ impl Engine {
         };
         let packed = timings_ms.measure("pack", || pack(found.hits, budget, &count_tokens));
         tracing::debug!(tags = ?request.tags, sources = packed.sources.len(), dropped = packed.dropped.len(), tokens = packed.tokens, "context packed");
-        Ok(Prepared { question: request.question, model: request.model, account: asker.account, packed, timings_ms, started })
+        let deadline = tokio::time::Instant::now() + self.params.answer_time;
+        Ok(Prepared { question: request.question, model: request.model, account: asker.account, packed, timings_ms, started, deadline })
     }
 
     /// The answer without a model. Blocking.
@@ -251,15 +297,13 @@ impl Engine {
     }
 
     /// An answer that was given before, or what a new one needs.
-    async fn recall_or_prepare(&self, source: &Arc<dyn ChunkSource>, request: QueryRequest, asker: Asker) -> Result<Begun, QueryError> {
-        request.validate(&self.models)?;
-        let place = self.place(source, &request, &asker).await?;
-        if let Some(place) = &place
-            && let Some(answer) = place.recall(source).await
-        {
-            return Ok(Begun::Known(Box::new(answer)));
+    async fn begin(&self, recalled: Recalled) -> Result<Begun, QueryError> {
+        let Recalled { source, request, asker, place, answer } = recalled;
+        if let Some(answer) = answer {
+            return Ok(Begun::Known(answer));
         }
-        Ok(Begun::New(Box::new((self.prepare_off_thread(source, request, asker).await?, place))))
+        let prepared = self.prepare_off_thread(&source, request, asker).await?;
+        Ok(Begun::New(source, Box::new((prepared, place))))
     }
 
     async fn prepare_off_thread(&self, source: &Arc<dyn ChunkSource>, request: QueryRequest, asker: Asker) -> Result<Prepared, QueryError> {
@@ -300,10 +344,15 @@ impl Engine {
         let Some(model) = self.models.get(prepared.model.as_deref()).filter(|_| !prepared.packed.sources.is_empty()) else {
             return Ok(Asked::Nobody { degraded: None });
         };
+        if tokio::time::Instant::now() >= prepared.deadline {
+            let late = ChatError::Timeout { stage: Stage::Total, limit: self.params.answer_time };
+            return Ok(Asked::Nobody { degraded: Some(late.to_string()) });
+        }
         let messages = messages(&prepared.question, &prepared.packed.sources);
         let request = ChatRequest {
             max_tokens: Some(self.params.answer_tokens),
             temperature: Some(0.0),
+            deadline: Some(prepared.deadline),
             account: Arc::clone(&prepared.account),
             ..ChatRequest::new(messages)
         };
@@ -352,7 +401,7 @@ enum Begun {
     /// It was answered before.
     Known(Box<Answer>),
     /// It is answered now; then its place is where the answer is kept.
-    New(Box<(Prepared, Option<Place>)>),
+    New(Arc<dyn ChunkSource>, Box<(Prepared, Option<Place>)>),
 }
 
 enum Asked {

@@ -7,9 +7,13 @@
 use super::Difference;
 use super::direction::Directions;
 use super::text::{Kind, Text};
-use words::{ENGLISH, HAN};
+use std::collections::HashSet;
+use std::sync::LazyLock;
 
-mod words;
+/// Function words, and words of asking: the answer doesn't hang on them, or they are compared elsewhere.
+static ENGLISH: LazyLock<HashSet<&str>> = LazyLock::new(|| include_str!("subject/english.txt").split_whitespace().collect());
+/// The same in Chinese.
+static HAN: LazyLock<Vec<&str>> = LazyLock::new(|| include_str!("subject/han.txt").split_whitespace().collect());
 
 /// One side of a comparison.
 pub(super) struct Side<'a> {

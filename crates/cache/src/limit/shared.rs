@@ -42,7 +42,8 @@ impl SharedLimiter {
         for claim in claims {
             let allowance = &claim.allowance;
             let period_us = u64::try_from(allowance.period().as_micros()).unwrap_or(u64::MAX);
-            call.key(format!("{}limit:{}", self.link.prefix(), claim.key));
+            // All in one slot of a cluster: a script may only name keys of one.
+            call.key(format!("{}{{limit}}:{}", self.link.prefix(), claim.key));
             call.arg(cost(claim)).arg(allowance.limit().get()).arg(period_us).arg(allowance.burst().get());
         }
         self.link.call(|mut connection| async move { call.invoke_async(&mut connection).await }).await

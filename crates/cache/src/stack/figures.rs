@@ -2,8 +2,10 @@
 
 use crate::counted::{Removal, TierStatistics};
 use crate::tier::TierName;
+use bytes::Bytes;
 use serde::Serialize;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 #[derive(Default)]
 pub(super) struct Counters {
@@ -53,6 +55,19 @@ pub struct Holding {
     pub entries: Option<u64>,
     /// Their size.
     pub bytes: Option<u64>,
+}
+
+/// An entry as one tier has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inspected {
+    /// Which one.
+    pub tier: TierName,
+    /// Since when the entry exists, in milliseconds.
+    pub age_ms: u64,
+    /// How long it may still be served.
+    pub left: Duration,
+    /// Its value, in the form of its kind.
+    pub payload: Bytes,
 }
 
 impl Removals {

@@ -9,6 +9,8 @@ use crate::tier::TierName;
 use bytes::Bytes;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
 
 /// What a request wants of the cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -85,31 +87,44 @@ impl Stack {
     async fn find_or_load<E>(&self, key: &Key, load: impl Future<Output = Result<Fresh, E>>) -> Result<Loaded, E> {
         match self.find(key).await {
             Some((entry, tier)) => Ok(Loaded::Found(entry, tier)),
-            None => self.join(key, None, load).await,
+            None => self.join(key, None, None, load).await,
         }
     }
 
     /// As [`Stack::get_or_load`], for a key that was looked up a moment ago and not found. What `load` makes rests on
-    /// what was there at `since`: nothing is kept that was removed after it.
+    /// what was there at `since`: nothing is kept that was removed after it. Another's load is waited for until `until`.
     ///
     /// # Errors
     /// What this request's own load fails with; never another's.
-    pub async fn join_or_load<E>(&self, key: &Key, since: Moment, load: impl Future<Output = Result<Fresh, E>>) -> Result<Loaded, E> {
-        self.join(key, Some(since), load).await
+    pub async fn join_or_load<E>(
+        &self,
+        key: &Key,
+        since: Moment,
+        until: Instant,
+        load: impl Future<Output = Result<Fresh, E>>,
+    ) -> Result<Loaded, E> {
+        self.join(key, Some(since), Some(until), load).await
     }
 
     /// `since`: when what the load rests on was not read yet; `None`: the load reads it.
-    async fn join<E>(&self, key: &Key, since: Option<Moment>, load: impl Future<Output = Result<Fresh, E>>) -> Result<Loaded, E> {
+    async fn join<E>(
+        &self,
+        key: &Key,
+        since: Option<Moment>,
+        until: Option<Instant>,
+        load: impl Future<Output = Result<Fresh, E>>,
+    ) -> Result<Loaded, E> {
         let mut failures = 0;
         while failures <= FAILURES_MAX {
             match self.flights.turn(key.path()) {
                 Turn::Lead(lead) => return self.lead(key, lead, since, load).await,
-                Turn::Follow(receiver) => match flight::outcome(receiver).await {
+                Turn::Follow(receiver) => match outcome(receiver, until).await {
                     Some(Outcome::Landed(entry)) => {
                         self.counters.joined.fetch_add(1, Relaxed);
                         return Ok(Loaded::Joined(entry));
                     }
                     Some(Outcome::Failed | Outcome::UnderWay) => failures += 1,
+                    None if until.is_some_and(|until| Instant::now() >= until) => break,
                     // Given up: somebody else leads.
                     None => {}
                 },
@@ -164,5 +179,13 @@ impl Stack {
     async fn counted<E>(&self, load: impl Future<Output = Result<Fresh, E>>) -> Result<Fresh, E> {
         self.counters.loads.fetch_add(1, Relaxed);
         load.await.inspect_err(|_| _ = self.counters.loads_failed.fetch_add(1, Relaxed))
+    }
+}
+
+/// The end of another's load; `None` if it was given up, or takes too long.
+async fn outcome(receiver: watch::Receiver<Outcome>, until: Option<Instant>) -> Option<Outcome> {
+    match until {
+        Some(until) => timeout_at(until, flight::outcome(receiver)).await.ok().flatten(),
+        None => flight::outcome(receiver).await,
     }
 }

@@ -230,6 +230,17 @@ async fn a_dropped_leader_leaves_its_place() {
     assert_eq!(stack.statistics().await.loading, 0);
 }
 
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_another_beyond_its_own_time() {
+    let mut gate = Gate::with_asks(1).await;
+    let (stack, began) = (Arc::clone(&gate.stack), Instant::now());
+    let until = began + Duration::from_secs(5);
+    let loaded = stack.join_or_load(&key("a"), stack.moment(), until, async { fresh("own") }).await;
+    assert_eq!((payload(&loaded).as_ref(), began.elapsed()), (b"own".as_slice(), Duration::from_secs(5)));
+    gate.end_last(fresh("late")).await;
+    assert!(gate.all_but(&[]).await[0].is_ok());
+}
+
 #[tokio::test]
 async fn a_value_for_one_request_is_neither_kept_nor_shared() {
     let mut gate = Gate::with_asks(2).await;
@@ -245,7 +256,7 @@ async fn what_rests_on_something_that_was_removed_is_not_kept_though_it_was_load
     let stack = alone().await;
     let since = stack.moment();
     stack.invalidate(&Prefix::of_tenant(&tenant("acme"))).await;
-    stack.join_or_load(&key("a"), since, async { fresh("x") }).await.unwrap();
+    stack.join_or_load(&key("a"), since, Instant::now() + HOUR, async { fresh("x") }).await.unwrap();
     assert_eq!(text(&stack, &key("a")).await, None);
     stack.reload(&key("a"), since, async { fresh("x") }).await.unwrap();
     assert_eq!(text(&stack, &key("a")).await, None);

@@ -8,16 +8,17 @@
 //! an entry, which goes when its turn comes, and never an entry that no eviction finds. Writes take turns, so that
 //! the sum of sizes stays right.
 
-use crate::entry::Header;
+use crate::entry::{HEADER_BYTES_MAX, Header};
 use crate::key::Selection;
-use crate::shelf::{Shelf, ShelfError};
+use crate::shelf::{Shelf, ShelfError, ShelfHead};
 use crate::tier::Usage;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 const ENTRY: &[u8] = b"e/";
 const AGE: &[u8] = b"a/";
-/// Pairs read at once: ages are small, entries may be large.
+/// Ages read at once.
 const AGES_AT_ONCE: usize = 1000;
+/// Entries removed at once.
 const ENTRIES_AT_ONCE: usize = 32;
 
 pub(super) struct AgedShelf {
@@ -100,9 +101,9 @@ impl AgedShelf {
     }
 
     /// The age of an entry with a damaged header is not known; it stays until its turn comes.
-    fn remove_found(&self, path: &str, value: &[u8], held: &mut Held) -> Result<(), ShelfError> {
+    fn remove_found(&self, path: &str, head: &[u8], held: &mut Held) -> Result<(), ShelfError> {
         self.shelf.delete(&entry_key(path))?;
-        let Ok(header) = Header::read(value) else { return Ok(()) };
+        let Ok(header) = Header::read(head) else { return Ok(()) };
         let age = age_key(header.created_ms, path);
         if let Some(size) = self.shelf.get(&age)? {
             self.shelf.delete(&age)?;
@@ -115,20 +116,20 @@ impl AgedShelf {
         let (mut removed, mut after) = (0, None);
         loop {
             let page = self.page(selection.prefix(), after.as_deref(), ENTRIES_AT_ONCE)?;
-            let Some((last, _)) = page.last() else { return Ok(removed) };
+            let Some((last, ..)) = page.last() else { return Ok(removed) };
             after = Some(last.clone());
-            for (path, value) in page.iter().filter(|(path, _)| selection.has(path)) {
-                self.remove_found(path, value, &mut self.turn())?;
+            for (path, head, _) in page.iter().filter(|(path, ..)| selection.has(path)) {
+                self.remove_found(path, head, &mut self.turn())?;
                 removed += 1;
             }
         }
     }
 
-    /// Paths with this beginning, and what lies there.
-    pub(super) fn page(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<(String, Vec<u8>)>, ShelfError> {
-        let pairs = self.shelf.scan(&entry_key(prefix), after.map(entry_key).as_deref(), limit)?;
+    /// Paths with this beginning, the first bytes of what lies there, and how many it has.
+    pub(super) fn page(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<(String, Vec<u8>, u64)>, ShelfError> {
+        let heads = self.shelf.scan_heads(&entry_key(prefix), after.map(entry_key).as_deref(), limit, HEADER_BYTES_MAX)?;
         let path = |key: &[u8]| String::from_utf8_lossy(key.get(ENTRY.len()..).unwrap_or_default()).into_owned();
-        Ok(pairs.into_iter().map(|(key, value)| (path(&key), value)).collect())
+        Ok(heads.into_iter().map(|ShelfHead { key, head, bytes }| (path(&key), head, bytes)).collect())
     }
 
     /// Removes the oldest until all fit.

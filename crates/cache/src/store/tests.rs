@@ -3,10 +3,13 @@
 use super::*;
 use crate::contract;
 use crate::key::Prefix;
-use crate::shelf::{MapShelf, ShelfPair};
+use crate::shelf::{MapShelf, ShelfHead, ShelfPair};
 use crate::test_keys::{key, tenant};
 use bytes::Bytes;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, mpsc};
+use std::thread::ThreadId;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -35,17 +38,17 @@ async fn the_oldest_make_room() {
     let tier = open(&shelf, 4000).await;
     // Taken in out of order: age counts, not arrival.
     for age in [3, 1, 4, 2, 6, 5] {
-        assert!(tier.put(&key(&age.to_string()), &entry(800, age), MINUTE).await.unwrap());
+        assert!(tier.put(key(&age.to_string()).path(), &entry(800, age), MINUTE).await.unwrap());
         assert!(bytes_on(&shelf) <= 4000);
         assert_eq!(tier.usage().await.bytes, Some(bytes_on(&shelf)));
     }
     let mut there = Vec::new();
     for age in 1..=6 {
-        there.push(tier.get(&key(&age.to_string())).await.unwrap().is_some());
+        there.push(tier.get(key(&age.to_string()).path()).await.unwrap().is_some());
     }
     assert_eq!(there, [false, false, true, true, true, true], "{:?}", tier.usage().await);
     assert_eq!(tier.usage().await.evictions, 2);
-    assert!(!tier.put(&key("large"), &entry(5000, 9), MINUTE).await.unwrap());
+    assert!(!tier.put(key("large").path(), &entry(5000, 9), MINUTE).await.unwrap());
 }
 
 #[tokio::test]
@@ -53,16 +56,16 @@ async fn a_restart_knows_what_is_there_and_keeps_a_smaller_limit() {
     let shelf = Arc::new(MapShelf::new());
     let tier = open(&shelf, 100_000).await;
     for n in 0..20 {
-        tier.put(&key(&n.to_string()), &entry(500, n), MINUTE).await.unwrap();
+        tier.put(key(&n.to_string()).path(), &entry(500, n), MINUTE).await.unwrap();
     }
     let before = tier.usage().await;
     drop(tier);
     let tier = open(&shelf, 100_000).await;
     assert_eq!((tier.usage().await.entries, tier.usage().await.bytes), (before.entries, before.bytes));
-    assert_eq!(tier.get(&key("7")).await.unwrap(), Some(entry(500, 7)));
+    assert_eq!(tier.get(key("7").path()).await.unwrap(), Some(entry(500, 7)));
     let tier = open(&shelf, 3000).await;
     assert!(bytes_on(&shelf) <= 3000);
-    assert_eq!(tier.get(&key("19")).await.unwrap(), Some(entry(500, 19)), "the youngest stays");
+    assert_eq!(tier.get(key("19").path()).await.unwrap(), Some(entry(500, 19)), "the youngest stays");
 }
 
 #[tokio::test]
@@ -70,7 +73,7 @@ async fn an_entry_written_again_counts_once() {
     let shelf = Arc::new(MapShelf::new());
     let tier = open(&shelf, 5000).await;
     for created_ms in 0..50 {
-        tier.put(&key("a"), &entry(300, created_ms), MINUTE).await.unwrap();
+        tier.put(key("a").path(), &entry(300, created_ms), MINUTE).await.unwrap();
     }
     assert_eq!(tier.usage().await.entries, Some(1));
     assert_eq!(tier.usage().await.bytes, Some(bytes_on(&shelf)));
@@ -84,14 +87,14 @@ async fn an_entry_written_again_counts_once() {
 async fn a_damaged_entry_is_an_error_and_not_served() {
     let shelf = Arc::new(MapShelf::new());
     let tier = open(&shelf, 5000).await;
-    tier.put(&key("a"), &entry(10, 1), MINUTE).await.unwrap();
+    tier.put(key("a").path(), &entry(10, 1), MINUTE).await.unwrap();
     let place = [b"e/", key("a").path().as_bytes()].concat();
     let mut value = shelf.get(&place).unwrap().unwrap();
     *value.last_mut().unwrap() ^= 1;
     shelf.put(&place, &value).unwrap();
-    assert!(matches!(tier.get(&key("a")).await, Err(TierError::Damaged(_))));
-    tier.remove(&key("a")).await.unwrap();
-    assert_eq!(tier.get(&key("a")).await.unwrap(), None);
+    assert!(matches!(tier.get(key("a").path()).await, Err(TierError::Damaged(_))));
+    tier.remove(key("a").path()).await.unwrap();
+    assert_eq!(tier.get(key("a").path()).await.unwrap(), None);
 }
 
 /// Stops working after so many calls, as a process that ends does.
@@ -129,15 +132,75 @@ async fn a_process_that_ends_anywhere_leaves_a_shelf_that_works() {
         let ending = Ending { shelf: Arc::clone(&shelf), calls_left: AtomicUsize::new(calls) };
         if let Ok(tier) = StoreTier::open(Arc::new(ending), 2500).await {
             for n in 0..6 {
-                _ = tier.put(&key(&(n % 4).to_string()), &entry(600, n), MINUTE).await;
+                _ = tier.put(key(&(n % 4).to_string()).path(), &entry(600, n), MINUTE).await;
             }
         }
         let tier = open(&shelf, 2500).await;
         for n in 0..30 {
-            tier.put(&key(&(n % 7).to_string()), &entry(600, 100 + n), MINUTE).await.unwrap();
-            let found = tier.get(&key(&(n % 7).to_string())).await.unwrap();
+            tier.put(key(&(n % 7).to_string()).path(), &entry(600, 100 + n), MINUTE).await.unwrap();
+            let found = tier.get(key(&(n % 7).to_string()).path()).await.unwrap();
             assert_eq!(found, Some(entry(600, 100 + n)), "ended after {calls} calls");
         }
         assert!(bytes_on(&shelf) <= 2500, "ended after {calls} calls: {} bytes", bytes_on(&shelf));
     }
+}
+
+/// Remembers who calls it, takes its time for each value, and holds a write up until it is told, or for seconds.
+struct Watched {
+    shelf: MapShelf,
+    threads: Mutex<HashSet<ThreadId>>,
+    held_up: Mutex<Option<mpsc::Receiver<()>>>,
+    was_told: AtomicBool,
+}
+
+impl Shelf for Watched {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ShelfError> {
+        self.threads.lock().unwrap().insert(std::thread::current().id());
+        std::thread::sleep(Duration::from_millis(5));
+        self.shelf.get(key)
+    }
+    fn put(&self, key: &[u8], value: &[u8]) -> Result<(), ShelfError> {
+        if let Some(told) = self.held_up.lock().unwrap().take() {
+            self.was_told.store(told.recv_timeout(Duration::from_secs(5)).is_ok(), Relaxed);
+        }
+        self.shelf.put(key, value)
+    }
+    fn delete(&self, key: &[u8]) -> Result<(), ShelfError> {
+        self.shelf.delete(key)
+    }
+    fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<ShelfPair>, ShelfError> {
+        assert!(!prefix.starts_with(b"e/"), "whole values are read");
+        self.shelf.scan(prefix, after, limit)
+    }
+    fn scan_heads(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize, head_bytes: usize) -> Result<Vec<ShelfHead>, ShelfError> {
+        self.shelf.scan_heads(prefix, after, limit, head_bytes)
+    }
+}
+
+#[tokio::test]
+async fn many_are_read_in_one_hop_heads_without_values_and_nobody_waits_for_a_write_on_an_async_thread() {
+    let (tell, told) = mpsc::channel();
+    let shelf = Arc::new(Watched { shelf: MapShelf::new(), threads: Mutex::default(), held_up: Mutex::default(), was_told: false.into() });
+    let tier = StoreTier::open(Arc::clone(&shelf) as Arc<dyn Shelf>, 1 << 20).await.unwrap();
+    let paths: Vec<_> = (0..20).map(|n| Arc::clone(key(&n.to_string()).path())).collect();
+    for path in &paths[1..] {
+        tier.put(path, &entry(10_000, 1), MINUTE).await.unwrap();
+    }
+    shelf.threads.lock().unwrap().clear();
+    assert_eq!(tier.get_many(&paths).await.into_iter().filter(|found| matches!(found, Ok(Some(_)))).count(), 19);
+    assert_eq!(shelf.threads.lock().unwrap().len(), 1);
+    *shelf.held_up.lock().unwrap() = Some(told);
+    let small = entry(10, 1);
+    let put = tier.put(&paths[0], &small, MINUTE);
+    let looks = async {
+        // Lets the write begin.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::join!(tier.usage(), async { tell.send(()).unwrap() }).0
+    };
+    let (_, usage) = tokio::join!(put, looks);
+    assert!(shelf.was_told.load(Relaxed), "the figures were waited for on the only thread");
+    assert_eq!(usage.entries, Some(20));
+    let tenant = Prefix::of_tenant(&tenant("acme"));
+    assert_eq!(tier.list(&tenant, None, 100, 1).await.unwrap().entries.len(), 20);
+    assert_eq!(tier.remove_all(&Selection::Under(tenant)).await.unwrap(), 20);
 }

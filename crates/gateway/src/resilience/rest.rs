@@ -36,11 +36,12 @@ impl Pause {
         if left.is_zero() { Ok(()) } else { Err(ChatError::Unavailable { reason: format!("{name} rests"), retry_after: Some(left) }) }
     }
 
-    /// The latest word counts, even if it is shorter.
+    /// Never shortens a pause: of calls that were under way at once, one may say 401 and a later one 429.
     pub(super) fn heed(&self, error: &ChatError) {
         let rest = if error.verdict() == Verdict::TakenOut { Some(self.taken_out) } else { error.retry_after() };
         if let Some(rest) = rest {
-            *self.until.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + rest);
+            let mut until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
+            *until = (*until).max(Some(Instant::now() + rest));
         }
     }
 }

@@ -106,6 +106,32 @@ async fn a_rest_lasts_as_long_as_was_asked_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_rest_is_not_shortened_by_a_call_that_was_under_way() {
+    struct Late(Arc<ScriptedChat>);
+    #[async_trait::async_trait]
+    impl ChatModel for Late {
+        fn name(&self) -> &str {
+            self.0.name()
+        }
+        async fn chat(&self, request: ChatRequest) -> Result<ChatReply, ChatError> {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            self.0.chat(request).await
+        }
+    }
+    let answers = [fails(&status(401, None), 1), fails(&status(429, Some(2)), 1), fails(&status(429, Some(90)), 1)].concat();
+    let rest = Rest::new(Arc::new(Late(scripted(answers))));
+    let (first, second) = tokio::join!(rest.chat(request()), async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        rest.chat(request()).await
+    });
+    assert!(first.is_err() && second.is_err());
+    assert_eq!(rest.ready_in(), Duration::from_secs(60) - Duration::from_millis(100), "as the first one had it");
+    advance(Duration::from_secs(60)).await;
+    rest.chat(request()).await.err().unwrap();
+    assert_eq!(rest.ready_in(), Duration::from_secs(90), "a longer one counts");
+}
+
+#[tokio::test(start_paused = true)]
 async fn rates_hold_over_any_minute_and_say_when_to_come_again() {
     let inner = scripted(vec![vec![Step::delta("a")]; 200]);
     let params = RateParams { requests_per_minute: Some(60), tokens_per_minute: None };

@@ -58,7 +58,8 @@ impl<'a> Tries<'a> {
         self.params.wait(self.made, error.retry_after()).max(ready_in)
     }
 
-    /// Whether there is to be another after this wait; takes it from the budget.
+    /// Whether there is to be another after this wait; takes it from the budget. So does a move to another deployment of the
+    /// group: it is one call more upstream, and members of a group are often one provider that is down.
     pub(crate) fn may_wait(&self, wait: Duration) -> bool {
         let is_in_time = self.deadline.is_none_or(|deadline| Instant::now() + wait < deadline);
         // Where nobody was asked there is nothing to pay for.

@@ -37,6 +37,32 @@ impl DeletionVerification {
     }
 }
 
+/// A deletion after which the caches are still to be purged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unpurged {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Which deletion.
+    pub deletion: DeletionId,
+    /// From what the values were made.
+    pub collection: CollectionId,
+}
+
+impl Unpurged {
+    /// The purge that a deletion owes.
+    #[must_use]
+    pub fn of(tenant: &TenantId, receipt: &DeletionReceipt) -> Self {
+        Self { tenant: tenant.clone(), deletion: receipt.id.clone(), collection: receipt.collection.clone() }
+    }
+
+    /// `None` for a key or value of another kind.
+    fn read((key, value): &Pair) -> Option<Self> {
+        let &[tenant, deletion] = keys::text_parts(key).as_slice() else { return None };
+        let collection = serde_json::from_slice(value).ok()?;
+        Some(Self { tenant: tenant.parse().ok()?, deletion: deletion.parse().ok()?, collection })
+    }
+}
+
 impl Catalog {
     /// A receipt of this tenant.
     ///
@@ -46,15 +72,33 @@ impl Catalog {
         self.read(&keys::deletion(tenant, id))?.ok_or_else(|| CatalogError::not_found("deletion", id))
     }
 
-    /// Adds to a receipt what was removed elsewhere since; durable on return.
+    /// Deletions that were committed, and of which [`Self::note_purged`] was not told.
     ///
     /// # Errors
     /// A store error.
-    pub fn amend_deletion(&self, tenant: &TenantId, receipt: &DeletionReceipt) -> Result<(), CatalogError> {
+    pub fn unpurged(&self) -> Result<Vec<Unpurged>, CatalogError> {
+        let left = self.store.scan(&keys::all_unpurged(), None, usize::MAX)?;
+        Ok(left.iter().filter_map(Unpurged::read).collect())
+    }
+
+    /// So many values of caches went after a deletion, and none is left: it is added to the receipt, and nothing is
+    /// owed any more. A crash before that is durable only lets the purge be made again.
+    ///
+    /// # Errors
+    /// A store error: then the purge is still owed.
+    pub fn note_purged(&self, purged: &Unpurged, caches: u64) -> Result<(), CatalogError> {
+        let Unpurged { tenant, deletion, collection: _ } = purged;
         let mut batch = Batch::default();
-        put(&mut batch, keys::deletion(tenant, &receipt.id), receipt)?;
+        batch.delete(keys::unpurged(tenant, deletion));
+        let turn = self.write_turn();
+        let key = keys::deletion(tenant, deletion);
+        // It may have been kept for long enough, or the deletion broke off before its last batch.
+        if let Some(receipt) = self.read::<DeletionReceipt>(&key)?.filter(|_| caches > 0) {
+            put(&mut batch, key, &DeletionReceipt { caches: receipt.caches + caches, ..receipt })?;
+        }
         let commit = self.store.commit(batch)?;
-        self.durable(commit)
+        drop(turn);
+        if caches > 0 { self.durable(commit) } else { Ok(()) }
     }
 
     /// Looks in the store, the committed views and the folder of files for what a deletion removed.

@@ -83,6 +83,7 @@ impl Catalog {
         let mut batch = Batch::default();
         batch.delete(keys::deleted(tenant, id));
         put(&mut batch, keys::deletion(tenant, &removal.receipt.id), &removal.receipt)?;
+        put(&mut batch, keys::unpurged(tenant, &removal.receipt.id), id)?;
         let seq = self.store.commit(batch)?;
         self.durable(seq)?;
         Ok(removal.receipt)

@@ -59,8 +59,8 @@ impl Catalog {
         let (mut last, mut notes) = ((0, 0), Vec::new());
         let mut batches = documents.chunks(DOCUMENTS_PER_BATCH).peekable();
         while let Some(some) = batches.next() {
-            let receipt = receipt.filter(|_| batches.peek().is_none());
-            last = self.delete_batch(collection, open, some, receipt, &mut notes)?;
+            let is_last = batches.peek().is_none();
+            last = self.delete_batch(collection, open, some, receipt.map(|receipt| (receipt, is_last)), &mut notes)?;
         }
         let (seq, commit) = last;
         self.durable(commit)?;
@@ -73,7 +73,7 @@ impl Catalog {
         collection: &CollectionRecord,
         open: &Arc<Collection>,
         documents: &[DocumentRecord],
-        receipt: Option<&DeletionReceipt>,
+        receipt: Option<(&DeletionReceipt, bool)>,
         notes: &mut Notes,
     ) -> Result<(u64, u64), CatalogError> {
         let (tenant, id) = (&collection.tenant, &collection.id);
@@ -91,8 +91,12 @@ impl Catalog {
             put(&mut batch, keys::change(tenant, id, state.seq), &change)?;
             changes.push((state.seq, change));
         }
-        if let Some(receipt) = receipt {
-            put(&mut batch, keys::deletion(tenant, &receipt.id), receipt)?;
+        if let Some((receipt, is_last)) = receipt {
+            // Owed from the first batch on: answers may rest on any of the documents.
+            put(&mut batch, keys::unpurged(tenant, &receipt.id), id)?;
+            if is_last {
+                put(&mut batch, keys::deletion(tenant, &receipt.id), receipt)?;
+            }
         }
         self.charge(&mut batch, tenant, Growth::without(documents))?;
         trim_log(&mut batch, collection, &mut state, open.applied());

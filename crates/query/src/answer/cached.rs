@@ -6,8 +6,8 @@
 //!   so what was kept before is not found any more.
 //! - Only whole answers are kept, not degraded ones, and only if the views had applied the generation whose key they
 //!   are kept under before anything was retrieved.
-//! - Of the same question asked many times at once, one is answered and the others wait for it; if it fails or its
-//!   client leaves, they go on.
+//! - Of the same question asked many times at once, one is answered and the others wait for it, as long as they would for
+//!   a model; if it fails or its client leaves, they go on.
 //! - Only a model's answers are given to other words of a question. Those that the documents give cost nothing, and
 //!   depend on the question alone.
 
@@ -88,6 +88,9 @@ pub(super) struct Place {
 /// An answer as it is kept.
 #[derive(Serialize, Deserialize)]
 struct Kept {
+    /// As it was asked first; absent in what an older version kept.
+    #[serde(default)]
+    question: Option<String>,
     answer: String,
     citations: Vec<Citation>,
     not_found: Vec<u32>,
@@ -111,6 +114,12 @@ impl AnswerCache {
     #[must_use]
     pub fn stack(&self) -> &Stack {
         &self.stack
+    }
+
+    /// What an entry of the stack holds, as JSON, with its question; `None` for what another version kept.
+    #[must_use]
+    pub fn read(payload: &[u8]) -> Option<serde_json::Value> {
+        serde_json::to_value(decode(payload)?).ok()
     }
 
     /// Counters since the start.
@@ -196,7 +205,7 @@ impl Engine {
     ) -> Result<Answer, QueryError> {
         // What can't be kept can't be shared, and nobody shall wait for it.
         let Some(place) = place.filter(|place| place.is_current) else { return self.run(source, prepared, events).await };
-        let (mut made, embedder) = (None, Arc::clone(&source));
+        let (mut made, embedder, deadline) = (None, Arc::clone(&source), prepared.deadline);
         let load = async {
             let answer = self.run(source, prepared, events).await?;
             let fresh = place.fresh(&answer);
@@ -205,7 +214,7 @@ impl Engine {
         };
         let stack = &place.cache.stack;
         let loaded = match place.policy {
-            CachePolicy::Use => stack.join_or_load(&place.key, place.since, load).await?,
+            CachePolicy::Use => stack.join_or_load(&place.key, place.since, deadline, load).await?,
             CachePolicy::Refresh | CachePolicy::Bypass => stack.reload(&place.key, place.since, load).await?,
         };
         if let Some(answer) = made {
@@ -256,7 +265,7 @@ impl Place {
     }
 
     fn fresh(&self, answer: &Answer) -> Fresh {
-        match encode(answer).filter(|_| self.keeps(answer)) {
+        match encode(&self.question, answer).filter(|_| self.keeps(answer)) {
             Some(bytes) => Fresh::keep(bytes, self.cache.lifetime),
             None => Fresh::pass(Vec::new()),
         }
@@ -280,7 +289,7 @@ impl Place {
 impl Kept {
     /// The answer as it was first given, at no cost. `similarity` is that of the two questions, if they are not the same.
     fn answer(self, similarity: Option<f32>, started: Instant) -> Answer {
-        let Self { answer, citations, not_found, sources, mode, abstained, model, context_length } = self;
+        let Self { question: _, answer, citations, not_found, sources, mode, abstained, model, context_length } = self;
         let mut timings_ms = Timings::default();
         timings_ms.note("cache", started);
         timings_ms.note("total", started);
@@ -306,9 +315,11 @@ impl Kept {
     }
 }
 
-fn encode(answer: &Answer) -> Option<Vec<u8>> {
-    let Answer { answer, citations, not_found, sources, mode, abstained, model, context_length, .. } = answer.clone();
-    let json = serde_json::to_vec(&Kept { answer, citations, not_found, sources, mode, abstained, model, context_length }).ok()?;
+fn encode(question: &str, answer: &Answer) -> Option<Vec<u8>> {
+    let (question, answer) = (Some(question.to_owned()), answer.clone());
+    let Answer { answer, citations, not_found, sources, mode, abstained, model, context_length, .. } = answer;
+    let kept = Kept { question, answer, citations, not_found, sources, mode, abstained, model, context_length };
+    let json = serde_json::to_vec(&kept).ok()?;
     let mut bytes = vec![VERSION];
     ZlibEncoder::new(json.as_slice(), Compression::fast()).read_to_end(&mut bytes).ok()?;
     Some(bytes)

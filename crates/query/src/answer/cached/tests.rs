@@ -80,9 +80,32 @@ async fn an_answer_comes_back_exactly_as_it_was_kept() {
     let (engine, _) = engine(1, EngineParams::default()).await;
     let asker = Asker { principals: Principals::All, account: Arc::default() };
     let answer = engine.answer(library(1, 7, true), QueryRequest::new(QUESTION), asker).await.unwrap();
-    let bytes = encode(&answer).unwrap();
+    let bytes = encode("Why?", &answer).unwrap();
     let again = decode(&bytes).unwrap().answer(None, Instant::now());
     assert_eq!(serde_json::to_string(&answer.sources).unwrap(), serde_json::to_string(&again.sources).unwrap());
     assert_eq!((again.answer, again.citations, again.model), (answer.answer, answer.citations, answer.model));
     assert!(decode(&[&[9], &bytes[1..]].concat()).is_none() && decode(b"").is_none(), "another version's bytes are none of ours");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_another_waits_no_longer_than_for_a_model() {
+    let stack = Stack::open(StackOptions::default(), Clock::system(), None, None).await.unwrap();
+    let options = AnswerCacheOptions { lifetime: Duration::from_secs(60), semantic: None, setup: String::new() };
+    let model = Arc::new(ScriptedChat::new("scripted", vec![vec![Step::Stall]]));
+    let params = EngineParams { answer_time: Duration::from_secs(30), ..EngineParams::default() };
+    let engine = Engine::new(Models::of(model.clone()), params).with_cache(Arc::new(AnswerCache::new(Arc::new(stack), options)));
+    let home = library(1, 7, true);
+    let asked = |engine: Engine, home: Arc<dyn ChunkSource>| async move {
+        let asker = Asker { principals: Principals::All, account: Arc::default() };
+        engine.answer(home, QueryRequest::new(QUESTION), asker).await.unwrap()
+    };
+    let leader = tokio::spawn(asked(engine.clone(), Arc::clone(&home)));
+    while model.requests().is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let began = tokio::time::Instant::now();
+    let answer = tokio::time::timeout(Duration::from_secs(60), asked(engine, home)).await.expect("it waits for the leader");
+    assert_eq!(began.elapsed().as_secs(), 30);
+    assert_eq!((answer.mode, answer.degraded, model.requests().len()), (AnswerMode::Extractive, true, 1));
+    leader.abort();
 }
