@@ -38,7 +38,13 @@ impl ChatModel for TokenLimit {
         let mut reservation = reserved.map_err(|retry_after| ChatError::OverLimit { retry_after })?;
         // Whoever leaves before the first word has had it read.
         reservation.set_used(request.prompt_tokens());
-        let reply = self.inner.chat(request).await.inspect_err(|_| reservation.set_used(0))?;
+        let called = self.inner.chat(request).await;
+        let reply = called.inspect_err(|error| {
+            // What was sent was read, as far as is known.
+            if !error.was_sent() {
+                reservation.set_used(0);
+            }
+        })?;
         let mut told = false;
         // Goes with the stream: settled at its end, or when nobody wants to hear the rest.
         let events = reply.events.inspect(move |event| note(event, &mut reservation, &mut told));

@@ -1,6 +1,6 @@
 //! The seam: what a chat model is asked and what it answers.
 
-use crate::tokens::estimate_tokens;
+use crate::tokens::{Family, estimate_tokens, pictures};
 use crate::{Account, ChatError, Money, Route};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -212,6 +213,32 @@ pub struct ChatRequest {
     pub deadline: Option<Instant>,
     /// On whose account it is made.
     pub account: Arc<Account>,
+    /// Where the client of the provider counts the thoughts that it hears.
+    pub thoughts: Thoughts,
+}
+
+/// What a model thinks aloud before it answers: no part of the answer, and paid for. Clones count together.
+#[derive(Debug, Clone, Default)]
+pub struct Thoughts(Arc<AtomicU64>);
+
+impl Thoughts {
+    /// Hears a piece.
+    pub fn hear(&self, text: &str) {
+        self.0.fetch_add(estimate_tokens(text), Ordering::Relaxed);
+    }
+
+    /// How many tokens were heard, by a rough count.
+    #[must_use]
+    pub fn tokens(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl PartialEq for Thoughts {
+    /// What is asked is the same, whatever is thought of it.
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 impl ChatRequest {
@@ -232,7 +259,7 @@ impl ChatRequest {
     pub fn prompt_tokens(&self) -> u64 {
         let messages = self.messages.iter().map(|message| {
             let calls = message.tool_calls.iter().map(|call| estimate_tokens(&call.name) + estimate_tokens(&call.arguments));
-            estimate_tokens(&message.content.text()) + calls.sum::<u64>() + PER_MESSAGE
+            estimate_tokens(&message.content.text()) + pictures(&message.content, Family::of("")) + calls.sum::<u64>() + PER_MESSAGE
         });
         let tools = self.tools.iter().map(|tool| estimate_tokens(&json!(tool).to_string()));
         messages.chain(tools).sum()

@@ -69,8 +69,11 @@ const READ: u64 = 10;
 async fn total(ledger: &Ledger) -> UsageCounts {
     ledger.flush().await.unwrap();
     let day = Period::Day.label(ledger.now());
-    let rows = ledger.usage(&day, None).unwrap().into_iter().map(|(key, counts)| (day.clone(), key, counts));
-    group(rows, &[], &UsageFilter::default()).total
+    let filter = UsageFilter::default();
+    let mut grouping = Grouping::new(&[], &filter, 1);
+    let read = ledger.each_usage(&day, None, |key, counts| grouping.add(&day, &key, &counts));
+    assert!(read.unwrap().is_continue());
+    grouping.grouped().total
 }
 
 fn stands(ledger: &Ledger, name: &str) -> BudgetView {

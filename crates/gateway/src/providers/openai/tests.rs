@@ -3,7 +3,7 @@
 use super::wire::OpenAi;
 use super::*;
 use crate::providers::{Dialect, Timeouts};
-use crate::{ApiKey, ChatEvent, ChatMessage, FinishReason, Stage, TokenUsage};
+use crate::{ApiKey, ChatEvent, ChatMessage, FinishReason, Stage, Thoughts};
 use bytes::Bytes;
 use futures::stream;
 use std::time::{Duration, SystemTime};
@@ -233,7 +233,7 @@ fn paced(pieces: Vec<(u64, &'static str)>) -> stream::BoxStream<'static, Result<
 }
 
 async fn hear(pieces: Vec<(u64, &'static str)>) -> Result<Vec<Result<ChatEvent, ChatError>>, ChatError> {
-    Ok(reply::events(OpenAi, paced(pieces), Format::Events, Clock::start(Timeouts::default())).await?.collect().await)
+    Ok(reply::events(OpenAi, paced(pieces), Format::Events, Clock::start(Timeouts::default()), Thoughts::default()).await?.collect().await)
 }
 
 const X: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"x\"}}]}\n\n";
