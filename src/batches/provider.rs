@@ -1,9 +1,9 @@
 //! A batch at a provider: handed over once, looked at until it is over, its answers kept.
 //!
-//! What it may cost is held before anything is sent, and its end squares that up, whatever end it is. Every step is in the
-//! store before the next is made, so that a restart goes on where it was: the uploaded file, that
-//! the provider is about to be told to begin, and the id that it gave. Without the last one the provider is asked for
-//! a batch of our name before it is told again. A step that fails is made again as the rules of retrying have it.
+//! What it may cost is held before anything is sent, and its end squares that up, whatever end it is. Every step is in
+//! the store before the next is made, so that a restart goes on where it was: what is held, the uploaded file, that the
+//! provider is about to be told to begin, and the id that it gave. Without the last one the provider is asked for a batch
+//! of our name before it is told again. A step that fails is made again as the rules of retrying have it.
 
 use super::cost::Held;
 use super::run::{End, change, commit, settle};
@@ -176,11 +176,15 @@ impl Run<'_> {
         // What can't be read now is squared up by the next start.
         let Ok(record) = current(self.app, record).await else { return };
         let at = at(&record);
+        match at.may_have_begun {
+            true => self.held.abandon(),
+            false => self.held.release(),
+        }
+        // Before the end is noted; a failure is in the log, and the ledger tries again.
+        drop(self.app.spend.ledger.flush().await);
         if !at.may_have_begun {
-            self.held.release();
             return self.remove(at.file).await;
         }
-        self.held.abandon();
         match self.recalled(&record).await {
             Ok(Some(batch)) => self.clean_up(&batch).await,
             Ok(None) => self.remove(at.file).await,

@@ -296,6 +296,18 @@ fn every_end_is_booked_and_leaves_no_file_at_the_provider() {
 }
 
 #[test]
+fn a_batch_that_is_cancelled_while_its_file_goes_up_costs_nothing_and_leaves_no_file() {
+    let mock = Mock::start_on_thread(Script::default().then("/v1/files", Reply::default().latency_ms(1_000)));
+    let server = setup(&mock, &with_budget()).start();
+    let job = begin(&server, 2);
+    eventually(|| calls(&mock, "POST", "/v1/files") == 1);
+    assert!(budget(&server, "reserved_usd") > 0.0);
+    assert_eq!(server.delete(&job).ok()["status"], "cancelled");
+    eventually(|| files_removed(&mock) == 1 && budget(&server, "reserved_usd") == 0.0);
+    assert_eq!((budget(&server, "spent_usd"), calls(&mock, "POST", "/v1/batches")), (0.0, 0));
+}
+
+#[test]
 fn a_cancel_reaches_the_provider_though_it_is_waited_for() {
     let later = Reply::status(503).header("retry-after", "3600");
     let mock = Mock::start_on_thread(Script::default().batch_polls(1_000_000).then("/v1/batches/{id}", later));

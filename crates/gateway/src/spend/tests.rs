@@ -276,7 +276,7 @@ async fn what_is_spent_is_known_after_a_restart_and_a_budget_can_be_changed() {
     assert_eq!(open(&books, Vec::new(), &hands).0.budgets(|_| true).len(), 0);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn alerts_are_sent_until_they_arrive_and_follow_no_redirect() {
     let (heard, address) =
         listener(&["HTTP/1.1 302 Found\r\nlocation: /other\r\ncontent-length: 0\r\n\r\n", "HTTP/1.1 204 No Content\r\n\r\n"]);
