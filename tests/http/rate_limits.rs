@@ -188,12 +188,13 @@ fn tokens_are_reserved_before_and_settled_after() {
 
 #[test]
 fn what_a_provider_has_read_is_not_given_back_when_it_fails() {
-    let mock = Mock::start_on_thread(Script::always(Told::fault(Fault::Html)));
+    // It breaks off before its first word, and refuses the second try.
+    let mock = Mock::start_on_thread(Script::default().then("m", Told::fault(Fault::EndInBody(0))).then("m", Told::status(400)));
     let server = with_tokens(&mock);
     let mut body = asked(50, false);
     body["messages"][0]["content"] = json!("word ".repeat(200));
-    assert_eq!(server.post("/v1/chat/completions", body).status, 502);
-    assert_eq!(mock.call_count(), 1);
+    assert_eq!(server.post("/v1/chat/completions", body).status, 400);
+    assert_eq!(mock.call_count(), 2);
     // The question alone has 250 tokens.
     settles_to(&server, 335..=400);
 }

@@ -213,28 +213,34 @@ pub struct ChatRequest {
     pub deadline: Option<Instant>,
     /// On whose account it is made.
     pub account: Arc<Account>,
-    /// Where the client of the provider counts the thoughts that it hears.
-    pub thoughts: Thoughts,
+    /// What is used beside the answer, counted by whoever sees it.
+    pub unheard: Unheard,
 }
 
-/// What a model thinks aloud before it answers: no part of the answer, and paid for. Clones count together.
+/// Tokens that are paid for and in no answer: what a model thinks aloud, and above a deployment what tries used that
+/// failed. Clones count together.
 #[derive(Debug, Clone, Default)]
-pub struct Thoughts(Arc<AtomicU64>);
+pub struct Unheard(Arc<AtomicU64>);
 
-impl Thoughts {
-    /// Hears a piece.
+impl Unheard {
+    /// Adds a thought, by a rough count.
     pub fn hear(&self, text: &str) {
-        self.0.fetch_add(estimate_tokens(text), Ordering::Relaxed);
+        self.add(estimate_tokens(text));
     }
 
-    /// How many tokens were heard, by a rough count.
+    /// Adds so many.
+    pub fn add(&self, tokens: u64) {
+        self.0.fetch_add(tokens, Ordering::Relaxed);
+    }
+
+    /// How many there were.
     #[must_use]
     pub fn tokens(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-impl PartialEq for Thoughts {
+impl PartialEq for Unheard {
     /// What is asked is the same, whatever is thought of it.
     fn eq(&self, _: &Self) -> bool {
         true

@@ -52,7 +52,7 @@ pub use account::Account;
 pub use batches::{BatchAnswer, BatchAnswers, BatchClient, BatchFailure, BatchState, ProviderBatch};
 pub use chat::{
     ChatEvent, ChatMessage, ChatModel, ChatReply, ChatRequest, ChatStream, Content, FinishReason, ImageUrl, OutputFormat, Part, Role,
-    Thoughts, TokenUsage, Tool, ToolCall, ToolCallDelta, ToolChoice,
+    TokenUsage, Tool, ToolCall, ToolCallDelta, ToolChoice, Unheard,
 };
 pub use embeddings::{EmbeddingProvider, RemoteEmbedder, RemoteEmbedderConfig};
 pub use endpoint::{ApiKey, EndpointError};

@@ -48,7 +48,7 @@ impl ChatModel for AnthropicChat {
         let response = clock.limit(self.endpoint.post(&body)).await??;
         let format = Format::of(&response)?;
         let bytes = response.bytes_stream().map_err(network_error).boxed();
-        let events = reply::events(Anthropic::default(), bytes, format, clock, request.thoughts).await?;
+        let events = reply::events(Anthropic::default(), bytes, format, clock, request.unheard).await?;
         Ok(ChatReply::from(&self.config.deployment, &self.config.model, events))
     }
 }

@@ -63,7 +63,7 @@ impl ChatModel for OpenAiChat {
         let response = clock.limit(self.endpoint.post(&body)).await??;
         let format = Format::of(&response)?;
         let bytes = response.bytes_stream().map_err(network_error).boxed();
-        let events = reply::events(OpenAi, bytes, format, clock, request.thoughts).await?;
+        let events = reply::events(OpenAi, bytes, format, clock, request.unheard).await?;
         Ok(ChatReply::from(&self.config.deployment, &self.config.model, events))
     }
 }

@@ -2,7 +2,7 @@
 
 use super::clock::Clock;
 use crate::sse::SseDecoder;
-use crate::{ChatError, ChatEvent, ChatStream, FinishReason, Thoughts, TokenUsage};
+use crate::{ChatError, ChatEvent, ChatStream, FinishReason, TokenUsage, Unheard};
 use bytes::Bytes;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
@@ -67,7 +67,7 @@ struct Reply<P> {
     bytes_read: usize,
     body: Body,
     clock: Clock,
-    thoughts: Thoughts,
+    unheard: Unheard,
     ready: VecDeque<ChatEvent>,
     usage: Option<TokenUsage>,
     finish_reason: Option<FinishReason>,
@@ -81,14 +81,14 @@ pub(super) async fn events<P: Protocol>(
     bytes: BoxStream<'static, Result<Bytes, ChatError>>,
     format: Format,
     clock: Clock,
-    thoughts: Thoughts,
+    unheard: Unheard,
 ) -> Result<ChatStream, ChatError> {
     let body = match format {
         Format::Events => Body::Events(SseDecoder::default()),
         Format::Json => Body::Json(Vec::new()),
     };
     let (ready, usage, finish_reason) = (VecDeque::new(), None, None);
-    let mut reply = Reply { protocol, bytes, bytes_read: 0, body, clock, thoughts, ready, usage, finish_reason, is_over: false };
+    let mut reply = Reply { protocol, bytes, bytes_read: 0, body, clock, unheard, ready, usage, finish_reason, is_over: false };
     let first = reply.next().await?;
     let rest = stream::try_unfold(reply, |mut reply| async move {
         reply.clock.progress();
@@ -149,7 +149,7 @@ impl<P: Protocol> Reply<P> {
 
     fn note(&mut self, said: Said) {
         if let Some(thought) = &said.thought {
-            self.thoughts.hear(thought);
+            self.unheard.hear(thought);
             self.clock.progress();
         }
         self.ready.extend(said.events);

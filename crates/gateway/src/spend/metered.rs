@@ -4,7 +4,7 @@ use super::ledger::Ledger;
 use super::reservation::{ANSWER_TOKENS, Planned, Reservation};
 use super::{Money, Price};
 use crate::tokens::{Family, TokenCounter, prompt_tokens};
-use crate::{Account, ChatError, ChatEvent, ChatModel, ChatReply, ChatRequest, ChatStream, Thoughts, TokenUsage};
+use crate::{Account, ChatError, ChatEvent, ChatModel, ChatReply, ChatRequest, ChatStream, TokenUsage, Unheard};
 use async_trait::async_trait;
 use futures::{Stream, StreamExt};
 use std::pin::Pin;
@@ -135,11 +135,11 @@ impl ChatModel for Metered {
         let read;
         (request, read) = self.count(request).await?;
         let planned = self.meter.plan(&request, read);
-        let unheard = if self.meter.thinks(&request) { planned.usage().completion_tokens } else { 0 };
+        let silent = if self.meter.thinks(&request) { planned.usage().completion_tokens } else { 0 };
         let reservation = self.ledger.reserve(planned).await?;
         request.max_tokens = request.max_tokens.or(reservation.max_tokens());
-        request.thoughts = Thoughts::default();
-        let heard = Heard::new(read, unheard, request.thoughts.clone(), Arc::clone(&self.meter.counter));
+        let above = std::mem::take(&mut request.unheard);
+        let heard = Heard::new(read, silent, request.unheard.clone(), Arc::clone(&self.meter.counter));
         // From here on whoever leaves pays.
         let mut call = Call { reservation: Some(reservation), heard };
         match self.inner.chat(request).await {
@@ -148,8 +148,9 @@ impl ChatModel for Metered {
                 Ok(ChatReply { events, ..reply })
             }
             Err(error) => {
-                if !error.was_sent() {
-                    call.release();
+                match error.was_sent() {
+                    true => above.add(call.settle().map_or(0, |used| used.prompt_tokens + used.completion_tokens)),
+                    false => call.release(),
                 }
                 Err(error)
             }
@@ -164,9 +165,9 @@ const HELD_BYTES: usize = 64 * 1024;
 struct Heard {
     prompt_tokens: u64,
     /// Tokens that may have been written unheard, if the provider doesn't say how many there were.
-    unheard: u64,
+    silent: u64,
     /// What was thought aloud.
-    thoughts: Thoughts,
+    thoughts: Unheard,
     counter: Arc<dyn TokenCounter>,
     text: String,
     /// Tokens of what was said before `text`.
@@ -176,8 +177,8 @@ struct Heard {
 }
 
 impl Heard {
-    fn new(prompt_tokens: u64, unheard: u64, thoughts: Thoughts, counter: Arc<dyn TokenCounter>) -> Self {
-        Self { prompt_tokens, unheard, thoughts, counter, text: String::new(), counted: 0, told: None }
+    fn new(prompt_tokens: u64, silent: u64, thoughts: Unheard, counter: Arc<dyn TokenCounter>) -> Self {
+        Self { prompt_tokens, silent, thoughts, counter, text: String::new(), counted: 0, told: None }
     }
 
     fn hear(&mut self, text: &str) {
@@ -206,7 +207,7 @@ impl Heard {
     fn usage(&self) -> TokenUsage {
         self.told.unwrap_or_else(|| {
             let heard = self.counted + self.counter.count(&self.text) + self.thoughts.tokens();
-            TokenUsage { prompt_tokens: self.prompt_tokens, completion_tokens: heard.max(self.unheard), ..TokenUsage::default() }
+            TokenUsage { prompt_tokens: self.prompt_tokens, completion_tokens: heard.max(self.silent), ..TokenUsage::default() }
         })
     }
 }

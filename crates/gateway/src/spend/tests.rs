@@ -432,8 +432,8 @@ impl ChatModel for Thinker {
     }
 
     async fn chat(&self, request: ChatRequest) -> Result<crate::ChatReply, ChatError> {
-        request.thoughts.hear("four");
-        request.thoughts.hear("five!");
+        request.unheard.hear("four");
+        request.unheard.hear("five!");
         Err(ChatError::Interrupted { reason: "cut".into() })
     }
 }
@@ -446,18 +446,19 @@ async fn thoughts_are_paid_for_when_they_are_cut_short() {
         let meter = Meter { deployment: "d".into(), model: model.into(), price: Some(PRICE), counter: counter_for("gpt-4o") };
         let mut request = request(Some(500));
         request.passed_on.extend(effort.map(|effort| ("reasoning_effort".to_owned(), effort.into())));
+        let unheard = request.unheard.clone();
         if let Ok(reply) = Metered::new(inner, meter, Arc::clone(&ledger)).chat(request).await {
             reply.events.for_each(|_| async {}).await;
         }
-        total(&ledger).await.completion_tokens
+        (total(&ledger).await.completion_tokens, unheard.tokens())
     };
     let scripted = |steps| Arc::new(ScriptedChat::new("m", vec![steps]));
-    assert_eq!(booked("m", Arc::new(Thinker), None).await, 3, "what was thought aloud");
-    assert_eq!(booked("gpt-4o", scripted(cut()), None).await, 2, "what was said");
-    assert_eq!(booked("o3", scripted(cut()), None).await, 500, "what may have been thought unheard");
-    assert_eq!(booked("gpt-4o", scripted(cut()), Some("high")).await, 500, "thinking was asked for");
-    assert_eq!(booked("gpt-5.1", scripted(cut()), Some("none")).await, 2, "thinking was declined");
-    assert_eq!(booked("o3", scripted(vec![Step::delta("a"), told(9, 70)]), None).await, 70, "the provider knows");
+    assert_eq!(booked("m", Arc::new(Thinker), None).await, (3, READ + 3), "what was thought aloud, and who asked is told of it");
+    assert_eq!(booked("gpt-4o", scripted(cut()), None).await, (2, 0), "what was said");
+    assert_eq!(booked("o3", scripted(cut()), None).await, (500, 0), "what may have been thought unheard");
+    assert_eq!(booked("gpt-4o", scripted(cut()), Some("high")).await, (500, 0), "thinking was asked for");
+    assert_eq!(booked("gpt-5.1", scripted(cut()), Some("none")).await, (2, 0), "thinking was declined");
+    assert_eq!(booked("o3", scripted(vec![Step::delta("a"), told(9, 70)]), None).await, (70, 0), "the provider knows");
 }
 
 /// Counts what is read from it.
