@@ -163,6 +163,8 @@ pub(crate) struct RetentionConfig {
     pub(crate) jobs_s: u64,
     /// Seconds that a deletion can be verified.
     pub(crate) receipts_s: u64,
+    /// Days for which `/v1/usage` knows what was used, this one among them.
+    pub(crate) usage_days: u32,
     /// Seconds from one removal of what is over to the next.
     pub(crate) interval_s: u64,
 }
@@ -170,7 +172,7 @@ pub(crate) struct RetentionConfig {
 impl Default for RetentionConfig {
     fn default() -> Self {
         let index::Retention { jobs, receipts } = index::Retention::default();
-        Self { jobs_s: jobs.as_secs(), receipts_s: receipts.as_secs(), interval_s: 3600 }
+        Self { jobs_s: jobs.as_secs(), receipts_s: receipts.as_secs(), usage_days: 400, interval_s: 3600 }
     }
 }
 
@@ -270,6 +272,7 @@ impl Config {
         check((1..=10_000).contains(&self.index.ef_search), "index.ef_search", "must be 1 to 10000");
         check(self.index.collections_open_max > 0, "index.collections_open_max", positive);
         check(self.retention.interval_s > 0, "retention.interval_s", positive);
+        check((1..=36_500).contains(&self.retention.usage_days), "retention.usage_days", "must be 1 to 36500");
         check(self.query.max_context_tokens >= 64, "query.max_context_tokens", "must be at least 64");
         check(["text", "json"].contains(&self.log.format.as_str()), "log.format", "must be text or json");
         errors

@@ -66,6 +66,15 @@ impl Limits {
         }
     }
 
+    /// Takes requests that are made already. No more than a minute has: who asks for many at once is not shut out for
+    /// longer.
+    pub(crate) async fn owe_requests(&self, account: &Account, requests: u64) {
+        for bound in self.bounds(account, Meter::Requests) {
+            let used = requests.min(bound.allowance.burst().get().into());
+            self.limiter.settle(&claims(vec![bound], account, 0), used).await;
+        }
+    }
+
     async fn check(&self, account: &Account, meter: Meter, cost: u64) -> Vec<Standing> {
         let bounds = self.bounds(account, meter);
         if bounds.is_empty() {

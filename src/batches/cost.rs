@@ -3,21 +3,35 @@
 use crate::app::AppState;
 use crate::auth::Caller;
 use crate::error::ApiError;
-use gateway::{ChatError, ChatRequest, Meter, Planned, Reservation, TokenUsage, estimate_tokens, prompt_tokens};
+use gateway::{ChatError, ChatRequest, Job, Meter, Planned, Reservation, TokenUsage, estimate_tokens};
 use index::batches::BatchRecord;
 use serde_json::Value;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// What is held in this run of the process. After a crash the ledger itself counts what a budget held as spent.
-#[derive(Default)]
+/// What is held for a batch, under its name: the run after a restart goes on with it.
 pub(super) struct Held(Mutex<Option<Reservation>>);
 
 impl Held {
-    fn take(&self) -> Option<Reservation> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    /// What an earlier run of the process held for the batch.
+    pub(super) fn of(app: &AppState, record: &BatchRecord, deployment: &str) -> Self {
+        let planned = meter(app, deployment).map(|meter| meter.plan_batch(account(record), &[]));
+        Self(Mutex::new(planned.and_then(|planned| app.spend.ledger.adopt(record.id.as_str(), planned))))
     }
 
-    /// Holds what these requests may cost; the requests, and whether a budget applies. Then every answer is limited.
+    fn lock(&self) -> MutexGuard<'_, Option<Reservation>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn is_there(&self) -> bool {
+        self.lock().is_some()
+    }
+
+    /// Whether a budget covers it.
+    pub(super) fn is_budgeted(&self) -> bool {
+        self.lock().as_ref().is_some_and(Reservation::is_budgeted)
+    }
+
+    /// Holds what these requests may cost; the requests.
     ///
     /// # Errors
     /// As for a call of the gateway.
@@ -27,56 +41,54 @@ impl Held {
         record: &BatchRecord,
         deployment: &str,
         requests: Vec<ChatRequest>,
-    ) -> Result<(Vec<ChatRequest>, bool), ChatError> {
-        let Some(meter) = meter(app, deployment) else { return Ok((requests, false)) };
-        // A step that is made again holds nothing twice.
-        self.release();
+    ) -> Result<Vec<ChatRequest>, ChatError> {
+        let Some(meter) = meter(app, deployment) else { return Ok(requests) };
         let (requests, planned) = plan(meter, record, requests).await?;
         let account = Arc::clone(&planned.account);
         let tokens = planned.prompt_tokens.saturating_add(u64::from(planned.max_tokens.unwrap_or_default()));
         let limited = app.limits.reserve(&account, tokens).await;
+        let mut limited = limited.map_err(|wait| unavailable("the limit of tokens a minute is reached", Some(wait)))?;
+        let job = Job { name: record.id.to_string(), calls: requests.len() as u64 };
+        let reserved = app.spend.ledger.reserve_job(planned, &job).await.inspect_err(|_| limited.set_used(0))?;
         // Counts as used from now on: when a provider works on it, nobody knows.
-        drop(limited.map_err(|wait| unavailable("the limit of tokens a minute is reached", Some(wait)))?);
-        let reservation = app.spend.ledger.reserve(planned).await?;
-        let is_budgeted = reservation.is_budgeted();
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(reservation);
-        Ok((requests, is_budgeted))
+        drop(limited);
+        // The request that brought them was one.
+        app.limits.owe_requests(&account, job.calls - 1).await;
+        *self.lock() = Some(reserved);
+        Ok(requests)
     }
 
-    /// Gives it back: nothing was handed over.
+    /// Gives it back: nothing was used.
     pub(super) fn release(&self) {
-        if let Some(reservation) = self.take() {
+        if let Some(reservation) = self.lock().take() {
             reservation.release();
         }
     }
 
-    /// Books what the batch used.
-    pub(super) async fn settle(&self, app: &AppState, record: &BatchRecord, deployment: &str) {
-        let (prompt_tokens, completion_tokens) = (record.prompt_tokens, record.completion_tokens);
-        let used = TokenUsage { prompt_tokens, completion_tokens, ..TokenUsage::default() };
-        if let Some(reservation) = self.take() {
-            reservation.settle(used);
-            return;
-        }
-        // Held before a restart, which has booked all of it.
-        if record.at_provider.as_ref().is_some_and(|at| at.is_budgeted) {
-            return;
-        }
-        let Some(meter) = meter(app, deployment) else { return };
-        let nothing = Planned { max_tokens: Some(0), ..meter.plan_batch(account(record), &[]) };
-        match app.spend.ledger.reserve(nothing).await {
-            Ok(reservation) => reservation.settle(used),
-            Err(error) => tracing::warn!(job = %record.id, %error, "what a batch used could not be booked"),
+    /// Counts all of it as spent: what was used, nobody will know.
+    pub(super) fn abandon(&self) {
+        if let Some(reservation) = self.lock().take() {
+            reservation.abandon();
         }
     }
-}
 
-impl Drop for Held {
-    /// Without a budget nothing of it is durable: the next run books the use.
-    fn drop(&mut self) {
-        if let Some(reservation) = self.take().filter(|reservation| !reservation.is_budgeted()) {
-            reservation.release();
+    /// Books what the batch used; durable on return, so that it is not booked again after a restart.
+    pub(super) async fn settle(&self, app: &AppState, record: &BatchRecord, deployment: &str) -> Result<(), ApiError> {
+        let BatchRecord { prompt_tokens, cached_tokens, completion_tokens, .. } = *record;
+        let used = TokenUsage { prompt_tokens, cached_tokens, completion_tokens, cost: None, ..TokenUsage::default() };
+        let calls = u64::from(record.done.saturating_sub(record.failed));
+        let held = self.lock().take();
+        match held {
+            Some(reservation) if calls > 0 => reservation.settle_calls(used, calls),
+            Some(reservation) => reservation.release(),
+            // Was held, and is not any more: an earlier run of the process has booked it.
+            None if record.at_provider.as_ref().is_some_and(|at| at.is_held) => {}
+            None => {
+                let planned = meter(app, deployment).map(|meter| meter.plan_batch(account(record), &[]));
+                planned.iter().for_each(|planned| app.spend.ledger.book_calls(planned, used, calls));
+            }
         }
+        app.spend.ledger.flush().await.map_err(ApiError::internal)
     }
 }
 
@@ -88,10 +100,9 @@ pub(super) fn limit(requests: &mut [ChatRequest]) {
 /// What an answer used whose provider doesn't say so, by our own count.
 pub(super) async fn counted(app: &AppState, deployment: &str, request: ChatRequest, answer: &Value) -> Result<TokenUsage, ApiError> {
     let said = answer.pointer("/choices/0/message").map(Value::to_string).unwrap_or_default();
-    let Some(meter) = meter(app, deployment) else { return Ok(TokenUsage::default()) };
-    let counter = Arc::clone(&meter.counter);
+    let Some(meter) = meter(app, deployment).cloned() else { return Ok(TokenUsage::default()) };
     app.blocking(move |_| {
-        let (prompt_tokens, completion_tokens) = (prompt_tokens(&request, &*counter), counter.count(&said).max(estimate_tokens(&said)));
+        let (prompt_tokens, completion_tokens) = (meter.prompt_tokens(&request), meter.counter.count(&said).max(estimate_tokens(&said)));
         Ok(TokenUsage { prompt_tokens, completion_tokens, ..TokenUsage::default() })
     })
     .await

@@ -112,6 +112,6 @@ pub(super) fn outcome(index: u32, id: Option<String>, answered: Result<Answered,
             (json!({ "id": id, "error": said }), TokenUsage::default())
         }
     };
-    let TokenUsage { prompt_tokens, completion_tokens, .. } = usage;
-    BatchResult { index, is_failed, prompt_tokens, completion_tokens, json: json.to_string().into_bytes() }
+    let TokenUsage { prompt_tokens, cached_tokens, completion_tokens, .. } = usage;
+    BatchResult { index, is_failed, prompt_tokens, cached_tokens, completion_tokens, json: json.to_string().into_bytes() }
 }

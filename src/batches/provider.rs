@@ -1,13 +1,15 @@
 //! A batch at a provider: handed over once, looked at until it is over, its answers kept.
 //!
-//! Every step is in the store before the next is made, so that a restart goes on where it was: the uploaded file, that
-//! the provider is about to be told to begin, and the id that it gave. Without the last one the provider is asked for
-//! a batch of our name before it is told again. A step that fails is made again as the rules of retrying have it.
+//! What it may cost is held before anything is sent, and its end squares that up, whatever end it is. Every step is in
+//! the store before the next is made, so that a restart goes on where it was: what is held, the uploaded file, that the
+//! provider is about to be told to begin, and the id that it gave. Without the last one the provider is asked for a batch
+//! of our name before it is told again. A step that fails is made again as the rules of retrying have it.
 
 use super::cost::Held;
 use super::run::{End, change, commit, settle};
 use super::{BatchStage, Item, Seat, cost, item};
 use crate::app::AppState;
+use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::http::chat::Asked;
 use axum::http::StatusCode;
@@ -47,38 +49,19 @@ impl From<End> for Fault {
 }
 
 /// Goes on with a batch until it is over.
-pub(super) async fn items(app: &AppState, record: &BatchRecord, deployment: &str, seat: &Seat) -> Result<End, End> {
+pub(super) async fn items(app: &AppState, caller: &Caller, record: &BatchRecord, deployment: &str, seat: &Seat) -> Result<End, End> {
     let Some(client) = app.batches.client(deployment) else {
+        app.spend.ledger.abandon(|job| job == record.id.as_str());
         return Ok(End::failed("deployment_gone", "the deployment whose provider has the batch is not configured any more"));
     };
-    let run = Run { app, client: &client, seat, held: Held::default() };
-    let mut patience = Patience::of(app, record);
-    if at(record).may_have_begun && at(record).batch.is_none() {
-        // A provider's list may be a moment behind.
-        sleep(patience.wait).await;
-    }
-    let end = run.until_over(record, &mut patience).await;
+    let run = Run { app, client: &client, seat, held: Held::of(app, record, deployment) };
+    let end = tokio::select! {
+        biased;
+        () = app.keys.closed_to(caller) => Err(End::unauthorized()),
+        end = run.until_over(record) => end,
+    };
     run.square_up(record, &end).await;
     end
-}
-
-/// Tells the provider that nobody wants the batch any more, as well as that can be done once.
-pub(super) async fn recall(app: &AppState, record: &BatchRecord, deployment: &str) {
-    let (Ok(record), Some(client)) = (current(app, record).await, app.batches.client(deployment)) else { return };
-    let cancelled = async {
-        let id = match at(&record) {
-            AtProvider { batch: Some(id), .. } => Some(id),
-            AtProvider { may_have_begun: true, .. } => client.find(record.id.as_str()).await?.map(|batch| batch.id),
-            AtProvider { .. } => None,
-        };
-        match id {
-            Some(id) => client.cancel(&id).await,
-            None => Ok(()),
-        }
-    };
-    if let Err(error) = cancelled.await {
-        tracing::warn!(job = %record.id, %error, "a batch at a provider could not be cancelled");
-    }
 }
 
 /// When to look again, and when to stop.
@@ -87,6 +70,9 @@ struct Patience {
     wait_max: Duration,
     until: Instant,
     refusals: u32,
+    /// Whether a wait was cut short because the end was asked for, and the provider was told of that.
+    is_woken: bool,
+    is_told: bool,
 }
 
 impl Patience {
@@ -95,7 +81,7 @@ impl Patience {
         let took = (time::OffsetDateTime::now_utc() - record.created_at).try_into().unwrap_or_default();
         let left = Duration::from_secs(config.provider_wait_s_max).saturating_sub(took);
         let (wait, wait_max) = (Duration::from_millis(config.poll_ms), Duration::from_millis(config.poll_ms_max));
-        Self { wait, wait_max, until: Instant::now() + left, refusals: 0 }
+        Self { wait, wait_max, until: Instant::now() + left, refusals: 0, is_woken: false, is_told: false }
     }
 
     /// The wait before the next look; the one after that is longer.
@@ -108,7 +94,15 @@ impl Patience {
         Ok(wait)
     }
 
-    async fn wait_after(&mut self, error: &ChatError) -> Result<(), End> {
+    /// Sleeps; not on when the end of the batch is asked for.
+    async fn sleep(&mut self, wait: Duration, seat: &Seat) {
+        tokio::select! {
+            () = sleep(wait) => {}
+            () = seat.stopped(), if !self.is_woken => self.is_woken = true,
+        }
+    }
+
+    async fn wait_after(&mut self, error: &ChatError, seat: &Seat) -> Result<(), End> {
         tracing::warn!(%error, "a step of a batch at a provider failed");
         let wait = self.next()?.max(error.retry_after().unwrap_or_default());
         match error.verdict() {
@@ -118,9 +112,9 @@ impl Patience {
                 if self.refusals >= REFUSALS_MAX {
                     return Err(refused(error));
                 }
-                sleep(wait.max(REFUSED_WAIT)).await;
+                self.sleep(wait.max(REFUSED_WAIT), seat).await;
             }
-            Verdict::Passing | Verdict::Elsewhere => sleep(wait).await,
+            Verdict::Passing | Verdict::Elsewhere => self.sleep(wait, seat).await,
         }
         Ok(())
     }
@@ -158,30 +152,60 @@ struct Run<'r> {
 }
 
 impl Run<'_> {
-    async fn until_over(&self, record: &BatchRecord, patience: &mut Patience) -> Result<End, End> {
+    async fn until_over(&self, record: &BatchRecord) -> Result<End, End> {
+        let mut patience = Patience::of(self.app, record);
+        if at(record).may_have_begun && at(record).batch.is_none() {
+            // A provider's list may be a moment behind.
+            patience.sleep(patience.wait, self.seat).await;
+        }
         loop {
-            match self.go_on(record, patience).await {
+            match self.go_on(record, &mut patience).await {
                 Ok(end) => return Ok(end),
                 Err(Fault::End(end)) => return Err(end),
-                Err(Fault::Provider(error)) => patience.wait_after(&error).await?,
+                Err(Fault::Provider(error)) => patience.wait_after(&error, self.seat).await?,
             }
         }
     }
 
-    /// What is held of a batch that ended before its answers were collected: given back if the provider was told
-    /// nothing; else the provider is told to stop, and nobody knows what it used: a budget counts all of it.
+    /// Of a batch that ended before its answers were collected: what is held is given back if the provider was told
+    /// nothing; else the provider is told to stop, and nobody knows what it used: all of it counts.
     async fn square_up(&self, record: &BatchRecord, end: &Result<End, End>) {
-        if matches!(end, Ok(End::Later) | Err(End::Later)) {
+        if end.is_ok() || matches!(end, Err(End::Later)) {
             return;
         }
-        match current(self.app, record).await {
-            Ok(record) if at(&record).may_have_begun => {
-                if end.is_err() {
-                    recall(self.app, &record, self.client.deployment()).await;
-                }
-            }
-            _ => self.held.release(),
+        // What can't be read now is squared up by the next start.
+        let Ok(record) = current(self.app, record).await else { return };
+        let at = at(&record);
+        match at.may_have_begun {
+            true => self.held.abandon(),
+            false => self.held.release(),
         }
+        // Before the end is noted; a failure is in the log, and the ledger tries again.
+        drop(self.app.spend.ledger.flush().await);
+        if !at.may_have_begun {
+            return self.remove(at.file).await;
+        }
+        match self.recalled(&record).await {
+            Ok(Some(batch)) => self.clean_up(&batch).await,
+            Ok(None) => self.remove(at.file).await,
+            Err(error) => {
+                tracing::warn!(job = %record.id, %error, "a batch at a provider could not be cancelled");
+                self.remove(at.file).await;
+            }
+        }
+    }
+
+    /// Tells the provider that nobody wants the batch any more, as well as that can be done once; the batch.
+    async fn recalled(&self, record: &BatchRecord) -> Result<Option<ProviderBatch>, ChatError> {
+        let id = match at(record).batch {
+            Some(id) => id,
+            None => match self.client.find(record.id.as_str()).await? {
+                Some(batch) => batch.id,
+                None => return Ok(None),
+            },
+        };
+        self.client.cancel(&id).await?;
+        Ok(Some(self.client.look(&id).await?))
     }
 
     /// From what is durable to the end, or to the first step that fails.
@@ -199,7 +223,7 @@ impl Run<'_> {
                 End::Now(if record.is_cancelling { JobState::Cancelled } else { JobState::Succeeded })
             }
         };
-        self.held.settle(self.app, &record, self.client.deployment()).await;
+        self.held.settle(self.app, &record, self.client.deployment()).await.map_err(End::from)?;
         // Before its files go, so that a restart doesn't look for them.
         settle(self.app, &record, end.clone()).await;
         self.clean_up(&batch).await;
@@ -227,7 +251,13 @@ impl Run<'_> {
             Some(batch) => batch,
             None => {
                 self.note(&record, |at| at.may_have_begun = true).await?;
-                self.client.create(&file, record.id.as_str()).await?
+                match self.client.create(&file, record.id.as_str()).await {
+                    Err(error) if is_refusal(&error) => {
+                        self.note(&record, |at| at.may_have_begun = false).await?;
+                        return Err(error.into());
+                    }
+                    created => created?,
+                }
             }
         };
         tracing::info!(job = %record.id, batch = batch.id, deployment = self.client.deployment(), "a batch is at its provider");
@@ -249,24 +279,25 @@ impl Run<'_> {
         let lines = requests.iter().enumerate().map(|(index, request)| self.client.line(&index.to_string(), request)).collect();
         let file = self.client.upload(record.id.as_str(), lines).await?;
         let noted = file.clone();
-        self.note(record, move |at| at.file = Some(noted)).await?;
+        if let Err(end) = self.note(record, move |at| at.file = Some(noted)).await {
+            self.remove(Some(file)).await;
+            return Err(end.into());
+        }
         Ok(file)
     }
 
-    /// The requests, when what they may cost is held. What a budget holds is noted before anything is sent: a restart
-    /// counts it as spent, and holds nothing again.
+    /// The requests, when what they may cost is held; then every answer is limited, if a budget applies.
     async fn paid_for(&self, record: &BatchRecord, mut requests: Vec<ChatRequest>) -> Result<Vec<ChatRequest>, Fault> {
-        if !at(record).is_budgeted {
-            let held = self.held.reserve(self.app, record, self.client.deployment(), requests).await;
-            let is_budgeted;
-            (requests, is_budgeted) = held.map_err(unpaid)?;
-            if is_budgeted {
-                self.note(record, |at| at.is_budgeted = true).await?;
-            } else {
-                return Ok(requests);
-            }
+        let was_held = at(record).is_held;
+        if !was_held && !self.held.is_there() {
+            requests = self.held.reserve(self.app, record, self.client.deployment(), requests).await.map_err(unpaid)?;
         }
-        cost::limit(&mut requests);
+        if !was_held {
+            self.note(record, |at| at.is_held = true).await?;
+        }
+        if self.held.is_budgeted() {
+            cost::limit(&mut requests);
+        }
         Ok(requests)
     }
 
@@ -277,15 +308,14 @@ impl Run<'_> {
     /// Looks until the batch is over; ends it where that was asked for.
     async fn over(&self, record: &BatchRecord, patience: &mut Patience) -> Result<ProviderBatch, Fault> {
         let id = at(record).batch.unwrap_or_default();
-        let mut is_told = false;
         loop {
             let record = current(self.app, record).await?;
             if record.state.has_ended() {
                 return Err(End::Before.into());
             }
-            if record.is_cancelling && !is_told {
+            if record.is_cancelling && !patience.is_told {
                 self.client.cancel(&id).await?;
-                is_told = true;
+                patience.is_told = true;
             }
             let batch = self.client.look(&id).await?;
             patience.refusals = 0;
@@ -295,10 +325,7 @@ impl Run<'_> {
             let done = u32::try_from(batch.done).unwrap_or(u32::MAX).min(record.total);
             self.seat.tell(BatchStage::Waiting, &BatchRecord { done: record.done.max(done), ..record });
             let wait = patience.next()?;
-            tokio::select! {
-                () = sleep(wait) => {}
-                () = self.seat.stopped(), if !is_told => {}
-            }
+            patience.sleep(wait, self.seat).await;
         }
     }
 
@@ -373,14 +400,25 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// What was uploaded and made goes: the answers are ours now. Not worth another try.
+    /// What was uploaded and made goes: the answers are ours now, or nobody's. Not worth another try.
     async fn clean_up(&self, batch: &ProviderBatch) {
-        for file in [&batch.input_file, &batch.output_file, &batch.error_file].into_iter().flatten() {
-            if let Err(error) = self.client.remove_file(file).await {
-                tracing::debug!(file, %error, "a file stays at the provider");
-            }
+        let ProviderBatch { input_file, output_file, error_file, .. } = batch.clone();
+        for file in [input_file, output_file, error_file] {
+            self.remove(file).await;
         }
     }
+
+    async fn remove(&self, file: Option<String>) {
+        let Some(file) = file else { return };
+        if let Err(error) = self.client.remove_file(&file).await {
+            tracing::debug!(file, %error, "a file stays at the provider");
+        }
+    }
+}
+
+/// Whether the provider said no, so that nothing has begun.
+fn is_refusal(error: &ChatError) -> bool {
+    matches!(error, ChatError::Status { status: 300..=407 | 410..=499, .. })
 }
 
 /// As the same refusal of a call is told.

@@ -31,6 +31,10 @@ impl End {
     pub(super) fn failed(code: &str, reason: &str) -> Self {
         Self::Now(JobState::Failed { code: code.to_owned(), reason: reason.to_owned() })
     }
+
+    pub(super) fn unauthorized() -> Self {
+        Self::failed("unauthorized", "the key that asked was revoked or has expired")
+    }
 }
 
 /// What can't go on: the record is over or gone, or the store doesn't work.
@@ -47,10 +51,14 @@ impl From<ApiError> for End {
 /// Takes up every batch that has not ended.
 pub(crate) async fn resume(app: AppState) {
     let unfinished = app.blocking(|app| Ok(app.catalog.unfinished_batches()?)).await;
-    let unfinished = unfinished.unwrap_or_else(|error| {
-        tracing::error!(code = error.code, cause = error.cause, "the batches can't be read; the next start looks again");
-        Vec::new()
-    });
+    let unfinished = match unfinished {
+        Ok(unfinished) => unfinished,
+        Err(error) => {
+            tracing::error!(code = error.code, cause = error.cause, "the batches can't be read; the next start looks again");
+            return;
+        }
+    };
+    app.spend.ledger.abandon(|job| !unfinished.iter().any(|record| record.id.as_str() == job));
     for record in unfinished {
         tracing::info!(job = %record.id, done = record.done, total = record.total, "a batch goes on");
         if let Some(seat) = app.batches.readmit(&record) {
@@ -94,20 +102,15 @@ async fn until_it_ends(app: &AppState, record: &BatchRecord, seat: &Seat) -> End
     };
     let work = async {
         match deployment {
-            Some(deployment) => provider::items(app, record, deployment, seat).await,
+            Some(deployment) => provider::items(app, &caller, record, deployment, seat).await,
             None => items(app, &caller, record, seat).await,
         }
     };
     tokio::select! {
         biased;
         () = app.stopped() => End::Later,
-        () = app.keys.closed_to(&caller) => {
-            if let Some(deployment) = deployment {
-                provider::recall(app, record, deployment).await;
-            }
-            End::failed("unauthorized", "the key that asked was revoked or has expired")
-        }
         // A batch at a provider ends there first.
+        () = app.keys.closed_to(&caller), if deployment.is_none() => End::unauthorized(),
         () = seat.stopped(), if deployment.is_none() => End::Before,
         end = work => end.unwrap_or_else(|end| end),
     }

@@ -4,11 +4,13 @@ use super::{Global, runtime, start_logging};
 use crate::app::AppState;
 use crate::batches;
 use crate::config::Config;
+use crate::error::ApiError;
 use crate::http::deletions::purge_owed;
 use crate::server::Server;
 use crate::wiring;
 use anyhow::Context;
 use clap::Args;
+use gateway::Period;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::PoisonError;
@@ -139,8 +141,15 @@ async fn keep_house(app: AppState) {
     loop {
         time.tick().await;
         purge_owed(&app).await;
-        match app.blocking(move |app| Ok(app.catalog.keep_house(time::OffsetDateTime::now_utc(), kept)?)).await {
-            Ok(removed) => tracing::debug!(?removed, "housekeeping done"),
+        let pass = app.blocking(move |app| {
+            let now = time::OffsetDateTime::now_utc();
+            let removed = app.catalog.keep_house(now, kept)?;
+            let first_day = now - time::Duration::days(i64::from(app.config.retention.usage_days) - 1);
+            let usage_rows = app.spend.ledger.remove_usage_before(&Period::Day.label(first_day)).map_err(ApiError::internal)?;
+            Ok((removed, usage_rows))
+        });
+        match pass.await {
+            Ok((removed, usage_rows)) => tracing::debug!(?removed, usage_rows, "housekeeping done"),
             Err(error) => tracing::warn!(code = error.code, cause = error.cause, "housekeeping stopped half-way; the next pass goes on"),
         }
     }

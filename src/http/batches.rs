@@ -230,6 +230,7 @@ fn record_of(work: BatchWork, total: usize, concurrency: usize) -> BatchRecord {
         done: 0,
         failed: 0,
         prompt_tokens: 0,
+        cached_tokens: 0,
         completion_tokens: 0,
         concurrency: count(concurrency),
         attempts: 0,

@@ -32,12 +32,20 @@ const THRESHOLD: f64 = 0.8;
 
 pub(crate) async fn list(State(app): State<AppState>, caller: Caller) -> Json<Value> {
     let key = caller.account(Vec::new()).key;
-    let may_see = |budget: &Budget| {
-        let is_own = budget.tenant.as_ref() == Some(&caller.tenant);
-        // Sums of the whole tenant are not for those who see a part of it.
-        caller.is_operator || (is_own && (caller.is_unbounded() || budget.key.as_ref() == Some(&key)))
-    };
-    Json(json!({ "data": app.spend.ledger.budgets(may_see).iter().map(view).collect::<Vec<_>>() }))
+    let views = app.spend.ledger.budgets(|budget| may_see(&caller, &key, budget));
+    Json(json!({ "data": views.iter().map(view).collect::<Vec<_>>() }))
+}
+
+pub(crate) async fn get(State(app): State<AppState>, caller: Caller, Path(name): Path<String>) -> Result<Json<Value>, ApiError> {
+    let key = caller.account(Vec::new()).key;
+    let found = app.spend.ledger.budgets(|budget| budget.name == name && may_see(&caller, &key, budget));
+    found.first().map(|found| Json(view(found))).ok_or_else(|| ApiError::not_found("budget", &name))
+}
+
+fn may_see(caller: &Caller, key: &str, budget: &Budget) -> bool {
+    let is_own = budget.tenant.as_ref() == Some(&caller.tenant);
+    // Sums of the whole tenant are not for those who see a part of it.
+    caller.is_operator || (is_own && (caller.is_unbounded() || budget.key.as_deref() == Some(key)))
 }
 
 pub(crate) async fn put(State(app): State<AppState>, Path(name): Path<String>, Body(body): Body<PutBody>) -> Result<Json<Value>, ApiError> {

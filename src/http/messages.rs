@@ -48,10 +48,17 @@ pub(crate) async fn create(
     Ok(Json(with_route(message, &route)).into_response())
 }
 
-/// `POST /v1/messages/count_tokens`: about how many tokens a request has, without asking anybody.
+/// `POST /v1/messages/count_tokens`: how many tokens a request has, without asking anybody: as the deployment counts that
+/// is meant first, where its tokenizer is known, else about.
 pub(crate) async fn count_tokens(State(app): State<AppState>, Body(asked): Body<Asked>) -> Result<Json<Value>, ApiError> {
-    super::chat::model(&app, &asked.model)?;
-    Ok(Json(json!({ "input_tokens": asked.prompt()?.prompt_tokens() })))
+    let name = asked.model.clone();
+    let prompt = asked.prompt()?;
+    let counted = app.blocking(move |app| {
+        super::chat::model(app, &name)?;
+        let meter = app.spend.meters.get(&name).and_then(|meters| meters.first());
+        Ok(meter.map_or_else(|| prompt.prompt_tokens(), |meter| meter.prompt_tokens(&prompt)))
+    });
+    Ok(Json(json!({ "input_tokens": counted.await? })))
 }
 
 /// The events of an answer, each with whether it is the last.

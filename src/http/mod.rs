@@ -41,7 +41,7 @@ use crate::app::AppState;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{get, post, put};
+use axum::routing::{get, post};
 pub(crate) use docs::OPENAPI;
 
 /// All routes with their middleware, outermost last.
@@ -106,7 +106,7 @@ fn api() -> Router<AppState> {
         .route("/v1/usage", get(usage::get))
         .route("/v1/usage/estimate", post(chat::estimate::estimate))
         .route("/v1/budgets", get(budgets::list))
-        .route("/v1/budgets/{budget}", put(budgets::put).delete(budgets::delete))
+        .route("/v1/budgets/{budget}", get(budgets::get).put(budgets::put).delete(budgets::delete))
         .layer(DefaultBodyLimit::max(JSON_BYTES_MAX))
 }
 

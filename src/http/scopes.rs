@@ -24,7 +24,7 @@ const STATE: Need = Need::OneOf(&[Scope::Query, Scope::Ingest]);
 const ANY: Need = Need::OneOf(&Scope::ALL);
 
 /// Method, route, need. Grouped by route, so that `Allow` comes out in this order.
-const TABLE: [(&str, &str, Need); 60] = [
+const TABLE: [(&str, &str, Need); 61] = [
     ("GET", "/v1/collections", ANY),
     ("POST", "/v1/collections", ADMIN),
     ("GET", "/v1/collections/{collection}", ANY),
@@ -72,6 +72,7 @@ const TABLE: [(&str, &str, Need); 60] = [
     ("GET", "/v1/usage", ADMIN),
     ("POST", "/v1/usage/estimate", QUERY),
     ("GET", "/v1/budgets", ADMIN),
+    ("GET", "/v1/budgets/{budget}", ADMIN),
     ("PUT", "/v1/budgets/{budget}", Need::Operator),
     ("DELETE", "/v1/budgets/{budget}", Need::Operator),
     ("GET", "/v1/backups", Need::Operator),

@@ -7,7 +7,7 @@ use crate::error::ApiError;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use gateway::{Dimension, Grouped, UsageCounts, UsageFilter, UsageRow, group};
+use gateway::{Dimension, Grouped, Grouping, UsageCounts, UsageFilter, UsageKey};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use time::{Date, Month, OffsetDateTime};
@@ -57,17 +57,15 @@ impl Asked {
     }
 
     fn answer(&self, app: &App) -> Result<Value, ApiError> {
-        let mut rows: Vec<UsageRow> = Vec::new();
+        let mut grouping = Grouping::new(&self.dimensions, &self.filter, ROWS_MAX);
         for day in &self.days {
-            let found = app.spend.ledger.usage(day, self.tenant.as_deref()).map_err(ApiError::internal)?;
-            rows.extend(found.into_iter().map(|(key, counts)| (day.clone(), key, counts)));
+            let take = |key: UsageKey, counts: UsageCounts| grouping.add(day, &key, &counts);
+            if app.spend.ledger.each_usage(day, self.tenant.as_deref(), take).map_err(ApiError::internal)?.is_break() {
+                let detail = format!("that are more than {ROWS_MAX} rows; ask for fewer days, or with a filter");
+                return Err(ApiError::bad_request("too_many_rows", detail));
+            }
         }
-        let grouped = group(rows, &self.dimensions, &self.filter);
-        if grouped.rows.len() > ROWS_MAX {
-            let detail = format!("that are more than {ROWS_MAX} rows; ask for fewer days, or with a filter");
-            return Err(ApiError::bad_request("too_many_rows", detail));
-        }
-        Ok(self.view(&grouped))
+        Ok(self.view(&grouping.grouped()))
     }
 
     fn view(&self, grouped: &Grouped) -> Value {

@@ -36,9 +36,15 @@ impl ChatModel for TokenLimit {
     async fn chat(&self, request: ChatRequest) -> Result<ChatReply, ChatError> {
         let reserved = self.limits.reserve(&request.account, request.tokens_most()).await;
         let mut reservation = reserved.map_err(|retry_after| ChatError::OverLimit { retry_after })?;
+        let (read, most, unheard) = (request.prompt_tokens(), request.tokens_most(), request.unheard.clone());
         // Whoever leaves before the first word has had it read.
-        reservation.set_used(request.prompt_tokens());
-        let reply = self.inner.chat(request).await.inspect_err(|_| reservation.set_used(0))?;
+        reservation.set_used(read);
+        let reply = self.inner.chat(request).await.inspect_err(|error| {
+            // What tries that failed have used is not given back, nor what may have been read when the time was over;
+            // retries cost no more than was reserved.
+            let sent = if error.was_sent() { read } else { 0 };
+            reservation.set_used(unheard.tokens().max(sent).min(most));
+        })?;
         let mut told = false;
         // Goes with the stream: settled at its end, or when nobody wants to hear the rest.
         let events = reply.events.inspect(move |event| note(event, &mut reservation, &mut told));

@@ -5,7 +5,7 @@
 use crate::scopes::key_line;
 use crate::support::redis::Redis;
 use crate::support::{Reply, Server, Setup};
-use mock::{Mock, Reply as Told, Script, Usage};
+use mock::{Fault, Mock, Reply as Told, Script, Usage};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -184,6 +184,19 @@ fn tokens_are_reserved_before_and_settled_after() {
         // 50 words and a question, by our own count.
         settles_to(&server, before.saturating_sub(120)..=before.saturating_sub(20));
     }
+}
+
+#[test]
+fn what_a_provider_has_read_is_not_given_back_when_it_fails() {
+    // It breaks off before its first word, and refuses the second try.
+    let mock = Mock::start_on_thread(Script::default().then("m", Told::fault(Fault::EndInBody(0))).then("m", Told::status(400)));
+    let server = with_tokens(&mock);
+    let mut body = asked(50, false);
+    body["messages"][0]["content"] = json!("word ".repeat(200));
+    assert_eq!(server.post("/v1/chat/completions", body).status, 400);
+    assert_eq!(mock.call_count(), 2);
+    // The question alone has 250 tokens.
+    settles_to(&server, 335..=400);
 }
 
 #[test]

@@ -139,11 +139,17 @@ fn streams_that_are_cut_and_providers_without_figures_are_settled_by_our_count()
     assert_eq!(total(&server)["requests"], 3);
 }
 
-/// Leaves once so many words were heard; how many there were.
-fn hang_up_after(server: &Server, body: &str, words: usize) -> i64 {
+/// A call that nobody reads the answer of so far.
+fn call(server: &Server, body: &str) -> TcpStream {
     let mut client = TcpStream::connect(server.base.trim_start_matches("http://")).unwrap();
     let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n";
     client.write_all(format!("{head}content-length: {}\r\n\r\n{body}", body.len()).as_bytes()).unwrap();
+    client
+}
+
+/// Leaves once so many words were heard; how many there were.
+fn hang_up_after(server: &Server, body: &str, words: usize) -> i64 {
+    let mut client = call(server, body);
     let (mut heard, mut bytes) = (String::new(), [0; 4096]);
     while heard.matches("\"one").count() < words {
         let count = client.read(&mut bytes).unwrap();
@@ -259,6 +265,9 @@ fn tenants_see_their_own_usage_and_budgets_and_the_operator_makes_them() {
     assert_eq!((requests(&root, "?tenant=b"), a.get("/v1/usage?tenant=b").status, part.get("/v1/usage?key=other").status), (2, 403, 403));
     let names = |view: &Server| view.get("/v1/budgets").ok()["data"].as_array().unwrap().len();
     assert_eq!((names(&root), names(&a), names(&b), names(&part)), (2, 1, 0, 0));
+    let one = |view: &Server| view.get("/v1/budgets/small%20one").status;
+    assert_eq!((one(&root), one(&a), one(&b), one(&part), root.get("/v1/budgets/none").status), (200, 200, 404, 404, 404));
+    assert_eq!(a.get("/v1/budgets/small%20one").ok()["spent_tokens"], 40, "two calls of twenty");
     let refused = chat(&a, &asked(10));
     let detail = refused.json()["error"]["message"].as_str().unwrap().to_owned();
     assert!(refused.status == 402 && detail.contains("small one") && detail.contains("begins anew"), "{detail}");
@@ -281,7 +290,80 @@ fn an_estimate_says_how_it_counts_and_asks_nobody() {
     assert_eq!((estimate["deployments"][1]["counter"].as_str(), &estimate["cost_usd_max"]), (Some("estimate"), &Value::Null), "{estimate}");
     body["model"] = json!("none");
     assert_eq!(server.post("/v1/usage/estimate", body).status, 404);
+    let mut unlimited = asked(1);
+    unlimited.as_object_mut().unwrap().remove("max_tokens");
+    let estimate = server.post("/v1/usage/estimate", unlimited).ok();
+    assert_eq!((&estimate["max_tokens"], millionths(&estimate["cost_usd_max"])), (&Value::Null, 10 + 16_384), "as long as gpt-4o answers");
     assert_eq!(mock.call_count(), 0);
+}
+
+#[test]
+fn an_estimate_bounds_what_the_call_holds() {
+    let mock = Mock::start_on_thread(Script::always(Reply::text("one ".repeat(100_000)).chunk_ms(20)));
+    let server = server(&mock, PRICE, &format!("[llm]\nmax_answer_tokens = 64\n{}", budget("b", "limit_usd = 1.0"))).start();
+    for (calls, limit) in (1..).zip([None, Some(("max_tokens", 50)), Some(("max_completion_tokens", 70))]) {
+        let mut body = asked(1);
+        body.as_object_mut().unwrap().remove("max_tokens");
+        limit.iter().for_each(|(name, tokens)| body[*name] = json!(tokens));
+        let most = millionths(&server.post("/v1/usage/estimate", body.clone()).ok()["cost_usd_max"]);
+        body["stream"] = json!(true);
+        let client = call(&server, &body.to_string());
+        let mut held = 0;
+        eventually(|| {
+            held = millionths(&stands(&server, "b")["reserved_usd"]);
+            held > 0 && mock.call_count() == calls
+        });
+        assert_eq!((most, mock.calls().last().unwrap().body["max_tokens"].as_i64()), (held, Some(held - 10)), "{limit:?}");
+        drop(client);
+        eventually(|| stands(&server, "b")["reserved_tokens"] == 0);
+    }
+}
+
+#[test]
+fn tokens_of_messages_are_counted_by_the_deployment() {
+    let mock = Mock::start_on_thread(Script::default());
+    let server = server(&mock, "", "").start();
+    let words = "incomprehensibilities ".repeat(50);
+    let body = json!({ "model": "small", "messages": [{ "role": "user", "content": words }] });
+    let counted = server.post("/v1/messages/count_tokens", body.clone()).ok()["input_tokens"].clone();
+    let estimate = server.post("/v1/usage/estimate", body).ok();
+    assert_eq!(
+        (&counted, estimate["deployments"][0]["counter"].as_str()),
+        (&estimate["deployments"][0]["prompt_tokens"], Some("o200k_base"))
+    );
+    let mut picture = asked(1);
+    picture["messages"][0]["content"] = json!([{ "type": "image_url", "image_url": { "url": "https://a/b.png", "detail": "low" } }]);
+    assert_eq!(server.post("/v1/usage/estimate", picture).ok()["deployments"][0]["prompt_tokens"], 85 + 4 + 3);
+}
+
+#[test]
+fn usage_is_forgotten_when_the_operator_says() {
+    let mock = Mock::start_on_thread(Script::always(Reply::text("yes").usage(told(7, 5))));
+    let mut first = server(&mock, "", "").start();
+    let data = first.data.clone();
+    chat(&first, &asked(9)).ok();
+    assert_eq!(first.terminate().0, Some(0));
+    {
+        let options = index::store::SledOptions::default();
+        let store = std::sync::Arc::new(index::store::SledStore::open(data.join("store"), &options).unwrap());
+        let params = index::CatalogParams { views: data.join("views"), vector: Default::default(), collections_open_max: 8 };
+        let blobs = index::blobs::Blobs::open(data.join("blobs")).unwrap();
+        let catalog = index::Catalog::new(store.clone(), blobs, params);
+        let key = json!({ "tenant": "default", "key": "k", "model": "m", "deployment": "d", "collection": null, "tags": [] });
+        let counts =
+            json!({ "requests": 3, "prompt_tokens": 1, "completion_tokens": 1, "cost": 1, "unpriced_requests": 0, "abandoned": 0 });
+        let row = json!([key, counts]).to_string().into_bytes();
+        catalog.write_ledger([("usage/2024-05-01/default/[]", Some(row.as_slice()))]).unwrap();
+        drop(catalog);
+        store.close().unwrap();
+    }
+    let old = |server: &Server| server.get("/v1/usage?from=2024-05-01&to=2024-05-02").ok()["total"]["requests"].as_u64();
+    let kept = server(&mock, "", "[retention]\nusage_days = 36500\ninterval_s = 1\n").data(&data).start();
+    assert_eq!(old(&kept), Some(3));
+    drop(kept.kill());
+    let swept = server(&mock, "", "[retention]\ninterval_s = 1\n").data(&data).start();
+    eventually(|| old(&swept) == Some(0));
+    assert_eq!(total(&swept)["requests"], 1, "this month's stays");
 }
 
 #[test]

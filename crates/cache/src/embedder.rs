@@ -281,9 +281,9 @@ mod tests {
         fn count_tokens(&self, text: &str) -> usize {
             self.told.count_tokens(text)
         }
-        fn embed(&self, texts: &[&str], purpose: Purpose) -> Result<Vec<Embedded>, EmbedError> {
+        fn embed(&self, texts: &[&str], purpose: Purpose, errand: &Errand) -> Result<Vec<Embedded>, EmbedError> {
             let fails = self.fails.load(Relaxed) && texts.contains(&"fails");
-            let made = self.told.embed(texts, purpose);
+            let made = self.told.embed(texts, purpose, errand);
             let _passed = self.gate.lock().unwrap();
             if fails { Err(EmbedError::Failed("as told".to_owned())) } else { made }
         }
@@ -302,11 +302,11 @@ mod tests {
         let held = slow.gate.lock().unwrap();
         let asked = || slow.told.asked.lock().unwrap().clone();
         let outcomes = std::thread::scope(|scope| {
-            let first = scope.spawn(|| cached.embed(texts[0], Purpose::Document).is_ok());
+            let first = scope.spawn(|| cached.embed(texts[0], Purpose::Document, &Errand::default()).is_ok());
             while asked().is_empty() {
                 std::thread::yield_now();
             }
-            let second = scope.spawn(|| cached.embed(texts[1], Purpose::Document).is_ok());
+            let second = scope.spawn(|| cached.embed(texts[1], Purpose::Document, &Errand::default()).is_ok());
             // Time enough to ask for what it should wait for.
             std::thread::sleep(Duration::from_millis(100));
             slow.fails.store(false, Relaxed);
@@ -338,11 +338,11 @@ mod tests {
             let cached = cached.in_pieces(texts_max, tokens_max);
             let asked = || std::mem::take(&mut *slow.told.asked.lock().unwrap());
             let texts = ["stone1", "stone2", "stone3", "fails", "stone4"];
-            assert!(cached.embed(&texts, Purpose::Document).is_err());
+            assert!(cached.embed(&texts, Purpose::Document, &Errand::default()).is_err());
             let paid: Vec<String> = asked().into_iter().filter(|texts| !texts.contains(&"fails".to_owned())).flatten().collect();
             assert!(!paid.is_empty());
             slow.fails.store(false, Relaxed);
-            assert_eq!(cached.embed(&texts, Purpose::Document).unwrap().len(), 5);
+            assert_eq!(cached.embed(&texts, Purpose::Document, &Errand::default()).unwrap().len(), 5);
             let again = asked();
             assert!(again.iter().all(|texts| texts.len() <= 2), "{again:?}");
             assert_eq!(again.concat().len(), 5 - paid.len(), "{paid:?}, then {again:?}");

@@ -1,6 +1,6 @@
 //! The seam: what a chat model is asked and what it answers.
 
-use crate::tokens::estimate_tokens;
+use crate::tokens::{Family, estimate_tokens, pictures};
 use crate::{Account, ChatError, Money, Route};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -212,6 +213,38 @@ pub struct ChatRequest {
     pub deadline: Option<Instant>,
     /// On whose account it is made.
     pub account: Arc<Account>,
+    /// What is used beside the answer, counted by whoever sees it.
+    pub unheard: Unheard,
+}
+
+/// Tokens that are paid for and in no answer: what a model thinks aloud, and above a deployment what tries used that
+/// failed. Clones count together.
+#[derive(Debug, Clone, Default)]
+pub struct Unheard(Arc<AtomicU64>);
+
+impl Unheard {
+    /// Adds a thought, by a rough count.
+    pub fn hear(&self, text: &str) {
+        self.add(estimate_tokens(text));
+    }
+
+    /// Adds so many.
+    pub fn add(&self, tokens: u64) {
+        self.0.fetch_add(tokens, Ordering::Relaxed);
+    }
+
+    /// How many there were.
+    #[must_use]
+    pub fn tokens(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl PartialEq for Unheard {
+    /// What is asked is the same, whatever is thought of it.
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 impl ChatRequest {
@@ -232,7 +265,7 @@ impl ChatRequest {
     pub fn prompt_tokens(&self) -> u64 {
         let messages = self.messages.iter().map(|message| {
             let calls = message.tool_calls.iter().map(|call| estimate_tokens(&call.name) + estimate_tokens(&call.arguments));
-            estimate_tokens(&message.content.text()) + calls.sum::<u64>() + PER_MESSAGE
+            estimate_tokens(&message.content.text()) + pictures(&message.content, Family::of("")) + calls.sum::<u64>() + PER_MESSAGE
         });
         let tools = self.tools.iter().map(|tool| estimate_tokens(&json!(tool).to_string()));
         messages.chain(tools).sum()

@@ -52,7 +52,7 @@ mod tokens;
 pub use batches::{BatchAnswer, BatchAnswers, BatchClient, BatchFailure, BatchState, ProviderBatch};
 pub use chat::{
     ChatEvent, ChatMessage, ChatModel, ChatReply, ChatRequest, ChatStream, Content, FinishReason, ImageUrl, OutputFormat, Part, Role,
-    TokenUsage, Tool, ToolCall, ToolCallDelta, ToolChoice,
+    TokenUsage, Tool, ToolCall, ToolCallDelta, ToolChoice, Unheard,
 };
 pub use corpus::{Account, Shortage};
 pub use embeddings::{EmbeddingProvider, RemoteEmbedder, RemoteEmbedderConfig};
@@ -66,8 +66,7 @@ pub use resilience::{Breaker, BreakerParams, BreakerState, CallParams, Concurren
 pub use routing::{Balance, Choice, Chooser, Complexity, Group, Inputs, Ladder, Member, Preference, RetryBudget, RetryParams, Route, Try};
 pub use scripted::{ScriptedChat, Step};
 pub use spend::{
-    Alert, Alerts, Amount, Books, BooksError, Budget, BudgetView, Changes, Clock, Dimension, Grouped, Ledger, LedgerError, MemoryBooks,
-    Meter, Metered, Money, Period, Planned, Price, PriceTable, PricedModel, Reservation, UsageCounts, UsageFilter, UsageKey, UsageRow,
-    group,
+    Alert, Alerts, Amount, Books, BooksError, Budget, BudgetView, Changes, Clock, Dimension, Grouped, Grouping, Job, Ledger, LedgerError,
+    MemoryBooks, Meter, Metered, Money, Period, Planned, Price, PriceTable, PricedModel, Reservation, UsageCounts, UsageFilter, UsageKey,
 };
-pub use tokens::{Estimate, Keep, TokenCounter, counter_for, estimate_tokens, prompt_tokens, truncate};
+pub use tokens::{Estimate, Family, Keep, TokenCounter, counter_for, estimate_tokens, prompt_tokens, truncate};

@@ -14,6 +14,7 @@ use ragstone_gateway::{
     Account, Budget, CallParams, EmbeddingProvider, Ledger, MemoryBooks, Money, Period, Price, RemoteEmbedder, RemoteEmbedderConfig,
     RemoteReranker, RemoteRerankerConfig, RerankProvider, RetryParams, UsageCounts,
 };
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use time::OffsetDateTime;
@@ -73,12 +74,13 @@ fn told(tokens: u64) -> Reply {
 /// What is booked in all, once it is written.
 fn booked(ledger: &Arc<Ledger>) -> UsageCounts {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(ledger.flush()).unwrap();
-    let rows = ledger.usage("1970-01-01", None).unwrap();
     let mut total = UsageCounts::default();
-    for (key, counts) in rows {
+    let read = ledger.each_usage("1970-01-01", None, |key, counts| {
         assert_eq!((key.key.as_str(), key.collection.as_deref(), key.tags.as_slice()), ("k", Some("col"), ["t".to_owned()].as_slice()));
         total.add(&counts);
-    }
+        ControlFlow::Continue(())
+    });
+    assert!(read.unwrap().is_continue());
     total
 }
 

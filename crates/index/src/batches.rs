@@ -34,6 +34,9 @@ pub struct BatchRecord {
     /// Tokens that models read for it, as far as they were reported.
     #[serde(default)]
     pub prompt_tokens: u64,
+    /// Those of them that the provider had in its cache.
+    #[serde(default)]
+    pub cached_tokens: u64,
     /// Tokens that they wrote.
     #[serde(default)]
     pub completion_tokens: u64,
@@ -117,9 +120,10 @@ impl BatchWork {
 /// How a batch stands at its provider: each step is noted before the next.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AtProvider {
-    /// Whether what it costs at most is held under a budget: a restart books that as spent.
-    #[serde(default)]
-    pub is_budgeted: bool,
+    /// Whether what it costs at most was held in the ledger, under the batch's name: what is not there any more was
+    /// booked.
+    #[serde(default, alias = "is_budgeted")]
+    pub is_held: bool,
     /// The file of requests that was uploaded.
     #[serde(default)]
     pub file: Option<String>,
@@ -140,6 +144,8 @@ pub struct BatchResult {
     pub is_failed: bool,
     /// Tokens that a model read for it.
     pub prompt_tokens: u64,
+    /// Those of them that the provider had in its cache.
+    pub cached_tokens: u64,
     /// Tokens that it wrote.
     pub completion_tokens: u64,
     /// The result, as JSON.

@@ -24,6 +24,7 @@ fn batch(collection: &CollectionId, total: u32) -> BatchRecord {
         done: 0,
         failed: 0,
         prompt_tokens: 0,
+        cached_tokens: 0,
         completion_tokens: 0,
         concurrency: 1,
         attempts: 0,
@@ -40,7 +41,7 @@ fn long(word: &str) -> Vec<u8> {
 }
 
 fn result(index: u32, json: &[u8]) -> BatchResult {
-    BatchResult { index, is_failed: index == 2, prompt_tokens: 5, completion_tokens: 1, json: json.to_vec() }
+    BatchResult { index, is_failed: index == 2, prompt_tokens: 5, cached_tokens: 3, completion_tokens: 1, json: json.to_vec() }
 }
 
 fn pages(catalog: &Catalog, record: &BatchRecord, limit: usize, bytes_max: usize) -> Vec<Vec<(u32, Vec<u8>)>> {
@@ -71,6 +72,7 @@ fn items_and_results_of_any_length_come_back_and_are_counted_once() {
     let twice = [result(0, &long("x")), result(2, b"\"other\""), result(0, b"\"again\""), result(9, b"\"none\"")];
     let counted = catalog.commit_results(tenant, id, &twice).unwrap();
     assert_eq!((counted.done, counted.failed, counted.prompt_tokens, counted.completion_tokens), (2, 1, 10, 2));
+    assert_eq!(counted.cached_tokens, 6);
     assert_eq!(catalog.answered_items(&counted).unwrap().iter().collect::<Vec<_>>(), [0, 2]);
     let all = [(0, long("x")), (2, b"{\"error\":1}".to_vec())];
     assert_eq!(pages(&catalog, &record, 10, usize::MAX), [all.to_vec()]);

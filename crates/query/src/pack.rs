@@ -9,6 +9,7 @@
 use crate::search::Hit;
 use crate::sentences::sentences;
 use corpus::{ChunkId, Span};
+use gateway::{Keep, truncate};
 use serde::Serialize;
 use std::collections::HashSet;
 use std::ops::Range;
@@ -124,8 +125,8 @@ fn overlaps(a: &Range<usize>, b: &Range<usize>) -> bool {
     a.start < b.end && b.start < a.end
 }
 
-/// What of the excerpt fits. A first source that is too large is cut after a sentence: some
-/// context is better than none.
+/// What of the excerpt fits. A first source that is too large is cut after a sentence, or after a word where not even
+/// its first sentence fits: some context is better than none.
 fn fit(hit: &Hit, excerpt: Range<usize>, room: usize, is_first: bool, count_tokens: &Count<'_>) -> Option<(Range<usize>, usize)> {
     let text = hit.text.get(excerpt.clone())?;
     let tokens = count_tokens(hit, text);
@@ -137,8 +138,21 @@ fn fit(hit: &Hit, excerpt: Range<usize>, room: usize, is_first: bool, count_toke
     }
     let ends = sentences(text).into_iter().rev().map(|sentence| sentence.range.end);
     let cuts = ends.filter_map(|end| text.get(..end).map(|cut| (end, count_tokens(hit, cut))));
-    let (end, tokens) = cuts.into_iter().find(|(_, tokens)| *tokens <= room)?;
+    let (end, tokens) = cuts.into_iter().find(|(_, tokens)| *tokens <= room).or_else(|| {
+        let end = last_word_end(text, room, |part| count_tokens(hit, part));
+        let head = text.get(..end).filter(|head| head.len() >= REST_BYTES_MIN)?;
+        Some((end, count_tokens(hit, head)))
+    })?;
     Some((excerpt.start..excerpt.start + end, tokens))
+}
+
+/// Where the last word ends that fits; where the last character does in a text without words.
+fn last_word_end(text: &str, room: usize, count_tokens: impl Fn(&str) -> usize) -> usize {
+    let head = truncate(text, room as u64, Keep::Head, |part| count_tokens(part) as u64);
+    let is_cut = |rest: &str| !head.ends_with(char::is_whitespace) && !rest.starts_with(char::is_whitespace);
+    let is_cut = text.strip_prefix(head).is_some_and(is_cut);
+    let end = if is_cut { head.rfind(char::is_whitespace) } else { None };
+    head.get(..end.unwrap_or(head.len())).unwrap_or_default().trim_end().len()
 }
 
 #[cfg(test)]
@@ -196,6 +210,14 @@ mod tests {
         assert_eq!(texts(&packed), [&TEXT[0..60]]);
         assert!(packed.tokens <= 16);
         assert!(pack(hits(&[(0, 96)]), 3, &words).sources.is_empty());
+    }
+
+    #[test]
+    fn a_first_sentence_that_is_too_large_is_cut_after_a_word() {
+        let packed = pack(hits(&[(27, 96)]), 8, &words);
+        assert_eq!((texts(&packed), packed.tokens), (vec!["Two foxes hunt in the dark"], 8));
+        let letters = |_: &Hit, text: &str| text.len();
+        assert_eq!(texts(&pack(hits(&[(27, 96)]), 28, &letters)), ["Two foxes hunt in the dark"], "no half of a word");
     }
 
     #[test]

@@ -3,25 +3,32 @@
 use super::model;
 use super::wire::Asked;
 use crate::app::AppState;
+use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::http::extract::Body;
+use crate::http::extract::{Body, Tags};
 use axum::Json;
 use axum::extract::State;
-use gateway::{ChatRequest, Meter, Money, prompt_tokens};
+use gateway::{ChatRequest, Family, Meter, Money};
 use serde_json::{Value, json};
 
-pub(crate) async fn estimate(State(app): State<AppState>, Body(asked): Body<Asked>) -> Result<Json<Value>, ApiError> {
-    let name = asked.model.clone();
+pub(crate) async fn estimate(
+    State(app): State<AppState>,
+    caller: Caller,
+    Tags(tags): Tags,
+    Body(asked): Body<Asked>,
+) -> Result<Json<Value>, ApiError> {
+    let (name, account) = (asked.model.clone(), caller.account(tags));
     let request = asked.request()?;
     let estimated = app.blocking(move |app| {
         model(app, &name)?;
         let meters = app.spend.meters.get(&name).map_or(&[][..], Vec::as_slice);
-        let max_tokens = request.max_tokens.unwrap_or(app.config.llm.max_answer_tokens);
-        let deployments: Vec<Value> = meters.iter().map(|meter| of_deployment(meter, &request, max_tokens)).collect();
-        let most = meters.iter().map(|meter| most(meter, &request, max_tokens)).collect::<Option<Vec<_>>>();
+        // Calls that a budget covers are limited.
+        let limit = request.max_tokens.or_else(|| app.spend.ledger.is_budgeted(&account).then_some(Meter::ANSWER_TOKENS));
+        let estimates: Vec<Estimate> = meters.iter().map(|meter| Estimate::of(meter, &request, limit)).collect();
+        let most = estimates.iter().map(|estimate| estimate.cost).collect::<Option<Vec<_>>>();
         Ok(json!({
-            "model": name, "max_tokens": max_tokens, "deployments": deployments,
-            // Of the dearest; not known as long as one's price isn't.
+            "model": name, "max_tokens": limit, "deployments": estimates.iter().map(Estimate::view).collect::<Vec<_>>(),
+            // Of the dearest; not known as long as one's isn't.
             "cost_usd_max": most.and_then(|costs| costs.into_iter().max()).map(Money::usd),
             "prices_date": app.spend.prices_date,
         }))
@@ -29,15 +36,26 @@ pub(crate) async fn estimate(State(app): State<AppState>, Body(asked): Body<Aske
     Ok(Json(estimated.await?))
 }
 
-fn most(meter: &Meter, request: &ChatRequest, max_tokens: u32) -> Option<Money> {
-    let counted = prompt_tokens(request, &*meter.counter);
-    meter.cost(meter.tokens_most(counted), u64::from(max_tokens))
+struct Estimate<'m> {
+    meter: &'m Meter,
+    prompt_tokens: u64,
+    /// `None`: nobody knows the price, or how long an answer may be.
+    cost: Option<Money>,
 }
 
-fn of_deployment(meter: &Meter, request: &ChatRequest, max_tokens: u32) -> Value {
-    json!({
-        "deployment": meter.deployment, "model": meter.model,
-        "prompt_tokens": prompt_tokens(request, &*meter.counter), "counter": meter.counter.kind(),
-        "cost_usd_max": most(meter, request, max_tokens).map(Money::usd),
-    })
+impl<'m> Estimate<'m> {
+    fn of(meter: &'m Meter, request: &ChatRequest, limit: Option<u32>) -> Self {
+        let prompt_tokens = meter.prompt_tokens(request);
+        let answer = limit.or(Family::of(&meter.model).answer);
+        let cost = answer.and_then(|answer| meter.cost(meter.tokens_most(prompt_tokens), u64::from(answer)));
+        Self { meter, prompt_tokens, cost }
+    }
+
+    fn view(&self) -> Value {
+        let Self { meter, prompt_tokens, cost } = self;
+        json!({
+            "deployment": meter.deployment, "model": meter.model, "prompt_tokens": prompt_tokens,
+            "counter": meter.counter.kind(), "cost_usd_max": cost.map(Money::usd),
+        })
+    }
 }

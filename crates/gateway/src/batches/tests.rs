@@ -104,12 +104,16 @@ async fn a_file_that_is_none_fails_with_the_providers_words() {
 
 #[tokio::test]
 async fn lines_that_say_nothing_are_left_out_and_the_last_needs_no_end() {
-    let good = |id: &str| json!({ "custom_id": id, "response": { "status_code": 200, "body": {} }, "error": null }).to_string();
+    let used = json!({ "prompt_tokens": 9, "completion_tokens": 4, "prompt_tokens_details": { "cached_tokens": 5 } });
+    let body = json!({ "usage": used });
+    let good = |id: &str| json!({ "custom_id": id, "response": { "status_code": 200, "body": body }, "error": null }).to_string();
     let expired = json!({ "custom_id": "c", "response": null, "error": { "code": "batch_expired", "message": "too late" } }).to_string();
     let file = format!("{}\n\nnonsense\n{expired}\n{}", good("a"), good("b"));
     let mock = Mock::start(Script::default().then("/v1/files/{id}/content", Reply::raw(file.into_bytes()))).await;
     let answers = all(&client(mock.url()), Some(&"file-1".to_owned())).await;
     let ids: Vec<&str> = answers.iter().map(|answer| answer.custom_id.as_str()).collect();
     assert_eq!(ids, ["a", "c", "b"]);
+    let used = TokenUsage { prompt_tokens: 9, completion_tokens: 4, cached_tokens: 5, ..TokenUsage::default() };
+    assert_eq!((answers[0].usage, answers[1].usage), (used, TokenUsage::default()));
     assert_eq!(answers[1].outcome, Err(BatchFailure { status: 0, message: "too late".into() }));
 }

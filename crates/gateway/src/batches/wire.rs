@@ -1,6 +1,7 @@
 //! Batches and their answers as JSON.
 
 use crate::endpoint::shorten;
+use crate::providers::usage_of;
 use crate::{ChatError, TokenUsage};
 use serde::Deserialize;
 use serde_json::Value;
@@ -158,7 +159,7 @@ impl BatchAnswer {
             Some(Response { status_code, body }) => Err(BatchFailure { status: status_code, message: words(Some(&body)) }),
             None => Err(BatchFailure { status: 0, message: words(line.error.as_ref()) }),
         };
-        let usage = outcome.as_ref().ok().and_then(|body| body.get("usage")).and_then(|usage| TokenUsage::deserialize(usage).ok());
-        Ok(Self { custom_id: line.custom_id, outcome, usage: usage.unwrap_or_default() })
+        let usage = outcome.as_ref().map(usage_of).unwrap_or_default();
+        Ok(Self { custom_id: line.custom_id, outcome, usage })
     }
 }

@@ -47,7 +47,7 @@ impl ChatModel for AnthropicChat {
         let body = wire::body(&self.config.model, &request)?;
         let answer = clock.limit(self.endpoint.post(&body)).await??;
         let format = Format::of(&answer)?;
-        let events = reply::events(Anthropic::default(), answer.body.boxed(), format, clock).await?;
+        let events = reply::events(Anthropic::default(), answer.body.boxed(), format, clock, request.unheard).await?;
         Ok(ChatReply::from(&self.config.deployment, &self.config.model, events))
     }
 }

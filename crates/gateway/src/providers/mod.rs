@@ -8,7 +8,7 @@ mod reply;
 pub use anthropic::AnthropicChat;
 pub use clock::Timeouts;
 pub use openai::OpenAiChat;
-pub(crate) use openai::batch_body;
+pub(crate) use openai::{batch_body, usage_of};
 
 use crate::ApiKey;
 

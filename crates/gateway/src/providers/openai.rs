@@ -8,9 +8,10 @@ use super::clock::Clock;
 use super::reply::{self, Format};
 use super::{ChatConfig, Dialect};
 use crate::endpoint::{Address, Endpoint, EndpointError, KeyHeader};
-use crate::{ChatError, ChatModel, ChatReply, ChatRequest};
+use crate::{ChatError, ChatModel, ChatReply, ChatRequest, TokenUsage};
 use async_trait::async_trait;
 use futures::StreamExt;
+use serde::Deserialize;
 use serde_json::Value;
 use wire::OpenAi;
 
@@ -44,6 +45,12 @@ pub(crate) fn batch_body(model: &str, dialect: Dialect, request: &ChatRequest) -
     body
 }
 
+/// What a whole answer says of its use; nothing where it doesn't.
+pub(crate) fn usage_of(answer: &Value) -> TokenUsage {
+    let told = answer.get("usage").and_then(|usage| wire::Usage::deserialize(usage).ok());
+    told.map(TokenUsage::from).unwrap_or_default()
+}
+
 #[async_trait]
 impl ChatModel for OpenAiChat {
     fn name(&self) -> &str {
@@ -55,7 +62,7 @@ impl ChatModel for OpenAiChat {
         let body = wire::body(&self.config.model, self.config.dialect, &request);
         let answer = clock.limit(self.endpoint.post(&body)).await??;
         let format = Format::of(&answer)?;
-        let events = reply::events(OpenAi, answer.body.boxed(), format, clock).await?;
+        let events = reply::events(OpenAi, answer.body.boxed(), format, clock, request.unheard).await?;
         Ok(ChatReply::from(&self.config.deployment, &self.config.model, events))
     }
 }

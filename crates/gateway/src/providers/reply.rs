@@ -3,7 +3,7 @@
 use super::clock::Clock;
 use crate::link::Answer;
 use crate::sse::SseDecoder;
-use crate::{ChatError, ChatEvent, ChatStream, FinishReason, TokenUsage};
+use crate::{ChatError, ChatEvent, ChatStream, FinishReason, TokenUsage, Unheard};
 use bytes::Bytes;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
@@ -28,8 +28,8 @@ pub(super) trait Protocol: Send + 'static {
 #[derive(Default)]
 pub(super) struct Said {
     pub(super) events: Vec<ChatEvent>,
-    /// Whether it holds thoughts: not part of the answer, but a sign of life.
-    pub(super) is_thinking: bool,
+    /// Thoughts: not part of the answer, but a sign of life, and paid for.
+    pub(super) thought: Option<String>,
     pub(super) usage: Option<TokenUsage>,
     pub(super) finish_reason: Option<FinishReason>,
     /// Whether nothing more is to come.
@@ -67,6 +67,7 @@ struct Reply<P> {
     bytes_read: usize,
     body: Body,
     clock: Clock,
+    unheard: Unheard,
     ready: VecDeque<ChatEvent>,
     usage: Option<TokenUsage>,
     finish_reason: Option<FinishReason>,
@@ -80,13 +81,14 @@ pub(super) async fn events<P: Protocol>(
     bytes: BoxStream<'static, Result<Bytes, ChatError>>,
     format: Format,
     clock: Clock,
+    unheard: Unheard,
 ) -> Result<ChatStream, ChatError> {
     let body = match format {
         Format::Events => Body::Events(SseDecoder::default()),
         Format::Json => Body::Json(Vec::new()),
     };
-    let mut reply =
-        Reply { protocol, bytes, bytes_read: 0, body, clock, ready: VecDeque::new(), usage: None, finish_reason: None, is_over: false };
+    let (ready, usage, finish_reason) = (VecDeque::new(), None, None);
+    let mut reply = Reply { protocol, bytes, bytes_read: 0, body, clock, unheard, ready, usage, finish_reason, is_over: false };
     let first = reply.next().await?;
     let rest = stream::try_unfold(reply, |mut reply| async move {
         reply.clock.progress();
@@ -146,7 +148,8 @@ impl<P: Protocol> Reply<P> {
     }
 
     fn note(&mut self, said: Said) {
-        if said.is_thinking {
+        if let Some(thought) = &said.thought {
+            self.unheard.hear(thought);
             self.clock.progress();
         }
         self.ready.extend(said.events);

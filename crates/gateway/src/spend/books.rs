@@ -1,11 +1,12 @@
 //! Where the ledger is kept: the seam to a store, and what stands in it.
 
 use super::Amount;
+use super::budget::BudgetId;
 use super::usage::{UsageCounts, UsageKey};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::ops::Bound;
+use std::ops::{Bound, ControlFlow};
 use std::sync::{Mutex, PoisonError};
 
 /// Why the books can't be read or written.
@@ -59,7 +60,9 @@ impl Books for MemoryBooks {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Open {
     pub(super) key: UsageKey,
-    pub(super) budgets: Vec<String>,
+    pub(super) budgets: Vec<BudgetId>,
+    /// Calls that it is for, at most.
+    pub(super) calls: u64,
     pub(super) prompt_tokens: u64,
     pub(super) completion_tokens: u64,
     /// Nothing where the price is not known.
@@ -73,6 +76,7 @@ const PAGE: usize = 1_000;
 pub(super) const BUDGETS: &str = "budget/";
 pub(super) const SPENT: &str = "spent/";
 pub(super) const OPEN: &str = "open/";
+const JOB: &str = "job/";
 const USAGE: &str = "usage/";
 
 pub(super) fn budget(name: &str) -> String {
@@ -85,6 +89,16 @@ pub(super) fn spent(name: &str) -> String {
 
 pub(super) fn open(id: &str) -> String {
     format!("{OPEN}{id}")
+}
+
+/// The id of a job's reservation.
+pub(super) fn job(name: &str) -> String {
+    format!("{JOB}{name}")
+}
+
+/// The job whose reservation has this id, if it is one's.
+pub(super) fn job_of(id: &str) -> Option<&str> {
+    id.strip_prefix(JOB)
 }
 
 /// All rows of a day, or those of a tenant.
@@ -106,6 +120,19 @@ pub(super) fn bytes(record: &impl Serialize) -> Option<Vec<u8>> {
 /// All records below a prefix, by what follows it.
 pub(super) fn all<T: DeserializeOwned>(books: &dyn Books, prefix: &str) -> Result<Vec<(String, T)>, BooksError> {
     let mut found = Vec::new();
+    let take = |name: &str, record| {
+        found.push((name.to_owned(), record));
+        ControlFlow::Continue(())
+    };
+    each(books, prefix, take).map(|_| found)
+}
+
+/// Shows all records below a prefix, with what follows it, until one is enough. Holds a page of them at a time.
+pub(super) fn each<T: DeserializeOwned>(
+    books: &dyn Books,
+    prefix: &str,
+    mut take: impl FnMut(&str, T) -> ControlFlow<()>,
+) -> Result<ControlFlow<()>, BooksError> {
     let mut after: Option<String> = None;
     loop {
         let page = books.read(prefix, after.as_deref(), PAGE)?;
@@ -113,11 +140,27 @@ pub(super) fn all<T: DeserializeOwned>(books: &dyn Books, prefix: &str) -> Resul
         after = page.last().map(|(name, _)| name.clone());
         for (name, value) in page {
             let record = serde_json::from_slice(&value).map_err(|error| BooksError(format!("{name}: {error}")))?;
-            found.push((name.get(prefix.len()..).unwrap_or_default().to_owned(), record));
+            if take(name.get(prefix.len()..).unwrap_or_default(), record).is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
         }
         if is_last {
-            return Ok(found);
+            return Ok(ControlFlow::Continue(()));
         }
+    }
+}
+
+/// Removes the rows of all days before this one; how many. Nobody writes to those any more.
+pub(super) fn remove_usage_before(books: &dyn Books, day: &str) -> Result<u64, BooksError> {
+    let (end, mut removed) = (usage_of(day, None), 0);
+    loop {
+        let page = books.read(USAGE, None, PAGE)?;
+        let over: Changes = page.into_iter().map(|(name, _)| name).filter(|name| *name < end).map(|name| (name, None)).collect();
+        if over.is_empty() {
+            return Ok(removed);
+        }
+        books.write(&over)?;
+        removed += over.len() as u64;
     }
 }
 

@@ -131,9 +131,19 @@ pub(super) struct BudgetState {
     pub(super) reserved: Amount,
 }
 
+/// A budget as a reservation knows it: one that is made anew under the same name is another one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct BudgetId {
+    pub(super) name: String,
+    pub(super) generation: String,
+}
+
 /// What of it is kept over restarts.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Kept {
+    /// Given when it was made; that of a configured one is empty.
+    #[serde(default)]
+    pub(super) generation: String,
     pub(super) period: String,
     pub(super) spent: Amount,
     /// Thresholds that were told of.
@@ -157,8 +167,12 @@ impl BudgetState {
             self.kept.period = period;
         } else if self.kept.period < period {
             // Only forward: a clock that was set back forgives nothing.
-            self.kept = Kept { period, ..Kept::default() };
+            self.kept = Kept { period, generation: std::mem::take(&mut self.kept.generation), ..Kept::default() };
         }
+    }
+
+    pub(super) fn id(&self) -> BudgetId {
+        BudgetId { name: self.budget.name.clone(), generation: self.kept.generation.clone() }
     }
 
     /// Whether there is room for `wanted`, and if not, why.

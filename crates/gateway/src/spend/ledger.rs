@@ -2,9 +2,9 @@
 
 use super::alerts::{Alert, Alerts, WAITING_MAX};
 use super::books::{self, Books, BooksError, Changes, Open, bytes};
-use super::budget::{Budget, BudgetState, Kept, Lack, Period};
+use super::budget::{Budget, BudgetId, BudgetState, Kept, Lack, Period};
 use super::refusal::{refusal, unpriced};
-use super::reservation::{End, Held, Planned, Reservation, amount};
+use super::reservation::{End, Held, Job, Planned, Reservation, amount};
 use super::usage::{Today, UsageCounts, UsageKey};
 use super::{Amount, Money};
 use crate::telemetry::{DEPLOYMENT_LABEL, TOKEN_TYPE_LABEL};
@@ -12,6 +12,7 @@ use crate::{Account, ChatError, TokenUsage};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use time::OffsetDateTime;
 use tokio::sync::mpsc;
@@ -68,8 +69,10 @@ impl BudgetView {
 struct State {
     budgets: BTreeMap<String, BudgetState>,
     today: Today,
-    /// Number of the next reservation.
-    next: u64,
+    /// Number of the last reservation or budget that was made.
+    last: u64,
+    /// What an earlier process held for jobs that may go on, by their names.
+    left: BTreeMap<String, Open>,
 }
 
 /// Resolves when what was written is durable.
@@ -88,7 +91,8 @@ pub struct Ledger {
 
 impl Ledger {
     /// Opens the books. What an earlier process has reserved and not settled is spent: the calls may have been made.
-    /// Blocking. The alerts must be sent by somebody.
+    /// Only what it held for jobs is held on, until somebody goes on with them or says that nobody will. Blocking. The
+    /// alerts must be sent by somebody.
     ///
     /// # Errors
     /// [`LedgerError`].
@@ -97,8 +101,8 @@ impl Ledger {
         let (tell, told) = mpsc::channel(WAITING_MAX);
         let day = Period::Day.label(now);
         let rows: Vec<(String, books::Row)> = books::all(&*books, &books::usage_of(&day, None))?;
-        let state =
-            State { budgets: budgets(&*books, configured, now)?, today: Today::new(day, rows.into_iter().map(|(_, row)| row)), next: 0 };
+        let today = Today::new(day, rows.into_iter().map(|(_, row)| row));
+        let state = State { budgets: budgets(&*books, configured, now)?, today, last: 0, left: BTreeMap::new() };
         let writer = super::writer::Writer::start(Arc::clone(&books))?;
         let run = format!("{:x}", now.unix_timestamp_nanos());
         let ledger = Self { state: Mutex::new(state), books, writer, clock, alerts: tell, run };
@@ -110,28 +114,81 @@ impl Ledger {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Books what a dead process left open.
+    /// Books what a dead process left open, and holds on to what it held for jobs.
     fn take_over(&self) -> Result<(), LedgerError> {
-        let left: Vec<(String, Open)> = books::all(&*self.books, books::OPEN)?;
-        if left.is_empty() {
+        let (mut calls, mut money, mut changes) = (0, Money::ZERO, Changes::new());
+        let mut state = self.lock();
+        for (id, open) in books::all::<Open>(&*self.books, books::OPEN)? {
+            match books::job_of(&id) {
+                Some(name) => {
+                    state.hold(&open.budgets, |reserved| reserved.plus(open.amount));
+                    state.left.insert(name.to_owned(), open);
+                }
+                None => {
+                    (calls, money) = (calls + open.calls, money.plus(open.amount.money));
+                    changes.extend(self.give_up(&mut state, &id, open));
+                }
+            }
+        }
+        if calls == 0 {
             return Ok(());
         }
-        let (mut money, mut changes) = (Money::ZERO, Changes::new());
-        for (id, open) in &left {
-            let counts = UsageCounts {
-                requests: 1,
-                prompt_tokens: open.prompt_tokens,
-                completion_tokens: open.completion_tokens,
-                cost: open.amount.money,
-                unpriced_requests: u64::from(!open.is_priced),
-                abandoned: 1,
-            };
-            money = money.plus(open.amount.money);
-            changes.extend(self.book(&mut self.lock(), &open.budgets, open.amount, open.key.clone(), &counts));
-            changes.insert(books::open(id), None);
-        }
-        tracing::warn!(calls = left.len(), %money, "calls were under way when the server ended: all that was reserved for them counts as spent");
+        tracing::warn!(calls, %money, "calls were under way when the server ended: all that was reserved for them counts as spent");
         Ok(self.books.write(&changes)?)
+    }
+
+    /// Books all of what is held as spent.
+    fn give_up(&self, state: &mut State, id: &str, open: Open) -> Changes {
+        let counts = UsageCounts {
+            requests: open.calls,
+            prompt_tokens: open.prompt_tokens,
+            completion_tokens: open.completion_tokens,
+            cost: open.amount.money,
+            unpriced_requests: if open.is_priced { 0 } else { open.calls },
+            abandoned: open.calls,
+        };
+        let mut changes = self.book(state, &open.budgets, open.amount, open.key, &counts);
+        changes.insert(books::open(id), None);
+        changes
+    }
+
+    /// Goes on with what an earlier process held for the job of this name; `planned` says at what price and on whose
+    /// account, what is held stays as it was.
+    #[must_use]
+    pub fn adopt(self: &Arc<Self>, name: &str, planned: Planned) -> Option<Reservation> {
+        let Open { budgets, calls, prompt_tokens, completion_tokens, amount, .. } = self.lock().left.remove(name)?;
+        let max_tokens = Some(u32::try_from(completion_tokens).unwrap_or(u32::MAX));
+        let planned = Planned { prompt_tokens, max_tokens, ..planned };
+        let held = Held { amount, budgets, id: Some(books::job(name)), calls, is_job: true };
+        Some(Reservation { ledger: Arc::clone(self), planned, held, is_granted: true, is_over: false })
+    }
+
+    /// Counts as spent what an earlier process held for those jobs with which nobody will go on.
+    pub fn abandon(&self, is_over: impl Fn(&str) -> bool) {
+        let mut state = self.lock();
+        let over: Vec<String> = state.left.keys().filter(|name| is_over(name)).cloned().collect();
+        for name in over {
+            let Some(open) = state.left.remove(&name) else { continue };
+            tracing::warn!(job = name, money = %open.amount.money, "nobody goes on with a job: all that was reserved for it counts as spent");
+            state.hold(&open.budgets, |reserved| reserved.minus(open.amount));
+            let changes = self.give_up(&mut state, &books::job(&name), open);
+            self.writer.add(changes);
+        }
+    }
+
+    /// Books what so many calls used that nothing was held for. Nobody can refuse it: it is spent.
+    pub fn book_calls(&self, planned: &Planned, usage: TokenUsage, calls: u64) {
+        let mut state = self.lock();
+        let budgets = state.applying(&planned.account, (self.clock)());
+        drop(state);
+        let held = Held { budgets, ..Held::default() };
+        self.end(planned, &held, &End::Used(usage, calls));
+    }
+
+    /// Whether a budget counts the calls of this account.
+    #[must_use]
+    pub fn is_budgeted(&self, account: &Account) -> bool {
+        self.lock().budgets.values().any(|state| state.budget.applies_to(account))
     }
 
     /// Holds what a call may cost under every budget that applies, or under none. Durable on return.
@@ -139,7 +196,19 @@ impl Ledger {
     /// # Errors
     /// [`ChatError::OverBudget`]; [`ChatError::Unavailable`] if it can't be made durable.
     pub async fn reserve(self: &Arc<Self>, planned: Planned) -> Result<Reservation, ChatError> {
-        let (mut reservation, durable) = self.hold(planned)?;
+        self.reserve_for(planned, None).await
+    }
+
+    /// The same for all calls of a job. Durable on return, whether or not a budget applies.
+    ///
+    /// # Errors
+    /// As [`Self::reserve`].
+    pub async fn reserve_job(self: &Arc<Self>, planned: Planned, job: &Job) -> Result<Reservation, ChatError> {
+        self.reserve_for(planned, Some(job)).await
+    }
+
+    async fn reserve_for(self: &Arc<Self>, planned: Planned, job: Option<&Job>) -> Result<Reservation, ChatError> {
+        let (mut reservation, durable) = self.hold(planned, job)?;
         if let Some(durable) = durable {
             durable.await.map_err(|error| ChatError::Unavailable { reason: error.to_string(), retry_after: None })?;
         }
@@ -148,17 +217,19 @@ impl Ledger {
     }
 
     /// The part of [`Self::reserve`] that happens at one moment.
-    fn hold(self: &Arc<Self>, planned: Planned) -> Result<(Reservation, Option<Durable>), ChatError> {
+    fn hold(self: &Arc<Self>, planned: Planned, job: Option<&Job>) -> Result<(Reservation, Option<Durable>), ChatError> {
         let wanted = planned.amount();
         let mut state = self.lock();
         // Under the lock, so that nobody is behind who has it later.
         let now = (self.clock)();
-        let names = state.applying(&planned.account, now);
-        state.check(&names, &planned, wanted, now).inspect_err(refused)?;
-        state.hold(&names, |reserved| reserved.plus(wanted));
-        state.next += 1;
-        let id = (!names.is_empty()).then(|| format!("{}-{:x}", self.run, state.next));
-        let held = Held { amount: wanted, budgets: names, id };
+        let budgets = state.applying(&planned.account, now);
+        state.check(&budgets, &planned, wanted, now).inspect_err(refused)?;
+        state.hold(&budgets, |reserved| reserved.plus(wanted));
+        let id = match job {
+            Some(job) => Some(books::job(&job.name)),
+            None => (!budgets.is_empty()).then(|| self.name(&mut state)),
+        };
+        let held = Held { amount: wanted, budgets, id, calls: job.map_or(1, |job| job.calls), is_job: job.is_some() };
         let record = |id: &String| Changes::from([(books::open(id), bytes(&record(&planned, &held)))]);
         let durable = held.id.as_ref().map(|id| self.writer.add_now(record(id)).boxed());
         drop(state);
@@ -166,19 +237,25 @@ impl Ledger {
         Ok((reservation, durable))
     }
 
+    /// A name that nothing else has.
+    fn name(&self, state: &mut State) -> String {
+        state.last += 1;
+        format!("{}-{:x}", self.run, state.last)
+    }
+
     /// Ends a reservation: its hold, what was spent, and its usage, in one piece.
     pub(super) fn end(&self, planned: &Planned, held: &Held, end: &End) {
         let mut state = self.lock();
         state.hold(&held.budgets, |reserved| reserved.minus(held.amount));
-        let (usage, is_abandoned) = match end {
-            End::Released => (None, false),
-            End::Used(usage) => (Some(*usage), false),
-            End::Abandoned => (Some(planned.usage()), true),
+        let used = match end {
+            End::Released => None,
+            End::Used(usage, calls) => Some((*usage, (*calls, 0))),
+            End::Abandoned => Some((planned.usage(), (held.calls, held.calls))),
         };
         let mut changes = Changes::new();
-        if let Some(usage) = usage {
+        if let Some((usage, calls)) = used {
             let used = amount(&usage, planned.price.as_ref());
-            let counts = counts(&usage, used, planned, is_abandoned);
+            let counts = counts(&usage, used, planned, calls);
             measure(planned, &counts);
             changes = self.book(&mut state, &held.budgets, used, planned.key(), &counts);
         }
@@ -188,14 +265,14 @@ impl Ledger {
     }
 
     /// Adds to what is spent and to the usage; what of it is to be written.
-    fn book(&self, state: &mut State, budgets: &[String], used: Amount, key: UsageKey, counts: &UsageCounts) -> Changes {
+    fn book(&self, state: &mut State, budgets: &[BudgetId], used: Amount, key: UsageKey, counts: &UsageCounts) -> Changes {
         let now = (self.clock)();
         let mut changes = Changes::new();
-        for name in budgets {
-            let Some(budget) = state.budgets.get_mut(name) else { continue };
+        for id in budgets {
+            let Some(budget) = state.of(id) else { continue };
             budget.turn(now);
             let passed = budget.spend(used);
-            changes.insert(books::spent(name), bytes(&budget.kept));
+            changes.insert(books::spent(&id.name), bytes(&budget.kept));
             passed.into_iter().for_each(|threshold| self.alert(Alert::of(budget, threshold, now)));
         }
         let (day, key, row) = state.today.add(&Period::Day.label(now), key, counts);
@@ -231,9 +308,13 @@ impl Ledger {
             if known.is_some_and(|known| known.is_configured) {
                 return Err(LedgerError::Configured(budget.name));
             }
-            let (kept, reserved) = known.map(|known| (known.kept.clone(), known.reserved)).unzip();
-            let changes = Changes::from([(books::budget(&budget.name), bytes(&budget))]);
-            let changed = BudgetState { reserved: reserved.unwrap_or_default(), ..BudgetState::new(budget, false, kept, now) };
+            let (kept, reserved) = match known {
+                Some(known) => (known.kept.clone(), known.reserved),
+                None => (Kept { generation: self.name(&mut state), ..Kept::default() }, Amount::default()),
+            };
+            let (name, of_budget) = (budget.name.clone(), bytes(&budget));
+            let changed = BudgetState { reserved, ..BudgetState::new(budget, false, Some(kept), now) };
+            let changes = Changes::from([(books::budget(&name), of_budget), (books::spent(&name), bytes(&changed.kept))]);
             let view = view(&changed, now);
             state.budgets.insert(changed.budget.name.clone(), changed);
             (view, self.writer.add_now(changes))
@@ -267,13 +348,26 @@ impl Ledger {
         self.writer.add_now(Changes::new()).await
     }
 
-    /// The rows of a day as they are written. Blocking.
+    /// Shows the rows of a day as they are written, a page in memory at a time, until one is enough; whether one was.
+    /// Blocking.
     ///
     /// # Errors
     /// The books failed.
-    pub fn usage(&self, day: &str, tenant: Option<&str>) -> Result<Vec<(UsageKey, UsageCounts)>, BooksError> {
-        let rows = books::all(&*self.books, &books::usage_of(day, tenant))?;
-        Ok(rows.into_iter().map(|(_, row)| row).collect())
+    pub fn each_usage(
+        &self,
+        day: &str,
+        tenant: Option<&str>,
+        mut take: impl FnMut(UsageKey, UsageCounts) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, BooksError> {
+        books::each(&*self.books, &books::usage_of(day, tenant), |_, (key, counts): books::Row| take(key, counts))
+    }
+
+    /// Removes the usage of all days before this one; how many rows. Blocking.
+    ///
+    /// # Errors
+    /// The books failed; what was removed before stays removed.
+    pub fn remove_usage_before(&self, day: &str) -> Result<u64, BooksError> {
+        books::remove_usage_before(&*self.books, day)
     }
 
     /// What time it is.
@@ -290,28 +384,33 @@ impl Ledger {
 
 impl State {
     /// Changes what these budgets hold for calls under way.
-    fn hold(&mut self, names: &[String], change: impl Fn(Amount) -> Amount) {
-        for name in names {
-            if let Some(state) = self.budgets.get_mut(name) {
+    fn hold(&mut self, budgets: &[BudgetId], change: impl Fn(Amount) -> Amount) {
+        for id in budgets {
+            if let Some(state) = self.of(id) {
                 state.reserved = change(state.reserved);
-                metrics::gauge!("ragstone_budget_reserved_usd", "budget" => name.clone()).set(state.reserved.money.usd());
+                metrics::gauge!("ragstone_budget_reserved_usd", "budget" => id.name.clone()).set(state.reserved.money.usd());
             }
         }
     }
 
+    /// The budget that a reservation means, unless it is gone: another of its name knows nothing of the reservation.
+    fn of(&mut self, id: &BudgetId) -> Option<&mut BudgetState> {
+        self.budgets.get_mut(&id.name).filter(|state| state.kept.generation == id.generation)
+    }
+
     /// The budgets that a call counts under, in their current period.
-    fn applying(&mut self, account: &Account, now: OffsetDateTime) -> Vec<String> {
-        let applying = self.budgets.iter_mut().filter(|(_, state)| state.budget.applies_to(account));
-        let turned = applying.map(|(name, state)| {
+    fn applying(&mut self, account: &Account, now: OffsetDateTime) -> Vec<BudgetId> {
+        let applying = self.budgets.values_mut().filter(|state| state.budget.applies_to(account));
+        let turned = applying.map(|state| {
             state.turn(now);
-            name.clone()
+            state.id()
         });
         turned.collect()
     }
 
     /// Whether all of these have room. What is spent is said before what is only reserved: that passes.
-    fn check(&self, names: &[String], planned: &Planned, wanted: Amount, now: OffsetDateTime) -> Result<(), ChatError> {
-        let budgets = || names.iter().filter_map(|name| self.budgets.get(name));
+    fn check(&self, applying: &[BudgetId], planned: &Planned, wanted: Amount, now: OffsetDateTime) -> Result<(), ChatError> {
+        let budgets = || applying.iter().filter_map(|id| self.budgets.get(&id.name));
         if planned.price.is_none() && budgets().any(|state| state.budget.limit.is_some()) {
             return Err(unpriced(&planned.deployment));
         }
@@ -339,18 +438,18 @@ fn budgets(books: &dyn Books, configured: Vec<Budget>, now: OffsetDateTime) -> R
 
 fn record(planned: &Planned, held: &Held) -> Open {
     let TokenUsage { prompt_tokens, completion_tokens, .. } = planned.usage();
-    let budgets = held.budgets.clone();
-    Open { key: planned.key(), budgets, prompt_tokens, completion_tokens, amount: held.amount, is_priced: planned.price.is_some() }
+    let Held { amount, budgets, calls, .. } = held.clone();
+    Open { key: planned.key(), budgets, calls, prompt_tokens, completion_tokens, amount, is_priced: planned.price.is_some() }
 }
 
-fn counts(usage: &TokenUsage, used: Amount, planned: &Planned, is_abandoned: bool) -> UsageCounts {
+fn counts(usage: &TokenUsage, used: Amount, planned: &Planned, (requests, abandoned): (u64, u64)) -> UsageCounts {
     UsageCounts {
-        requests: 1,
+        requests,
         prompt_tokens: usage.prompt_tokens,
         completion_tokens: usage.completion_tokens,
         cost: used.money,
-        unpriced_requests: u64::from(planned.price.is_none()),
-        abandoned: u64::from(is_abandoned),
+        unpriced_requests: if planned.price.is_some() { 0 } else { requests },
+        abandoned,
     }
 }
 

@@ -3,8 +3,8 @@
 use super::ledger::Ledger;
 use super::reservation::{ANSWER_TOKENS, Planned, Reservation};
 use super::{Money, Price};
-use crate::tokens::{TokenCounter, prompt_tokens};
-use crate::{Account, ChatError, ChatEvent, ChatModel, ChatReply, ChatRequest, ChatStream, TokenUsage};
+use crate::tokens::{Family, TokenCounter, prompt_tokens};
+use crate::{Account, ChatError, ChatEvent, ChatModel, ChatReply, ChatRequest, ChatStream, TokenUsage, Unheard};
 use async_trait::async_trait;
 use futures::{Stream, StreamExt};
 use std::pin::Pin;
@@ -29,6 +29,20 @@ impl Meter {
     /// Tokens of an answer that is not limited, where a budget needs a limit.
     pub const ANSWER_TOKENS: u32 = ANSWER_TOKENS;
 
+    /// What the model reads of a request, by our count.
+    #[must_use]
+    pub fn prompt_tokens(&self, request: &ChatRequest) -> u64 {
+        prompt_tokens(request, &*self.counter, Family::of(&self.model))
+    }
+
+    /// Whether the model thinks on this request without saying so.
+    fn thinks(&self, request: &ChatRequest) -> bool {
+        match request.passed_on.get("reasoning_effort").and_then(serde_json::Value::as_str) {
+            Some(effort) => effort != "none",
+            None => Family::of(&self.model).thinks,
+        }
+    }
+
     /// Tokens that a provider may count where we counted so many: an estimate gets a quarter on top.
     #[must_use]
     pub fn tokens_most(&self, counted: u64) -> u64 {
@@ -51,7 +65,7 @@ impl Meter {
             deployment: self.deployment.clone(),
             model: self.model.clone(),
             price: self.price.map(|price| price.in_batches()),
-            prompt_tokens: requests.iter().map(|request| self.tokens_most(prompt_tokens(request, self.counter.as_ref()))).sum(),
+            prompt_tokens: requests.iter().map(|request| self.tokens_most(self.prompt_tokens(request))).sum(),
             searches: 0,
             max_tokens: Some(u32::try_from(written).unwrap_or(u32::MAX)),
         }
@@ -91,10 +105,10 @@ const COUNTED_HERE_BYTES: usize = 16 * 1024;
 impl Metered {
     /// The request and the tokens of its prompt.
     async fn count(&self, request: ChatRequest) -> Result<(ChatRequest, u64), ChatError> {
-        let counter = Arc::clone(&self.meter.counter);
+        let meter = self.meter.clone();
         let bytes: usize = request.messages.iter().map(|message| message.content.text().len()).sum();
         let count = move || {
-            let read = prompt_tokens(&request, &*counter);
+            let read = meter.prompt_tokens(&request);
             (request, read)
         };
         if bytes < COUNTED_HERE_BYTES {
@@ -122,18 +136,23 @@ impl ChatModel for Metered {
     async fn chat(&self, mut request: ChatRequest) -> Result<ChatReply, ChatError> {
         let read;
         (request, read) = self.count(request).await?;
-        let reservation = self.ledger.reserve(self.meter.plan(&request, read)).await?;
+        let planned = self.meter.plan(&request, read);
+        let silent = if self.meter.thinks(&request) { planned.usage().completion_tokens } else { 0 };
+        let reservation = self.ledger.reserve(planned).await?;
         request.max_tokens = request.max_tokens.or(reservation.max_tokens());
+        let above = std::mem::take(&mut request.unheard);
+        let heard = Heard::new(read, silent, request.unheard.clone(), Arc::clone(&self.meter.counter));
         // From here on whoever leaves pays.
-        let mut call = Call { reservation: Some(reservation), heard: Heard::new(read, Arc::clone(&self.meter.counter)) };
+        let mut call = Call { reservation: Some(reservation), heard };
         match self.inner.chat(request).await {
             Ok(reply) => {
                 let events = Settling { events: reply.events, call, held_back: None }.boxed();
                 Ok(ChatReply { events, ..reply })
             }
             Err(error) => {
-                if !error.was_sent() {
-                    call.release();
+                match error.was_sent() {
+                    true => above.add(call.settle().map_or(0, |used| used.prompt_tokens + used.completion_tokens)),
+                    false => call.release(),
                 }
                 Err(error)
             }
@@ -147,6 +166,10 @@ const HELD_BYTES: usize = 64 * 1024;
 /// What was heard of an answer, and what it has used.
 struct Heard {
     prompt_tokens: u64,
+    /// Tokens that may have been written unheard, if the provider doesn't say how many there were.
+    silent: u64,
+    /// What was thought aloud.
+    thoughts: Unheard,
     counter: Arc<dyn TokenCounter>,
     text: String,
     /// Tokens of what was said before `text`.
@@ -156,8 +179,8 @@ struct Heard {
 }
 
 impl Heard {
-    fn new(prompt_tokens: u64, counter: Arc<dyn TokenCounter>) -> Self {
-        Self { prompt_tokens, counter, text: String::new(), counted: 0, told: None }
+    fn new(prompt_tokens: u64, silent: u64, thoughts: Unheard, counter: Arc<dyn TokenCounter>) -> Self {
+        Self { prompt_tokens, silent, thoughts, counter, text: String::new(), counted: 0, told: None }
     }
 
     fn hear(&mut self, text: &str) {
@@ -181,12 +204,12 @@ impl Heard {
         }
     }
 
-    /// The provider's figures, or else our own.
+    /// The provider's figures, or else our own: what was heard, thoughts among it, and of a model that thinks unheard
+    /// no less than it was given.
     fn usage(&self) -> TokenUsage {
-        self.told.unwrap_or_else(|| TokenUsage {
-            prompt_tokens: self.prompt_tokens,
-            completion_tokens: self.counted + self.counter.count(&self.text),
-            ..TokenUsage::default()
+        self.told.unwrap_or_else(|| {
+            let heard = self.counted + self.counter.count(&self.text) + self.thoughts.tokens();
+            TokenUsage { prompt_tokens: self.prompt_tokens, completion_tokens: heard.max(self.silent), ..TokenUsage::default() }
         })
     }
 }

@@ -10,6 +10,8 @@
 //! - A call that was made is never free: without the provider's figures our own count is booked.
 //! - A call without a known price counts as such, never as one that cost nothing.
 //! - What is spent, the end of its reservation, and its usage are written together.
+//! - What is held for a [`Job`] outlives the process: it ends when somebody who went on with the job ends it, or by
+//!   [`Ledger::abandon`].
 
 mod alerts;
 mod books;
@@ -34,7 +36,7 @@ pub use ledger::{BudgetView, Clock, Ledger, LedgerError};
 pub use metered::{Meter, Metered};
 pub use money::Money;
 pub use price::{Price, PriceTable, PricedModel};
-pub use report::{Dimension, Grouped, UsageFilter, UsageRow, group};
-pub use reservation::{Planned, Reservation};
+pub use report::{Dimension, Grouped, Grouping, UsageFilter};
+pub use reservation::{Job, Planned, Reservation};
 pub(crate) use till::Till;
 pub use usage::{UsageCounts, UsageKey};

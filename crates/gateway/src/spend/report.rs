@@ -3,6 +3,7 @@
 use super::usage::{UsageCounts, UsageKey};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 
 /// What rows can be told apart by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -52,9 +53,6 @@ impl UsageFilter {
     }
 }
 
-/// A row of a day.
-pub type UsageRow = (String, UsageKey, UsageCounts);
-
 /// What is added up.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Grouped {
@@ -64,22 +62,43 @@ pub struct Grouped {
     pub total: UsageCounts,
 }
 
-/// Adds rows up by `dimensions`.
-#[must_use]
-pub fn group(rows: impl IntoIterator<Item = UsageRow>, dimensions: &[Dimension], filter: &UsageFilter) -> Grouped {
-    let mut grouped = Grouped::default();
-    for (day, key, counts) in rows.into_iter().filter(|(_, key, _)| filter.takes(key)) {
-        grouped.total.add(&counts);
-        let tags: Vec<Option<&String>> = match dimensions.contains(&Dimension::Tag) && !key.tags.is_empty() {
+/// Adds rows up by some dimensions as they are read, so that none needs to be kept.
+pub struct Grouping<'q> {
+    dimensions: &'q [Dimension],
+    filter: &'q UsageFilter,
+    rows_max: usize,
+    grouped: Grouped,
+}
+
+impl<'q> Grouping<'q> {
+    /// Nothing so far, and no more than so many rows.
+    #[must_use]
+    pub fn new(dimensions: &'q [Dimension], filter: &'q UsageFilter, rows_max: usize) -> Self {
+        Self { dimensions, filter, rows_max, grouped: Grouped::default() }
+    }
+
+    /// Adds a row of a day. A break means that there are more rows than may be.
+    pub fn add(&mut self, day: &str, key: &UsageKey, counts: &UsageCounts) -> ControlFlow<()> {
+        if !self.filter.takes(key) {
+            return ControlFlow::Continue(());
+        }
+        self.grouped.total.add(counts);
+        let tags: Vec<Option<&String>> = match self.dimensions.contains(&Dimension::Tag) && !key.tags.is_empty() {
             true => key.tags.iter().map(Some).collect(),
             false => vec![None],
         };
         for tag in tags {
-            let values = dimensions.iter().map(|dimension| value(*dimension, &day, &key, tag)).collect();
-            grouped.rows.entry(values).or_default().add(&counts);
+            let values = self.dimensions.iter().map(|dimension| value(*dimension, day, key, tag)).collect();
+            self.grouped.rows.entry(values).or_default().add(counts);
         }
+        if self.grouped.rows.len() > self.rows_max { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
-    grouped
+
+    /// What was added up.
+    #[must_use]
+    pub fn grouped(self) -> Grouped {
+        self.grouped
+    }
 }
 
 fn value(dimension: Dimension, day: &str, key: &UsageKey, tag: Option<&String>) -> Option<String> {
@@ -100,6 +119,16 @@ mod tests {
     use super::*;
     use crate::Account;
 
+    type UsageRow = (String, UsageKey, UsageCounts);
+
+    fn group(rows: impl IntoIterator<Item = UsageRow>, dimensions: &[Dimension], filter: &UsageFilter) -> Grouped {
+        let mut grouping = Grouping::new(dimensions, filter, 100);
+        for (day, key, counts) in rows {
+            assert!(grouping.add(&day, &key, &counts).is_continue());
+        }
+        grouping.grouped()
+    }
+
     fn row(day: &str, model: &str, tags: &[&str]) -> UsageRow {
         let account = Account { tags: tags.iter().map(|tag| (*tag).to_owned()).collect(), ..Account::default() };
         (day.to_owned(), UsageKey::of(&account, "d", model), UsageCounts { requests: 1, prompt_tokens: 10, ..UsageCounts::default() })
@@ -117,5 +146,16 @@ mod tests {
         let of_x = UsageFilter { tag: Some("x".into()), model: Some("a".into()), ..UsageFilter::default() };
         let filtered = group(rows, &[], &of_x);
         assert_eq!((filtered.total.requests, filtered.rows.len()), (2, 1));
+    }
+
+    #[test]
+    fn more_rows_than_may_be_end_it() {
+        let filter = UsageFilter::default();
+        let mut grouping = Grouping::new(&[Dimension::Model], &filter, 2);
+        let mut add = |model: &str| {
+            let (day, key, counts) = row("2026-01-01", model, &[]);
+            grouping.add(&day, &key, &counts).is_break()
+        };
+        assert_eq!([add("a"), add("b"), add("a"), add("c")], [false, false, false, true]);
     }
 }

@@ -1,6 +1,6 @@
 //! What is held back for one call.
 
-use super::budget::Amount;
+use super::budget::{Amount, BudgetId};
 use super::ledger::Ledger;
 use super::usage::UsageKey;
 use super::{Money, Price};
@@ -50,7 +50,17 @@ pub(super) fn amount(usage: &TokenUsage, price: Option<&Price>) -> Amount {
     Amount { money: price.map(|price| price.cost(usage)).unwrap_or_default(), tokens }
 }
 
-/// The right to make one call. One that is dropped unsettled counts as spent, and as abandoned.
+/// Work of many calls that a budget holds as one, and that a later process may go on with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Job {
+    /// Names it, in every process.
+    pub name: String,
+    /// Calls that it makes at most.
+    pub calls: u64,
+}
+
+/// The right to make one call, or those of a [`Job`]. One that is dropped unsettled counts as spent, and as abandoned;
+/// that of a job stays open in the books until somebody goes on with it ([`Ledger::adopt`]).
 pub struct Reservation {
     pub(super) ledger: Arc<Ledger>,
     pub(super) planned: Planned,
@@ -64,16 +74,20 @@ pub struct Reservation {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Held {
     pub(super) amount: Amount,
-    /// Names of the budgets.
-    pub(super) budgets: Vec<String>,
-    /// The record in the books; none where no budget applies.
+    /// The budgets.
+    pub(super) budgets: Vec<BudgetId>,
+    /// The record in the books; none for a call where no budget applies.
     pub(super) id: Option<String>,
+    /// Calls that it is for, at most.
+    pub(super) calls: u64,
+    /// Whether it is a job's, and outlives the process.
+    pub(super) is_job: bool,
 }
 
 /// How a reservation ends.
 pub(super) enum End {
-    /// The call was made and used this.
-    Used(TokenUsage),
+    /// So many calls were made and used this.
+    Used(TokenUsage, u64),
     /// The call was not made.
     Released,
     /// Nobody knows.
@@ -81,7 +95,7 @@ pub(super) enum End {
 }
 
 impl Reservation {
-    /// Whether a budget applies. Then it is durable, and one that is dropped counts as spent.
+    /// Whether a budget applies.
     #[must_use]
     pub fn is_budgeted(&self) -> bool {
         !self.held.budgets.is_empty()
@@ -100,8 +114,18 @@ impl Reservation {
     }
 
     /// Books what the call used.
-    pub fn settle(mut self, usage: TokenUsage) {
-        self.end(&End::Used(usage));
+    pub fn settle(self, usage: TokenUsage) {
+        self.settle_calls(usage, 1);
+    }
+
+    /// Books what so many calls used.
+    pub fn settle_calls(mut self, usage: TokenUsage, calls: u64) {
+        self.end(&End::Used(usage, calls));
+    }
+
+    /// Counts all of it as spent: nobody will know what was used.
+    pub fn abandon(mut self) {
+        self.end(&End::Abandoned);
     }
 
     /// Gives everything back: the call was not made, or refused.
@@ -118,6 +142,11 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        self.end(if self.is_granted { &End::Abandoned } else { &End::Released });
+        match (self.is_granted, self.held.is_job) {
+            (false, _) => self.end(&End::Released),
+            (true, false) => self.end(&End::Abandoned),
+            // Whoever goes on with the job ends it.
+            (true, true) => {}
+        }
     }
 }

@@ -69,8 +69,11 @@ const READ: u64 = 10;
 async fn total(ledger: &Ledger) -> UsageCounts {
     ledger.flush().await.unwrap();
     let day = Period::Day.label(ledger.now());
-    let rows = ledger.usage(&day, None).unwrap().into_iter().map(|(key, counts)| (day.clone(), key, counts));
-    group(rows, &[], &UsageFilter::default()).total
+    let filter = UsageFilter::default();
+    let mut grouping = Grouping::new(&[], &filter, 1);
+    let read = ledger.each_usage(&day, None, |key, counts| grouping.add(&day, &key, &counts));
+    assert!(read.unwrap().is_continue());
+    grouping.grouped().total
 }
 
 fn stands(ledger: &Ledger, name: &str) -> BudgetView {
@@ -274,7 +277,7 @@ async fn what_is_spent_is_known_after_a_restart_and_a_budget_can_be_changed() {
     assert_eq!(open(&books, Vec::new(), &hands).0.budgets(|_| true).len(), 0);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn alerts_are_sent_until_they_arrive_and_follow_no_redirect() {
     let (heard, address) =
         listener(&["HTTP/1.1 302 Found\r\nlocation: /other\r\ncontent-length: 0\r\n\r\n", "HTTP/1.1 204 No Content\r\n\r\n"]);
@@ -310,4 +313,193 @@ fn listener(answers: &'static [&'static str]) -> (Arc<Mutex<Vec<String>>>, Strin
         }
     });
     (heard, address)
+}
+
+/// What a process that is killed leaves behind: what stands in the books now.
+fn left_by_kill(books: &MemoryBooks) -> Arc<MemoryBooks> {
+    let left = Arc::new(MemoryBooks::default());
+    left.write(&books.read("", None, 99).unwrap().into_iter().map(|(name, value)| (name, Some(value))).collect()).unwrap();
+    left
+}
+
+/// A hundred tokens, and a price.
+fn planned() -> Planned {
+    let (account, price) = (Arc::new(Account::default()), Some(PRICE));
+    Planned { account, deployment: "d".into(), model: "m".into(), price, prompt_tokens: 60, searches: 0, max_tokens: Some(40) }
+}
+
+fn job() -> Job {
+    Job { name: "job_a".into(), calls: 7 }
+}
+
+fn used(prompt_tokens: u64, completion_tokens: u64) -> TokenUsage {
+    TokenUsage { prompt_tokens, completion_tokens, ..TokenUsage::default() }
+}
+
+#[tokio::test]
+async fn what_is_held_for_a_job_outlives_its_process_and_is_settled_by_who_goes_on() {
+    for budgets in [vec![budget("b", Some(1_000_000), None)], Vec::new()] {
+        let (books, hands) = (Arc::<MemoryBooks>::default(), Hands::new());
+        let reserved = |ledger: &Ledger| ledger.budgets(|_| true).iter().map(|view| view.reserved.tokens).sum::<u64>();
+        let held = if budgets.is_empty() { 0 } else { 100 };
+        // Killed, and then ended in order, with the job still under way.
+        let (ledger, _alerts) = open(&books, budgets.clone(), &hands);
+        let first = ledger.reserve_job(planned(), &job()).await.unwrap();
+        let books = left_by_kill(&books);
+        let (ledger, _alerts) = open(&books, budgets.clone(), &hands);
+        assert_eq!((total(&ledger).await, reserved(&ledger)), (UsageCounts::default(), held), "held on");
+        drop(ledger.adopt("job_a", planned()).unwrap());
+        ledger.close();
+        let (ledger, _alerts) = open(&books, budgets, &hands);
+        let adopted = ledger.adopt("job_a", planned()).unwrap();
+        assert!(ledger.adopt("job_a", planned()).is_none(), "by one");
+        adopted.settle_calls(used(30, 10), 6);
+        ledger.abandon(|_| true);
+        let total = total(&ledger).await;
+        assert_eq!((total.requests, total.abandoned, total.cost.nanos(), reserved(&ledger)), (6, 0, 40_000, 0));
+        assert!(books.read("open/", None, 9).unwrap().is_empty());
+        drop(first);
+    }
+}
+
+#[tokio::test]
+async fn what_is_held_for_a_job_with_which_nobody_goes_on_is_spent() {
+    let (books, hands) = (Arc::<MemoryBooks>::default(), Hands::new());
+    let (ledger, _alerts) = open(&books, vec![budget("b", Some(1_000_000), None)], &hands);
+    drop(ledger.reserve_job(planned(), &job()).await.unwrap());
+    ledger.reserve_job(planned(), &Job { name: "job_b".into(), ..job() }).await.unwrap().abandon();
+    let of_b = stands(&ledger, "b");
+    assert_eq!((of_b.spent.tokens, of_b.reserved.tokens), (100, 100));
+    let (ledger, _alerts) = open(&left_by_kill_after_flush(&ledger, &books).await, vec![budget("b", Some(1_000_000), None)], &hands);
+    ledger.abandon(|name| name == "another");
+    assert_eq!(stands(&ledger, "b").reserved.tokens, 100);
+    ledger.abandon(|name| name == "job_a");
+    let (view, total) = (stands(&ledger, "b"), total(&ledger).await);
+    assert_eq!((view.spent.tokens, view.reserved.tokens), (200, 0));
+    assert_eq!((total.requests, total.abandoned, total.cost.nanos()), (14, 14, 200_000));
+    assert!(ledger.adopt("job_a", planned()).is_none());
+}
+
+async fn left_by_kill_after_flush(ledger: &Ledger, books: &MemoryBooks) -> Arc<MemoryBooks> {
+    ledger.flush().await.unwrap();
+    left_by_kill(books)
+}
+
+#[tokio::test]
+async fn what_is_spent_is_booked_whatever_a_budget_has_left() {
+    let ledger = ledger(vec![budget("b", Some(1), None)]);
+    assert!(ledger.reserve(planned()).await.is_err());
+    ledger.book_calls(&planned(), used(30, 10), 3);
+    let (view, total) = (stands(&ledger, "b"), total(&ledger).await);
+    assert_eq!((view.spent.tokens, total.requests, total.cost.nanos()), (40, 3, 40_000));
+}
+
+#[tokio::test]
+async fn a_budget_that_is_made_anew_knows_nothing_of_the_calls_of_the_one_before() {
+    let (books, hands) = (Arc::<MemoryBooks>::default(), Hands::new());
+    let (ledger, _alerts) = open(&books, Vec::new(), &hands);
+    let put = |ledger: &Arc<Ledger>| {
+        let ledger = Arc::clone(ledger);
+        async move { ledger.put_budget(budget("b", None, Some(1_000))).await.unwrap() }
+    };
+    put(&ledger).await;
+    let (of_first, job_of_first) = (ledger.reserve(planned()).await.unwrap(), ledger.reserve_job(planned(), &job()).await.unwrap());
+    ledger.delete_budget("b").await.unwrap();
+    put(&ledger).await;
+    let of_second = ledger.reserve(planned()).await.unwrap();
+    of_first.settle(used(50, 50));
+    let view = stands(&ledger, "b");
+    assert_eq!((view.spent.tokens, view.reserved.tokens), (0, 100));
+    assert_eq!(total(&ledger).await.requests, 1, "it was used all the same");
+    // The same after a restart.
+    drop((of_second, job_of_first));
+    ledger.close();
+    let (ledger, _alerts) = open(&books, Vec::new(), &hands);
+    ledger.adopt("job_a", planned()).unwrap().settle_calls(used(1, 1), 1);
+    assert_eq!((stands(&ledger, "b").spent.tokens, stands(&ledger, "b").reserved.tokens), (100, 0), "abandoned by the second");
+    let of_second = ledger.reserve(planned()).await.unwrap();
+    put(&ledger).await;
+    of_second.settle(used(1, 1));
+    assert_eq!(stands(&ledger, "b").spent.tokens, 102, "changed is not made anew");
+}
+
+/// Thinks aloud, and breaks off.
+struct Thinker;
+
+#[async_trait::async_trait]
+impl ChatModel for Thinker {
+    fn name(&self) -> &'static str {
+        "thinker"
+    }
+
+    async fn chat(&self, request: ChatRequest) -> Result<crate::ChatReply, ChatError> {
+        request.unheard.hear("four");
+        request.unheard.hear("five!");
+        Err(ChatError::Interrupted { reason: "cut".into() })
+    }
+}
+
+#[tokio::test]
+async fn thoughts_are_paid_for_when_they_are_cut_short() {
+    let cut = || vec![Step::delta("one two"), Step::Fail(ChatError::Interrupted { reason: "cut".into() })];
+    let booked = async |model: &str, inner: Arc<dyn ChatModel>, effort: Option<&str>| {
+        let ledger = ledger(Vec::new());
+        let meter = Meter { deployment: "d".into(), model: model.into(), price: Some(PRICE), counter: counter_for("gpt-4o") };
+        let mut request = request(Some(500));
+        request.passed_on.extend(effort.map(|effort| ("reasoning_effort".to_owned(), effort.into())));
+        let unheard = request.unheard.clone();
+        if let Ok(reply) = Metered::new(inner, meter, Arc::clone(&ledger)).chat(request).await {
+            reply.events.for_each(|_| async {}).await;
+        }
+        (total(&ledger).await.completion_tokens, unheard.tokens())
+    };
+    let scripted = |steps| Arc::new(ScriptedChat::new("m", vec![steps]));
+    assert_eq!(booked("m", Arc::new(Thinker), None).await, (3, READ + 3), "what was thought aloud, and who asked is told of it");
+    assert_eq!(booked("gpt-4o", scripted(cut()), None).await, (2, 0), "what was said");
+    assert_eq!(booked("o3", scripted(cut()), None).await, (500, 0), "what may have been thought unheard");
+    assert_eq!(booked("gpt-4o", scripted(cut()), Some("high")).await, (500, 0), "thinking was asked for");
+    assert_eq!(booked("gpt-5.1", scripted(cut()), Some("none")).await, (2, 0), "thinking was declined");
+    assert_eq!(booked("o3", scripted(vec![Step::delta("a"), told(9, 70)]), None).await, (70, 0), "the provider knows");
+}
+
+/// Counts what is read from it.
+#[derive(Default)]
+struct CountedBooks {
+    inner: MemoryBooks,
+    read: std::sync::atomic::AtomicUsize,
+}
+
+impl Books for CountedBooks {
+    fn write(&self, changes: &Changes) -> Result<(), BooksError> {
+        self.inner.write(changes)
+    }
+
+    fn read(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<(String, Vec<u8>)>, BooksError> {
+        let page = self.inner.read(prefix, after, limit)?;
+        self.read.fetch_add(page.len(), Ordering::Relaxed);
+        Ok(page)
+    }
+}
+
+#[tokio::test]
+async fn usage_is_read_as_far_as_it_is_wanted_and_old_days_are_removed() {
+    let (books, hands) = (Arc::new(CountedBooks::default()), Hands::new());
+    let (ledger, _alerts) = Ledger::open(books.clone(), Vec::new(), hands.clock()).unwrap();
+    for day in 0..3 {
+        for key in 0..1_500 {
+            let account = Arc::new(Account { key: format!("{day}-{key}"), ..Account::default() });
+            ledger.book_calls(&Planned { account, ..planned() }, used(1, 1), 1);
+        }
+        hands.forward(Duration::days(1));
+    }
+    ledger.flush().await.unwrap();
+    let (filter, dimensions) = (UsageFilter::default(), [Dimension::Key]);
+    let mut grouping = Grouping::new(&dimensions, &filter, 10);
+    books.read.store(0, Ordering::Relaxed);
+    let read = ledger.each_usage("2026-01-31", None, |key, counts| grouping.add("2026-01-31", &key, &counts)).unwrap();
+    assert!(read.is_break() && books.read.load(Ordering::Relaxed) == 1_000, "a page, not the day");
+    let count = |day| books.inner.read(&format!("usage/{day}/"), None, 9_999).unwrap().len();
+    assert_eq!(ledger.remove_usage_before("2026-02-02").unwrap(), 3_000);
+    assert_eq!(["2026-01-31", "2026-02-01", "2026-02-02"].map(count), [0, 0, 1_500]);
+    assert_eq!(ledger.remove_usage_before("2026-02-02").unwrap(), 0);
 }

@@ -68,7 +68,7 @@ pub struct UsageCounts {
     pub cost: Money,
     /// Calls whose price is not known: their cost is not in `cost`.
     pub unpriced_requests: u64,
-    /// Calls whose end nobody saw, because the server died: they count with all that was reserved for them.
+    /// Calls whose end nobody saw: they count with all that was reserved for them.
     pub abandoned: u64,
 }
 

@@ -5,11 +5,14 @@
 
 mod encodings;
 mod estimate;
+mod family;
 mod prompt;
 mod truncate;
 
 pub use encodings::counter_for;
 pub use estimate::{Estimate, estimate_tokens};
+pub use family::Family;
+pub(crate) use prompt::pictures;
 pub use prompt::prompt_tokens;
 pub use truncate::{Keep, truncate};
 

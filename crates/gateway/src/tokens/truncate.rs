@@ -1,7 +1,5 @@
 //! Cuts a text to a number of tokens.
 
-use super::TokenCounter;
-
 /// What stays of a text that is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keep {
@@ -11,14 +9,14 @@ pub enum Keep {
     Tail,
 }
 
-/// As much of `text` as has at most `tokens` tokens, cut between characters.
+/// As much of `text` as has at most `tokens` tokens, as `count` counts them, cut between characters.
 #[must_use]
-pub fn truncate<'a>(text: &'a str, tokens: u64, keep: Keep, counter: &dyn TokenCounter) -> &'a str {
+pub fn truncate(text: &str, tokens: u64, keep: Keep, count: impl Fn(&str) -> u64) -> &str {
     let kept = |bytes: usize| match keep {
         Keep::Head => text.get(..text.floor_char_boundary(bytes)),
         Keep::Tail => text.get(text.ceil_char_boundary(text.len().saturating_sub(bytes))..),
     };
-    let fits = |bytes: usize| kept(bytes).is_some_and(|part| counter.count(part) <= tokens);
+    let fits = |bytes: usize| kept(bytes).is_some_and(|part| count(part) <= tokens);
     if fits(text.len()) {
         return text;
     }
@@ -49,19 +47,21 @@ mod tests {
     #[test]
     fn head_or_tail_stay_and_characters_stay_whole() {
         let counter = counter_for("gpt-4o");
+        let truncate = |text: &'static str, tokens, keep| super::truncate(text, tokens, keep, |part| counter.count(part));
         let text = "one two three four five six seven eight nine ten";
-        assert_eq!(truncate(text, 3, Keep::Head, &*counter), "one two three");
-        assert_eq!(truncate(text, 3, Keep::Tail, &*counter), " eight nine ten");
-        assert_eq!(truncate(text, 100, Keep::Tail, &*counter), text);
-        assert_eq!(truncate(text, 0, Keep::Head, &*counter), "");
-        assert_eq!(truncate("👩‍🚀👩‍🚀👩‍🚀", 1, Keep::Head, &*counter).len() % 4, 0, "no half of a picture's first sign");
+        assert_eq!(truncate(text, 3, Keep::Head), "one two three");
+        assert_eq!(truncate(text, 3, Keep::Tail), " eight nine ten");
+        assert_eq!(truncate(text, 100, Keep::Tail), text);
+        assert_eq!(truncate(text, 0, Keep::Head), "");
+        assert_eq!(truncate("👩‍🚀👩‍🚀👩‍🚀", 1, Keep::Head).len() % 4, 0, "no half of a picture's first sign");
     }
 
     proptest! {
         #[test]
         fn what_is_kept_fits_and_is_a_part(text in "\\PC{0,300}", tokens in 0u64..40) {
             let counter = counter_for("gpt-4");
-            let (head, tail) = (truncate(&text, tokens, Keep::Head, &*counter), truncate(&text, tokens, Keep::Tail, &*counter));
+            let truncate = |keep| super::truncate(&text, tokens, keep, |part| counter.count(part));
+            let (head, tail) = (truncate(Keep::Head), truncate(Keep::Tail));
             prop_assert!(text.starts_with(head) && text.ends_with(tail));
             prop_assert!(counter.count(head) <= tokens && counter.count(tail) <= tokens);
         }

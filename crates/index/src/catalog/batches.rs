@@ -242,6 +242,7 @@ impl BatchRecord {
         self.done += 1;
         self.failed += u32::from(result.is_failed);
         self.prompt_tokens += result.prompt_tokens;
+        self.cached_tokens += result.cached_tokens;
         self.completion_tokens += result.completion_tokens;
     }
 }

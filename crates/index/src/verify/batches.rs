@@ -126,6 +126,7 @@ mod tests {
             done: 0,
             failed: 0,
             prompt_tokens: 0,
+            cached_tokens: 0,
             completion_tokens: 0,
             concurrency: 1,
             attempts: 0,
@@ -136,8 +137,14 @@ mod tests {
         };
         let long = format!("{{\"answer\":\"{}\"}}", "x".repeat(200_000)).into_bytes();
         let record = catalog.create_batch(record, &vec![long.clone(); 4], None).unwrap();
-        let result =
-            |index, json: &[u8]| BatchResult { index, is_failed: index == 1, prompt_tokens: 0, completion_tokens: 0, json: json.to_vec() };
+        let result = |index, json: &[u8]| BatchResult {
+            index,
+            is_failed: index == 1,
+            prompt_tokens: 0,
+            cached_tokens: 0,
+            completion_tokens: 0,
+            json: json.to_vec(),
+        };
         let results = [result(0, &long), result(1, b"{\"error\":{}}"), result(2, b"{\"answer\":2}")];
         catalog.commit_results(&record.tenant, &record.id, &results).unwrap();
         drop(catalog);

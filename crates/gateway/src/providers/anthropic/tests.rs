@@ -109,7 +109,7 @@ fn a_stream_of_text_and_tools_is_heard() {
 fn thoughts_are_a_sign_of_life_and_errors_have_the_status_they_would_have_had() {
     let mut protocol = Anthropic::default();
     let thought = json!({ "type": "content_block_delta", "index": 0, "delta": { "type": "thinking_delta", "thinking": "hm" } });
-    assert!(protocol.read(&thought.to_string()).unwrap().is_thinking);
+    assert_eq!(protocol.read(&thought.to_string()).unwrap().thought.as_deref(), Some("hm"));
     for (kind, expected) in [("overloaded_error", 529), ("rate_limit_error", 429), ("api_error", 500)] {
         let event = json!({ "type": "error", "error": { "type": kind, "message": "later" } });
         let error = protocol.read(&event.to_string()).err().unwrap();

@@ -3,7 +3,7 @@
 use super::wire::OpenAi;
 use super::*;
 use crate::providers::{Dialect, Timeouts};
-use crate::{ApiKey, ChatEvent, ChatMessage, FinishReason, Stage, TokenUsage};
+use crate::{ApiKey, ChatEvent, ChatMessage, FinishReason, Stage, Unheard};
 use bytes::Bytes;
 use futures::stream;
 use std::time::{Duration, SystemTime};
@@ -233,7 +233,11 @@ fn paced(pieces: Vec<(u64, &'static str)>) -> stream::BoxStream<'static, Result<
 }
 
 async fn hear(pieces: Vec<(u64, &'static str)>) -> Result<Vec<Result<ChatEvent, ChatError>>, ChatError> {
-    Ok(reply::events(OpenAi, paced(pieces), Format::Events, Clock::start(Timeouts::default())).await?.collect().await)
+    hear_with(pieces, Unheard::default()).await
+}
+
+async fn hear_with(pieces: Vec<(u64, &'static str)>, unheard: Unheard) -> Result<Vec<Result<ChatEvent, ChatError>>, ChatError> {
+    Ok(reply::events(OpenAi, paced(pieces), Format::Events, Clock::start(Timeouts::default()), unheard).await?.collect().await)
 }
 
 const X: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"x\"}}]}\n\n";
@@ -253,9 +257,10 @@ async fn a_stall_between_chunks_ends_the_stream() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn thinking_is_a_sign_of_life_but_no_answer() {
-    let events = hear(vec![(14, THOUGHT), (14, THOUGHT), (14, X), (1, "data: [DONE]\n\n")]).await.unwrap();
-    assert_eq!(events, [delta("x"), done()]);
+async fn thinking_is_a_sign_of_life_and_counted_but_no_answer() {
+    let unheard = Unheard::default();
+    let events = hear_with(vec![(14, THOUGHT), (14, THOUGHT), (14, X), (1, "data: [DONE]\n\n")], unheard.clone()).await.unwrap();
+    assert_eq!((events, unheard.tokens()), (vec![delta("x"), done()], 2));
 }
 
 #[tokio::test(start_paused = true)]

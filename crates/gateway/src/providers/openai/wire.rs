@@ -84,8 +84,9 @@ struct Completion {
     error: Option<Value>,
 }
 
+/// What a provider says of its use.
 #[derive(Deserialize)]
-struct Usage {
+pub(super) struct Usage {
     #[serde(default)]
     prompt_tokens: u64,
     #[serde(default)]
@@ -157,7 +158,7 @@ impl Protocol for OpenAi {
         let calls = words.tool_calls.into_iter().flatten().enumerate().map(|(at, piece)| ChatEvent::ToolCall(call_piece(at, piece)));
         Ok(Said {
             events: text.into_iter().chain(calls).collect(),
-            is_thinking: words.reasoning_content.is_some_and(|text| !text.is_empty()),
+            thought: words.reasoning_content.filter(|text| !text.is_empty()),
             finish_reason: choice.finish_reason.map(finish_reason),
             ..said
         })

@@ -64,7 +64,10 @@ enum Delta {
     #[serde(rename = "input_json_delta")]
     InputJson { partial_json: String },
     #[serde(rename = "thinking_delta")]
-    Thinking,
+    Thinking {
+        #[serde(default)]
+        thinking: String,
+    },
     #[serde(other)]
     Other,
 }
@@ -158,7 +161,7 @@ impl Anthropic {
         let events = match delta {
             Delta::Text { text } if !text.is_empty() => vec![ChatEvent::Delta(text)],
             Delta::InputJson { partial_json } if !partial_json.is_empty() => vec![self.arguments(partial_json)],
-            Delta::Thinking => return Said { is_thinking: true, ..Said::default() },
+            Delta::Thinking { thinking } => return Said { thought: Some(thinking), ..Said::default() },
             _ => Vec::new(),
         };
         Said { events, ..Said::default() }
