@@ -40,7 +40,8 @@ fn read(run: &str, is_first: bool, is_last: bool, words: &mut Vec<Word>) {
         rest = rest.get(opening.len()..).unwrap_or_default();
     }
     let mut is_asked = false;
-    while let Some(closing) = CLOSINGS.iter().chain(MARKS).find(|closing| is_last && rest.ends_with(**closing) && !rest.ends_with("什么")) {
+    while let Some(closing) = CLOSINGS.iter().chain(MARKS).find(|closing| is_last && rest.ends_with(**closing) && !rest.ends_with("什么"))
+    {
         is_asked |= MARKS.contains(closing);
         rest = rest.strip_suffix(closing).unwrap_or_default();
     }
@@ -51,7 +52,8 @@ fn read(run: &str, is_first: bool, is_last: bool, words: &mut Vec<Word>) {
         };
         let (choice, known) = (known(CHOICES), known(WORDS));
         is_asked |= choice.is_some();
-        let (meant, taken) = choice.or(known).map_or((rest.get(..c.len_utf8()).unwrap_or_default(), c.len_utf8()), |(meant, said)| (meant, said.len()));
+        let (meant, taken) =
+            choice.or(known).map_or((rest.get(..c.len_utf8()).unwrap_or_default(), c.len_utf8()), |(meant, said)| (meant, said.len()));
         match meant {
             WHETHER => is_asked = true,
             mark if mark.starts_with('@') => words.push(word(mark, Sort::Plain)),

@@ -10,7 +10,8 @@ use super::text::{Kind, Text, Token};
 use std::ops::Range;
 use stem::{gerund, participle, stem};
 use words::{
-    ANYBODY, ARTICLES, ASKING, BE, CLAUSES, CLOSINGS, COUNTED, DO, MODALS, OPENINGS, PAST, PHRASES, PREPOSITIONS, QUESTION_WORDS, TELLING, TIMES,
+    ANYBODY, ARTICLES, ASKING, BE, CLAUSES, CLOSINGS, COUNTED, DO, MODALS, NAMES, OPENINGS, PAST, PHRASES, PREPOSITIONS, QUESTION_WORDS,
+    TELLING, TIMES,
 };
 
 mod stem;
@@ -57,11 +58,13 @@ impl Item {
 /// The normal form; `numbers` with the tokens that they were read from.
 pub(super) fn form(text: &Text, numbers: &[(Range<usize>, String)]) -> Form {
     let mut question = Question(items(text, numbers));
-    question.rewrite(PHRASES);
+    question.rewrite(PHRASES, Item::is);
+    question.rewrite(NAMES, |item, word| item.text == word && item.sort != Sort::Quoted);
+    question.rewrite_switches();
     question.unwrap();
     question.turn_front();
     let asking = question.take_asking();
-    let asking = question.take_cost(asking);
+    let asking = question.take_turns(asking);
     question.take_anybody(asking);
     question.make_active();
     let is_past = question.take_past();
@@ -105,7 +108,9 @@ fn push(found: &mut Vec<Item>, token: &Token, has_case: bool) {
     let parts: Vec<&str> = if token.lower.starts_with('-') { vec![&token.lower] } else { token.lower.split('-').collect() };
     for part in parts {
         match part.rsplit_once('\'') {
-            Some((word, "s")) if sort == Sort::Plain && (QUESTION_WORDS.contains(&word) || ["it", "that", "there", "here"].contains(&word)) => {
+            Some((word, "s"))
+                if sort == Sort::Plain && (QUESTION_WORDS.contains(&word) || ["it", "that", "there", "here"].contains(&word)) =>
+            {
                 found.extend([Item::new(word, sort), Item::new("is", sort)]);
             }
             Some((word, "s")) => found.extend([Item::new(&abbreviation(word, token), sort), Item::new("'s", Sort::Plain)]),
@@ -123,7 +128,11 @@ fn push(found: &mut Vec<Item>, token: &Token, has_case: bool) {
                 };
                 found.extend([Item::new(word, sort), Item::new(second, Sort::Plain)]);
             }
-            None => found.push(Item::new(&spelled(&abbreviation(part, token), sort), sort)),
+            None => {
+                let is_unit = sort == Sort::Plain && part.len() > 1 && !["am", "pm", "bar", "bars", "min", "second"].contains(&part);
+                let unit = super::unit::of_word(part).filter(|_| is_unit);
+                found.push(Item::new(&unit.map_or_else(|| spelled(&abbreviation(part, token), sort), str::to_owned), sort));
+            }
         }
     }
 }
@@ -153,8 +162,12 @@ struct Question(Vec<Item>);
 
 impl Question {
     fn begins_at(&self, at: usize, phrase: &str) -> bool {
+        self.is_at(at, phrase, Item::is)
+    }
+
+    fn is_at(&self, at: usize, phrase: &str, is: impl Fn(&Item, &str) -> bool) -> bool {
         let mut items = self.0.iter().skip(at);
-        phrase.split(' ').all(|word| items.next().is_some_and(|item| item.is(word)))
+        phrase.split(' ').all(|word| items.next().is_some_and(|item| is(item, word)))
     }
 
     fn position(&self, from: usize, is: impl Fn(&Item) -> bool) -> Option<usize> {
@@ -166,10 +179,10 @@ impl Question {
         self.0.splice(at..at + count, by.split(' ').filter(|word| !word.is_empty()).map(|word| Item::new(word, Sort::Plain)));
     }
 
-    fn rewrite(&mut self, phrases: &[(&str, &str)]) {
+    fn rewrite(&mut self, phrases: &[(&str, &str)], is: impl Fn(&Item, &str) -> bool) {
         let mut at = 0;
         while at < self.0.len() {
-            let longest = phrases.iter().filter(|(phrase, _)| self.begins_at(at, phrase)).max_by_key(|(phrase, _)| phrase.len());
+            let longest = phrases.iter().filter(|(phrase, _)| self.is_at(at, phrase, &is)).max_by_key(|(phrase, _)| phrase.len());
             if let Some((phrase, by)) = longest {
                 let is_behind_comma = self.0.get(at).is_some_and(|item| item.is_behind_comma);
                 self.replace(at, phrase, by);
@@ -179,18 +192,35 @@ impl Question {
         }
     }
 
+    /// "Turn it off" as "disable it", "got lost" as "was lost".
+    fn rewrite_switches(&mut self) {
+        let turn = self.position(0, |item| item.is_in(&["turn", "switch"]));
+        let switch = turn.and_then(|at| self.position(at, |item| item.is_in(&["on", "off"]))).filter(|at| at + 1 == self.0.len());
+        if let (Some(turn), Some(_)) = (turn, switch) {
+            let is_on = self.0.pop().is_some_and(|item| item.is("on"));
+            self.0.get_mut(turn).into_iter().for_each(|item| item.text = if is_on { "enable" } else { "disable" }.to_owned());
+        }
+        for at in 1..self.0.len() {
+            let is_passive = self.0.get(at).is_some_and(|item| item.base().is_some());
+            if let Some(got) = self.0.get_mut(at - 1).filter(|item| is_passive && item.is("got")) {
+                got.text = "was".to_owned();
+            }
+        }
+    }
+
     /// Without what only asks to be told.
     fn unwrap(&mut self) {
-        while let Some((phrase, by)) = OPENINGS.iter().filter(|(phrase, _)| self.begins_at(0, phrase)).max_by_key(|(phrase, _)| phrase.len()) {
+        while let Some((phrase, by)) =
+            OPENINGS.iter().filter(|(phrase, _)| self.begins_at(0, phrase)).max_by_key(|(phrase, _)| phrase.len())
+        {
             self.replace(0, phrase, by);
         }
-        for asking in ASKING.iter().filter(|asking| self.begins_at(0, asking)) {
+        if ASKING.iter().any(|asking| self.begins_at(0, asking)) {
             let polite = 2 + usize::from(self.0.get(2).is_some_and(|item| item.is_in(&["please", "kindly"])));
             if let Some(telling) = TELLING.iter().find(|telling| self.begins_at(polite, telling)) {
                 self.0.drain(..polite + telling.split(' ').count());
                 return self.unwrap();
             }
-            let _ = asking;
         }
         for closing in CLOSINGS {
             let count = closing.split(' ').count();
@@ -220,7 +250,8 @@ impl Question {
             let preposition = self.0.remove(0);
             self.0.push(preposition);
         }
-        let is_last = !is_led && self.0.first().is_some_and(|item| !item.is_auxiliary()) && self.0.last().is_some_and(|item| item.is("who"));
+        let is_last =
+            !is_led && self.0.first().is_some_and(|item| !item.is_auxiliary()) && self.0.last().is_some_and(|item| item.is("who"));
         let at = if is_last { self.0.len() - 1 } else { 0 };
         let Some(word) = self.0.get(at).cloned().filter(is_asking) else {
             let is_auxiliary = self.0.first().is_some_and(|item| item.is_auxiliary() || item.is_in(&["has", "have", "had"]));
@@ -234,7 +265,8 @@ impl Question {
             "when" => Asking::When,
             "why" => Asking::Why,
             "how" => {
-                let is_way = self.0.first().is_some_and(|item| item.is_auxiliary() || item.is_in(ANYBODY) || item.is_in(ARTICLES) || item.is("to"));
+                let is_way =
+                    self.0.first().is_some_and(|item| item.is_auxiliary() || item.is_in(ANYBODY) || item.is_in(ARTICLES) || item.is("to"));
                 if is_way || next.is_empty() { Asking::How } else { Asking::Degree }
             }
             _ => match TIMES.iter().find(|time| **time == next) {
@@ -248,14 +280,63 @@ impl Question {
         }
     }
 
-    /// "How much does X cost" as "what does X cost".
-    fn take_cost(&mut self, asking: Asking) -> Asking {
-        let is_much = asking == Asking::Degree && self.0.first().is_some_and(|item| item.is("much"));
-        let is_cost = is_much && self.0.get(1).is_some_and(Item::is_auxiliary) && self.0.last().is_some_and(|item| item.is("cost"));
-        if is_cost {
-            self.0.remove(0);
+    /// Turns of phrase with one meaning, and what is then asked.
+    fn take_turns(&mut self, asking: Asking) -> Asking {
+        let last = self.0.last().filter(|item| item.sort == Sort::Plain).map_or("", |item| item.text.as_str()).to_owned();
+        let auxiliary = self.position(0, Item::is_auxiliary);
+        let helps = |at: usize| self.0.get(at).is_some_and(|item| item.is_in(DO));
+        let is_plain = |range: Range<usize>| {
+            let mut items = self.0.get(range).into_iter().flatten();
+            items.all(|item| !item.is_boundary() || item.is_in(ARTICLES))
+        };
+        let end = self.0.len().saturating_sub(1);
+        match (asking, auxiliary, last.as_str()) {
+            // "How much does X cost": what does X cost.
+            (Asking::Degree, Some(1), "cost") if self.begins_at(0, "much") => {
+                self.0.remove(0);
+                Asking::What
+            }
+            // "What does X mean": the meaning of X.
+            (Asking::What, Some(0), "mean") if helps(0) => {
+                self.replace(end, "mean", "meaning");
+                asking
+            }
+            // "What effects does X have": the effects of X.
+            (Asking::What | Asking::Degree, Some(at), "have") if at > 0 && helps(at) && is_plain(at + 1..end) => {
+                let first = usize::from(asking == Asking::Degree);
+                let is_past = self.0.get(at).is_some_and(|item| item.is("did"));
+                self.0.pop();
+                self.0.get_mut(first..).into_iter().for_each(|part| part.rotate_left(at - first));
+                if !is_past {
+                    self.0.remove(first);
+                }
+                asking
+            }
+            // "Which metals are magnetic": the magnetic metals.
+            (Asking::What, Some(at), _)
+                if at > 0 && at + 1 == end && is_plain(end..end + 1) && self.0.get(at).is_some_and(|item| item.is_in(BE)) =>
+            {
+                self.0.rotate_left(at);
+                asking
+            }
+            (Asking::Where | Asking::Who, Some(0), _) if self.0.get(1).is_some_and(|item| item.is("i")) => {
+                let is_same = self.0.first().is_some_and(|item| item.is_in(&["can", "should", "do"]));
+                self.0.drain(..usize::from(is_same));
+                asking
+            }
+            (Asking::How, Some(0), _) => self.take_difference(),
+            _ => asking,
         }
-        if is_cost { Asking::What } else { asking }
+    }
+
+    /// "How does A differ from B": what is the difference between A and B.
+    fn take_difference(&mut self) -> Asking {
+        let differs = self.position(1, |item| item.is_in(&["differ", "different"])).filter(|at| self.begins_at(at + 1, "from"));
+        let is_present = self.0.first().is_some_and(|item| item.is_in(&["do", "does", "is", "are"]));
+        let Some(at) = differs.filter(|_| is_present) else { return Asking::How };
+        self.0.splice(at..at + 2, [Item::new("and", Sort::Plain)]);
+        self.0.splice(..1, ["difference", "between"].map(|word| Item::new(word, Sort::Plain)));
+        Asking::What
     }
 
     /// "How do I", "how can one", "how to" and "how is it done" as the same way of doing something.
@@ -364,16 +445,24 @@ impl Question {
         self.0.retain(|item| heads.next().unwrap_or_default() || !item.is("'s"));
     }
 
-    /// "Kafka and Redis" as "Redis and Kafka" if each is one word.
+    /// "Kafka and Redis" as "Redis and Kafka" if each is one word, or both are what something is between.
     fn sort_pairs(&mut self) {
         self.0.retain(|item| !item.is_in(ARTICLES));
         for at in 1..self.0.len() {
-            let is_edge = |at: Option<usize>| at.and_then(|at| self.0.get(at)).is_none_or(Item::is_boundary);
-            let is_pair = self.0.get(at).is_some_and(|item| item.is_in(&["and", "or", "vs", "versus"]));
-            let is_single = !is_edge(Some(at - 1)) && !is_edge(Some(at + 1)) && is_edge(at.checked_sub(2)) && is_edge(Some(at + 2));
-            let is_turned = is_single && self.0.get(at - 1).map(|item| &item.text) > self.0.get(at + 1).map(|item| &item.text);
-            if is_pair && is_turned {
-                self.0.swap(at - 1, at + 1);
+            if !self.0.get(at).is_some_and(|item| item.is_in(&["and", "or", "vs", "versus"])) {
+                continue;
+            }
+            let begin = self.0.iter().take(at).rposition(Item::is_boundary).map_or(0, |at| at + 1);
+            let end = self.position(at + 1, Item::is_boundary).unwrap_or(self.0.len());
+            let is_between = begin > 0 && self.begins_at(begin - 1, "between");
+            let is_pair = begin < at && at + 1 < end && (is_between || (begin + 1 == at && at + 2 == end));
+            let texts = |range: Range<usize>| self.0.get(range).into_iter().flatten().map(|item| item.text.as_str()).collect::<Vec<_>>();
+            if is_pair && texts(begin..at) > texts(at + 1..end) {
+                let sorted: Vec<Item> = [at + 1..end, at..at + 1, begin..at]
+                    .into_iter()
+                    .flat_map(|part| self.0.get(part).unwrap_or_default().to_vec())
+                    .collect();
+                self.0.splice(begin..end, sorted);
             }
         }
     }
@@ -399,7 +488,8 @@ impl Question {
 
     fn into_form(self, asking: Asking, is_past: bool) -> Form {
         let has_clauses = self.0.iter().any(|item| item.is_in(CLAUSES) && !item.is_in(&["and", "or", "vs", "versus", "as", "than"]));
-        let is_counted = self.0.iter().any(|item| item.is_in(COUNTED) || item.sort == Sort::Plain && item.text.len() > 4 && item.text.ends_with("est"));
+        let is_counted =
+            self.0.iter().any(|item| item.is_in(COUNTED) || item.sort == Sort::Plain && item.text.len() > 4 && item.text.ends_with("est"));
         let mut frame: Vec<String> = is_past.then(|| "past".to_owned()).into_iter().collect();
         let mut words = Vec::new();
         let (mut has_auxiliary, mut is_behind_anybody) = (false, false);

@@ -57,7 +57,9 @@ impl Form {
     /// Bytes of memory, roughly.
     pub(super) fn bytes(&self) -> usize {
         let texts: usize = self.words.iter().map(|word| word.text.capacity() + word.stem.capacity()).sum();
-        texts + size_of::<Word>() * self.words.capacity() + self.frame.iter().map(|word| size_of::<String>() + word.capacity()).sum::<usize>()
+        texts
+            + size_of::<Word>() * self.words.capacity()
+            + self.frame.iter().map(|word| size_of::<String>() + word.capacity()).sum::<usize>()
     }
 
     pub(super) fn agree(&self, other: &Self) -> Result<(), Difference> {
@@ -79,7 +81,11 @@ impl Form {
             return Err(Difference::Subject(joined(&ours, &self.frame), joined(&theirs, &other.frame)));
         }
         let is_same = self.words.len() == other.words.len() && self.words.iter().zip(&other.words).all(|(a, b)| self.is_same(other, a, b));
-        if is_same { Ok(()) } else { Err(Difference::Order(self.words.iter().map(|word| word.text.as_str()).collect::<Vec<_>>().join(" "))) }
+        if is_same {
+            Ok(())
+        } else {
+            Err(Difference::Order(self.words.iter().map(|word| word.text.as_str()).collect::<Vec<_>>().join(" ")))
+        }
     }
 
     fn is_same(&self, other: &Self, a: &Word, b: &Word) -> bool {
@@ -94,7 +100,11 @@ impl Form {
 
     fn denials(&self) -> usize {
         self.frame.iter().filter(|word| *word == "not").count()
-            + self.words.iter().filter(|word| ["not", "no", "never", "without", "non", "不", "没", "无", "未", "非"].contains(&word.text.as_str())).count()
+            + self
+                .words
+                .iter()
+                .filter(|word| ["not", "no", "never", "without", "non", "不", "没", "无", "未", "非"].contains(&word.text.as_str()))
+                .count()
     }
 }
 

@@ -77,9 +77,22 @@ mod tests {
 
     #[test]
     fn forms_of_a_verb_have_one_base() {
-        let verbs = ["approve approved approving", "stop stopped stopping", "use used using", "file filed filing", "fill filled filling",
-            "install installed installing", "cancel cancelled cancelling", "cancel canceled canceling", "apply applied applying",
-            "change changed changing", "clean cleaned cleaning", "write written writing", "access accessed accessing", "play played playing"];
+        let verbs = [
+            "approve approved approving",
+            "stop stopped stopping",
+            "use used using",
+            "file filed filing",
+            "fill filled filling",
+            "install installed installing",
+            "cancel cancelled cancelling",
+            "cancel canceled canceling",
+            "apply applied applying",
+            "change changed changing",
+            "clean cleaned cleaning",
+            "write written writing",
+            "access accessed accessing",
+            "play played playing",
+        ];
         for forms in verbs {
             let [base, past, present] = forms.split(' ').collect::<Vec<_>>().try_into().unwrap();
             assert_eq!((participle(past), gerund(present)), (Some(stem(base)), Some(stem(base))), "{forms}");
@@ -91,7 +104,9 @@ mod tests {
 
     #[test]
     fn plurals_are_the_singular() {
-        for (plural, singular) in [("users", "user"), ("policies", "policy"), ("boxes", "box"), ("addresses", "address"), ("houses", "house")] {
+        for (plural, singular) in
+            [("users", "user"), ("policies", "policy"), ("boxes", "box"), ("addresses", "address"), ("houses", "house")]
+        {
             assert_eq!(stem(plural), stem(singular), "{plural}");
         }
     }

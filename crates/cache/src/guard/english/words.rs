@@ -4,10 +4,15 @@
 pub(super) const PHRASES: &[(&str, &str)] = &[
     ("two factor authentication", "2fa"),
     ("two step verification", "2fa"),
-    ("united states of america", "us"),
-    ("united states", "us"),
-    ("united kingdom", "uk"),
-    ("usa", "us"),
+    ("without any", "without"),
+    ("turn off", "disable"),
+    ("turned off", "disabled"),
+    ("switch off", "disable"),
+    ("deactivate", "disable"),
+    ("turn on", "enable"),
+    ("turned on", "enabled"),
+    ("switch on", "enable"),
+    ("activate", "enable"),
     ("is it possible to", "can i"),
     ("is it possible for me to", "can i"),
     ("am i able to", "can i"),
@@ -58,6 +63,17 @@ pub(super) const PHRASES: &[(&str, &str)] = &[
     ("forbidden", "prohibited"),
     ("mandatory", "required"),
     ("compulsory", "required"),
+];
+
+/// Names with a short form.
+pub(super) const NAMES: &[(&str, &str)] = &[
+    ("united states of america", "us"),
+    ("united states", "us"),
+    ("usa", "us"),
+    ("united kingdom", "uk"),
+    ("european union", "eu"),
+    ("world war ii", "wwii"),
+    ("world war i", "wwi"),
 ];
 
 /// What a question may begin with without asking anything else.
@@ -121,6 +137,15 @@ pub(super) const OPENINGS: &[(&str, &str)] = &[
     ("what is the age of", "how old is"),
     ("what is the size of", "how large is"),
     ("what is the price of", "what is the cost of"),
+    ("what is the distance", "how far is"),
+    ("how far is it from", "how far is from"),
+    ("how far away is", "how far is"),
+    ("who is the author of", "who wrote"),
+    ("who was the author of", "who wrote"),
+    ("where can i find", "where is"),
+    ("where do i find", "where is"),
+    ("which city is the capital", "what is the capital"),
+    ("what city is the capital", "what is the capital"),
     ("what person", "who"),
     ("what people", "who"),
 ];
@@ -142,13 +167,47 @@ pub(super) const ANYBODY: &[&str] = &["i", "you", "we", "one", "someone"];
 pub(super) const QUESTION_WORDS: &[&str] = &["who", "what", "which", "where", "when", "why", "how"];
 /// What begins a clause, joins two or compares: what stands on either side of it stays there.
 pub(super) const CLAUSES: &[&str] = &[
-    "who", "what", "which", "whose", "where", "when", "why", "how", "that", "if", "unless", "because", "while", "once", "whether", "as", "than",
-    "and", "or", "but", "vs", "versus",
+    "who", "what", "which", "whose", "where", "when", "why", "how", "that", "if", "unless", "because", "while", "once", "whether", "as",
+    "than", "and", "or", "but", "vs", "versus",
 ];
 pub(super) const PREPOSITIONS: &[&str] = &[
-    "in", "on", "for", "from", "to", "with", "by", "into", "onto", "about", "during", "under", "over", "between", "before", "after", "within",
-    "through", "via", "per", "without", "against", "since", "until", "like", "near", "upon", "behind", "beyond", "above", "below", "across",
-    "along", "around", "despite", "except", "regarding",
+    "in",
+    "on",
+    "for",
+    "from",
+    "to",
+    "with",
+    "by",
+    "into",
+    "onto",
+    "about",
+    "during",
+    "under",
+    "over",
+    "between",
+    "before",
+    "after",
+    "within",
+    "through",
+    "via",
+    "per",
+    "without",
+    "against",
+    "since",
+    "until",
+    "like",
+    "near",
+    "upon",
+    "behind",
+    "beyond",
+    "above",
+    "below",
+    "across",
+    "along",
+    "around",
+    "despite",
+    "except",
+    "regarding",
 ];
 /// Times that `what` asks for, and the kind of answer.
 pub(super) const TIMES: &[&str] = &["time", "date", "day", "month", "year", "century", "week"];
@@ -194,7 +253,21 @@ pub(super) const IRREGULAR: &[(&str, &str)] = &[
 ];
 /// Plurals that don't end in s, and words that do and aren't.
 pub(super) const PLURALS: &[(&str, &str)] = &[
-    ("children", "child"), ("men", "man"), ("women", "woman"), ("feet", "foot"), ("people", "person"), ("criteria", "criterion"),
-    ("bacteria", "bacterium"), ("news", "news"), ("goods", "goods"), ("customs", "customs"), ("arms", "arms"), ("means", "means"),
-    ("savings", "savings"), ("glasses", "glasses"), ("species", "species"), ("series", "series"), ("contents", "contents"), ("works", "works"),
+    ("children", "child"),
+    ("men", "man"),
+    ("women", "woman"),
+    ("feet", "foot"),
+    ("people", "person"),
+    ("criteria", "criterion"),
+    ("bacteria", "bacterium"),
+    ("news", "news"),
+    ("goods", "goods"),
+    ("customs", "customs"),
+    ("arms", "arms"),
+    ("means", "means"),
+    ("savings", "savings"),
+    ("glasses", "glasses"),
+    ("species", "species"),
+    ("series", "series"),
+    ("contents", "contents"),
 ];
