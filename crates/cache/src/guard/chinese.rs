@@ -33,6 +33,27 @@ fn word(text: &str, sort: Sort) -> Word {
     Word { text: text.to_owned(), stem: text.to_owned(), sort }
 }
 
+/// Turns of phrase with one meaning: 青霉素是谁发现的 is 谁发现了青霉素, 谁 being who did it in both; X由谁审批 is 谁审批X; 日本有多少人口
+/// is 日本人口多少, 药有什么副作用 is 药副作用有什么.
+fn turned(run: &str) -> String {
+    let by_whom = run.strip_suffix('的').and_then(|run| run.split_once("是谁")).map(|parts| (parts, "了"));
+    if let Some(((done_to, doing), mark)) = by_whom.or_else(|| run.split_once("由谁").map(|parts| (parts, "")))
+        && !done_to.is_empty()
+        && !doing.is_empty()
+    {
+        return format!("谁{doing}{mark}{done_to}");
+    }
+    for (asked, put) in [("有多少", "多少"), ("有什么", "有什么"), ("有哪些", "有什么")] {
+        if let Some((owner, owned)) = run.split_once(asked)
+            && !owner.is_empty()
+            && !owned.is_empty()
+        {
+            return format!("{owner}{owned}{put}");
+        }
+    }
+    run.to_owned()
+}
+
 /// The words of a run of characters.
 fn read(run: &str, is_first: bool, is_last: bool, words: &mut Vec<Word>) {
     let mut rest = run;
@@ -45,6 +66,8 @@ fn read(run: &str, is_first: bool, is_last: bool, words: &mut Vec<Word>) {
         is_asked |= MARKS.contains(closing);
         rest = rest.strip_suffix(closing).unwrap_or_default();
     }
+    let turned = if is_first && is_last { turned(rest) } else { rest.to_owned() };
+    rest = &turned;
     while let Some(c) = rest.chars().next() {
         let known = |table: &'static [(&'static str, &'static [&'static str])]| {
             let found = table.iter().filter_map(|(meant, said)| Some((*meant, longest(said.iter(), rest)?)));

@@ -10,8 +10,8 @@ use super::text::{Kind, Text, Token};
 use std::ops::Range;
 use stem::{gerund, participle, stem};
 use words::{
-    ANYBODY, ARTICLES, ASKING, BE, CLAUSES, CLOSINGS, COUNTED, DO, MODALS, NAMES, OPENINGS, PAST, PHRASES, PREPOSITIONS, QUESTION_WORDS,
-    TELLING, TIMES,
+    ANYBODY, ARTICLES, ASKING, BE, CLAUSES, CLOSINGS, COUNTED, DO, HOW_TO, MODALS, NAMES, OPENINGS, PAST, PHRASES, PREPOSITIONS,
+    QUESTION_WORDS, TELLING, TIMES, WISHES,
 };
 
 mod stem;
@@ -62,6 +62,7 @@ pub(super) fn form(text: &Text, numbers: &[(Range<usize>, String)]) -> Form {
     question.rewrite(NAMES, |item, word| item.text == word && item.sort != Sort::Quoted);
     question.rewrite_switches();
     question.unwrap();
+    question.take_wish();
     question.turn_front();
     let asking = question.take_asking();
     let asking = question.take_turns(asking);
@@ -231,6 +232,27 @@ impl Question {
         }
     }
 
+    /// "I want to do it, how do I do that" as "how to do it", "who is responsible for doing it" as "who does it".
+    fn take_wish(&mut self) {
+        let ends =
+            |phrase: &&&str| self.0.len().checked_sub(phrase.split(' ').count()).is_some_and(|at| at > 0 && self.begins_at(at, phrase));
+        if let Some(count) = HOW_TO.iter().find(ends).map(|phrase| phrase.split(' ').count()) {
+            self.0.truncate(self.0.len() - count);
+            match WISHES.iter().find(|wish| self.begins_at(0, wish)) {
+                Some(wish) => self.replace(0, wish, "how to"),
+                None => drop(self.0.splice(..0, ["how", "to"].map(|word| Item::new(word, Sort::Plain)))),
+            }
+        }
+        for duty in ["who is responsible for", "who is in charge of"].iter().filter(|duty| self.begins_at(0, duty)) {
+            let doing = duty.split(' ').count();
+            if let Some(base) = self.0.get(doing).filter(|item| item.sort == Sort::Plain).and_then(|item| gerund(&item.text)) {
+                self.0.drain(1..doing);
+                self.0.get_mut(1).into_iter().for_each(|item| (item.text, item.is_base) = (base.clone(), true));
+                return;
+            }
+        }
+    }
+
     /// "In France, can I …" as "can I … in France".
     fn turn_front(&mut self) {
         let is_place = self.0.first().is_some_and(|item| item.is_in(PREPOSITIONS) || item.is_in(&["if", "once"]));
@@ -261,7 +283,10 @@ impl Question {
         let next = self.0.get(at).filter(|item| item.sort == Sort::Plain).map_or("", |item| item.text.as_str());
         match word.text.as_str() {
             "who" => Asking::Who,
-            "where" => Asking::Where,
+            "where" => {
+                self.0.pop_if(|item| item.is_in(&["located", "situated"]));
+                Asking::Where
+            }
             "when" => Asking::When,
             "why" => Asking::Why,
             "how" => {

@@ -16,6 +16,8 @@ pub(super) const PHRASES: &[(&str, &str)] = &[
     ("is it possible to", "can i"),
     ("is it possible for me to", "can i"),
     ("am i able to", "can i"),
+    ("is it necessary to", "must i"),
+    ("am i required to", "must i"),
     ("allowed to", "can"),
     ("permitted to", "can"),
     ("have to", "must"),
@@ -60,6 +62,24 @@ pub(super) const PHRASES: &[(&str, &str)] = &[
     ("at", "in"),
     ("till", "until"),
     ("needed", "required"),
+    ("need", "require"),
+    ("needs", "requires"),
+    ("begin", "start"),
+    ("begins", "starts"),
+    ("repair", "fix"),
+    ("modify", "change"),
+    ("erase", "delete"),
+    ("select", "choose"),
+    ("obtain", "get"),
+    ("issue", "problem"),
+    ("issues", "problems"),
+    ("config", "configuration"),
+    ("info", "information"),
+    ("admin", "administrator"),
+    ("admins", "administrators"),
+    ("cell phone", "mobile phone"),
+    ("film", "movie"),
+    ("films", "movies"),
     ("forbidden", "prohibited"),
     ("mandatory", "required"),
     ("compulsory", "required"),
@@ -137,6 +157,7 @@ pub(super) const OPENINGS: &[(&str, &str)] = &[
     ("what is the age of", "how old is"),
     ("what is the size of", "how large is"),
     ("what is the price of", "what is the cost of"),
+    ("what is the location of", "where is"),
     ("what is the distance", "how far is"),
     ("how far is it from", "how far is from"),
     ("how far away is", "how far is"),
@@ -153,6 +174,11 @@ pub(super) const OPENINGS: &[(&str, &str)] = &[
 /// "Can you please", before one of [`TELLING`].
 pub(super) const ASKING: &[&str] = &["can you", "can someone", "can anyone", "can anybody", "would you", "will you"];
 pub(super) const TELLING: &[&str] = &["tell me", "explain to me", "explain", "show me", "let me know", "help me understand"];
+
+/// "I want to do it, how do I do that" asks how to do it.
+pub(super) const WISHES: &[&str] = &["i want to", "i would like to", "i must", "i am trying to"];
+pub(super) const HOW_TO: &[&str] =
+    &["how do i do that", "how can i do that", "how do i do it", "how can i do it", "how does it work", "how to"];
 
 /// What it may end with.
 pub(super) const CLOSINGS: &[&str] = &["please", "thanks", "thank you", "exactly"];
