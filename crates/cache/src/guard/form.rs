@@ -1,6 +1,7 @@
 //! The normal form of a question: what kind of answer it wants, its frame, and its words in order.
 
 use super::Difference;
+use std::collections::HashSet;
 
 /// A question without what says nothing. Two questions are the same if their forms are.
 #[derive(Debug)]
@@ -63,48 +64,47 @@ impl Form {
     }
 
     pub(super) fn agree(&self, other: &Self) -> Result<(), Difference> {
+        let is_same = self.words.len() == other.words.len() && self.words.iter().zip(&other.words).all(|(a, b)| self.is_same(other, a, b));
+        if is_same && self.frame == other.frame && self.asking.fits(other.asking) { Ok(()) } else { Err(self.difference(other)) }
+    }
+
+    fn difference(&self, other: &Self) -> Difference {
         let (ours, theirs) = (self.alone(other), other.alone(self));
         let first = |sort: Sort| ours.iter().chain(&theirs).find(|word| word.sort == sort).map(|word| word.text.clone());
         if let Some(number) = first(Sort::Number) {
-            return Err(Difference::Number(number));
+            return Difference::Number(number);
         }
         if let Some(name) = first(Sort::Name).or_else(|| first(Sort::Quoted)) {
-            return Err(Difference::Name(name));
+            return Difference::Name(name);
         }
-        if self.denials() != other.denials() {
-            return Err(Difference::Negation(self.frame.join(" ") + " / " + &other.frame.join(" ")));
-        }
-        if !self.asking.fits(other.asking) {
-            return Err(Difference::Question(self.asking.name(), other.asking.name()));
-        }
-        if !ours.is_empty() || !theirs.is_empty() || self.frame != other.frame {
-            return Err(Difference::Subject(joined(&ours, &self.frame), joined(&theirs, &other.frame)));
-        }
-        let is_same = self.words.len() == other.words.len() && self.words.iter().zip(&other.words).all(|(a, b)| self.is_same(other, a, b));
-        if is_same {
-            Ok(())
-        } else {
-            Err(Difference::Order(self.words.iter().map(|word| word.text.as_str()).collect::<Vec<_>>().join(" ")))
+        let (ours, theirs) = (joined(&ours, &self.frame), joined(&theirs, &other.frame));
+        match () {
+            () if self.denials() != other.denials() => Difference::Negation(format!("{ours} / {theirs}")),
+            () if !self.asking.fits(other.asking) => Difference::Question(self.asking.name(), other.asking.name()),
+            () if ours != theirs => Difference::Subject(ours, theirs),
+            () => Difference::Order(joined(&self.words.iter().collect::<Vec<_>>(), &[])),
         }
     }
 
+    fn has_forms(&self, other: &Self) -> bool {
+        !self.is_counted && !other.is_counted
+    }
+
     fn is_same(&self, other: &Self, a: &Word, b: &Word) -> bool {
-        let has_forms = !self.is_counted && !other.is_counted && (a.sort == Sort::Plain || b.sort == Sort::Plain);
+        let has_forms = self.has_forms(other) && (a.sort == Sort::Plain || b.sort == Sort::Plain);
         a.text == b.text || (has_forms && a.stem == b.stem)
     }
 
     /// The words that the other question hasn't.
     fn alone(&self, other: &Self) -> Vec<&Word> {
-        self.words.iter().filter(|word| !other.words.iter().any(|theirs| self.is_same(other, word, theirs))).collect()
+        let texts: HashSet<&str> = other.words.iter().map(|word| word.text.as_str()).collect();
+        let stems: HashSet<&str> = other.words.iter().filter(|_| self.has_forms(other)).map(|word| word.stem.as_str()).collect();
+        self.words.iter().filter(|word| !texts.contains(word.text.as_str()) && !stems.contains(word.stem.as_str())).collect()
     }
 
     fn denials(&self) -> usize {
-        self.frame.iter().filter(|word| *word == "not").count()
-            + self
-                .words
-                .iter()
-                .filter(|word| ["not", "no", "never", "without", "non", "不", "没", "无", "未", "非"].contains(&word.text.as_str()))
-                .count()
+        const WORDS: &[&str] = &["not", "no", "never", "without", "non", "不", "没", "无", "未", "非"];
+        self.words.iter().map(|word| &word.text).chain(&self.frame).filter(|word| WORDS.contains(&word.as_str())).count()
     }
 }
 
