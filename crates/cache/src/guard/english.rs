@@ -107,7 +107,7 @@ fn push(found: &mut Vec<Item>, token: &Token, has_case: bool) {
     let is_name = is_code || has_case && !token.begins && !is_pronoun && token.text.contains(char::is_uppercase);
     let sort = if is_name { Sort::Name } else { Sort::Plain };
     let parts: Vec<&str> = if token.lower.starts_with('-') { vec![&token.lower] } else { token.lower.split('-').collect() };
-    for part in parts {
+    for part in &parts {
         match part.rsplit_once('\'') {
             Some((word, "s"))
                 if sort == Sort::Plain && (QUESTION_WORDS.contains(&word) || ["it", "that", "there", "here"].contains(&word)) =>
@@ -129,8 +129,14 @@ fn push(found: &mut Vec<Item>, token: &Token, has_case: bool) {
                 };
                 found.extend([Item::new(word, sort), Item::new(second, Sort::Plain)]);
             }
+            // "First-aid" as "first aid", where "first" was read as a number.
+            None if parts.len() > 1 && super::spelled::ordinal(part, None).is_some() => {
+                let ordinal = super::spelled::ordinal(part, None).unwrap_or_default();
+                found.push(Item::new(&format!("{ordinal} th"), Sort::Number));
+            }
+            None if parts.len() > 1 && *part == "half" => found.push(Item::new("0.5", Sort::Number)),
             None => {
-                let is_unit = sort == Sort::Plain && part.len() > 1 && !["am", "pm", "bar", "bars", "min", "second"].contains(&part);
+                let is_unit = sort == Sort::Plain && part.len() > 1 && !["am", "pm", "bar", "bars", "min", "second"].contains(part);
                 let unit = super::unit::of_word(part).filter(|_| is_unit);
                 found.push(Item::new(&unit.map_or_else(|| spelled(&abbreviation(part, token), sort), str::to_owned), sort));
             }
