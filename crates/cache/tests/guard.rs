@@ -1,5 +1,5 @@
-//! How often the guard is right on the labelled questions, apart for those that it was written with and those that
-//! were held out. `cargo test -p ragstone-cache --test guard -- --nocapture` prints the table.
+//! How often the guard is right on the labelled questions. Of `paraphrases.jsonl` a third was held out from the first
+//! guard; `near_misses.jsonl` was written by hand to defeat it. `cargo test -p ragstone-cache --test guard -- --nocapture` prints the table.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test ends at the first thing that is wrong, and prints its figures")]
 
@@ -67,7 +67,7 @@ fn paraphrases_still_pass() {
         let same = passed(pairs.iter().filter(|pair| pair.held_out == held_out && pair.same));
         let different = passed(pairs.iter().filter(|pair| pair.held_out == held_out && !pair.same));
         println!("{part:9} all: {same:.3} of the paraphrases pass, {different:.3} of the others");
-        assert!(same > 0.2, "{part}: only {same} of the paraphrases pass");
+        assert!(same > 0.22, "{part}: only {same} of the paraphrases pass");
     }
 }
 
@@ -85,5 +85,5 @@ fn paraphrases_among_near_misses_still_pass() {
     let pairs = read(include_str!("fixtures/near_misses.jsonl"));
     let same = passed(pairs.iter().filter(|pair| pair.same));
     println!("{same:.3} of the paraphrases pass");
-    assert!(same > 0.11, "only {same} of the paraphrases pass");
+    assert!(same > 0.17, "only {same} of the paraphrases pass");
 }
