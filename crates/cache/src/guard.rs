@@ -4,7 +4,7 @@
 //! into a normal form: without politeness and function words, with numbers, spellings and a few turns of phrase written
 //! in one way. Two questions are the same if their forms are: the same kind of answer, and the same words in the same
 //! order. No list says what may differ and matters; whatever is not known to say nothing does. Pure functions, no
-//! model, in time linear in the text. The words known are English and Chinese; of other languages all words count.
+//! model; texts are bounded. The words known are English and Chinese; of other languages all words count.
 //!
 //! When in doubt it refuses: a refused paraphrase costs one call of a model, a wrong answer costs trust.
 
