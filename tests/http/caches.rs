@@ -47,7 +47,7 @@ fn a_thousand_answers_of_one_tenant_are_nobody_elses() {
         server.view(Some(tenant)).add_text("default", "plan", "The bird of topic flights is written down here.");
     }
     let question = |n: usize| format!("What is written of topic {n} of flights?");
-    let in_other_words = |n: usize| format!("What is it that is written down of topic {n} of flights?");
+    let in_other_words = |n: usize| format!("Please tell me what is written of topic {n} of flights.");
     let each = |key: &str, question: &(dyn Fn(usize) -> String + Sync)| {
         std::thread::scope(|scope| {
             let part = |part: usize| {
@@ -89,7 +89,7 @@ fn what_one_principal_may_read_is_not_told_to_another() {
         let question = format!("What are the wages on day {n}?");
         assert!(ask(&ann, &question).to_string().contains("canary-99"));
         assert!(is_hit(&ask(&ann, &question)));
-        for question in [question, format!("The wages on day {n} are what?")] {
+        for question in [question, format!("Tell me what the wages on day {n} are.")] {
             let told = ask(&bob, &question);
             assert!(!told.to_string().contains("canary-99"), "{told}");
         }

@@ -26,14 +26,12 @@ pub struct SemanticOptions {
     pub partition_entries: usize,
     /// Memory for all questions; partitions not asked for longest make room.
     pub bytes: usize,
-    /// Whether a single word changed for another is a difference ([`Difference::Subject`]).
-    pub checks_subject: bool,
 }
 
 impl Default for SemanticOptions {
-    /// Similar from 0.92, 1,000 questions of a partition, 64 MiB, subjects checked.
+    /// Similar from 0.92, 1,000 questions of a partition, 64 MiB.
     fn default() -> Self {
-        Self { threshold: 0.92, partition_entries: 1000, bytes: 64 * 1024 * 1024, checks_subject: true }
+        Self { threshold: 0.92, partition_entries: 1000, bytes: 64 * 1024 * 1024 }
     }
 }
 
@@ -143,7 +141,7 @@ impl SemanticCache {
         }
         let traits = Traits::of(question);
         for (similarity, candidate) in near {
-            if let Some(difference) = self.difference(&traits, &candidate) {
+            if let Err(difference) = traits.agree(&candidate.traits) {
                 self.counters.refused.fetch_add(1, Relaxed);
                 found.refused.push(Refused { question: Arc::clone(&candidate.text), similarity, difference });
                 continue;
@@ -157,12 +155,6 @@ impl SemanticCache {
             self.rooms().forget(&candidate);
         }
         found
-    }
-
-    fn difference(&self, traits: &Traits, candidate: &Question) -> Option<Difference> {
-        let difference = traits.agree(&candidate.traits).err()?;
-        let is_ignored = !self.options.checks_subject && matches!(difference, Difference::Subject(..));
-        (!is_ignored).then_some(difference)
     }
 
     /// The questions over the threshold, the most similar one first, of equal ones the youngest.

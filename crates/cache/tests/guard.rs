@@ -1,5 +1,5 @@
-//! How often the guard is right on the labelled questions, apart for those that it was written with and those that
-//! were held out. `cargo test -p ragstone-cache --test guard -- --nocapture` prints the table.
+//! How often the guard is right on the labelled questions. Of `paraphrases.jsonl` a third was held out from the first
+//! guard; `near_misses.jsonl` was written by hand to defeat it. `cargo test -p ragstone-cache --test guard -- --nocapture` prints the table.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test ends at the first thing that is wrong, and prints its figures")]
 
@@ -25,16 +25,17 @@ impl Pair {
 }
 
 fn pairs() -> Vec<Pair> {
-    include_str!("fixtures/paraphrases.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    read(include_str!("fixtures/paraphrases.jsonl"))
 }
 
-/// The share of pairs that are let through; with and without the check of the subject.
-fn passed<'p>(pairs: impl Iterator<Item = &'p Pair>) -> (f64, f64) {
+fn read(lines: &str) -> Vec<Pair> {
+    lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// The share of pairs that are let through.
+fn passed<'p>(pairs: impl Iterator<Item = &'p Pair>) -> f64 {
     let refusals: Vec<_> = pairs.map(Pair::refusal).collect();
-    let share = |count: usize| count as f64 / refusals.len() as f64;
-    let strictly = refusals.iter().filter(|refusal| refusal.is_none()).count();
-    let subject = refusals.iter().filter(|refusal| **refusal == Some("subject")).count();
-    (share(strictly), share(strictly + subject))
+    refusals.iter().filter(|refusal| refusal.is_none()).count() as f64 / refusals.len() as f64
 }
 
 #[test]
@@ -53,29 +54,36 @@ fn the_labels_are_whole() {
 }
 
 #[test]
-fn near_misses_are_refused_and_paraphrases_mostly_pass() {
+fn paraphrases_still_pass() {
     let pairs = pairs();
-    println!("{:9} {:10} {:4} {:>5} {:>8} {:>16}", "part", "kind", "lang", "pairs", "passed", "without subject");
+    println!("{:9} {:10} {:4} {:>5} {:>8}", "part", "kind", "lang", "pairs", "passed");
     for held_out in [false, true] {
         let part = if held_out { "held out" } else { "tuned" };
         let groups: BTreeSet<(&str, &str)> = pairs.iter().map(|pair| (pair.kind.as_str(), pair.lang.as_str())).collect();
         for (kind, lang) in groups {
             let group = || pairs.iter().filter(|pair| (pair.held_out, pair.kind.as_str(), pair.lang.as_str()) == (held_out, kind, lang));
-            let (strictly, loosely) = passed(group());
-            println!("{part:9} {kind:10} {lang:4} {:5} {strictly:8.3} {loosely:16.3}", group().count());
+            println!("{part:9} {kind:10} {lang:4} {:5} {:8.3}", group().count(), passed(group()));
         }
-        let (same, _) = passed(pairs.iter().filter(|pair| pair.held_out == held_out && pair.same));
-        let (different, _) = passed(pairs.iter().filter(|pair| pair.held_out == held_out && !pair.same));
+        let same = passed(pairs.iter().filter(|pair| pair.held_out == held_out && pair.same));
+        let different = passed(pairs.iter().filter(|pair| pair.held_out == held_out && !pair.same));
         println!("{part:9} all: {same:.3} of the paraphrases pass, {different:.3} of the others");
-        assert!(same > 0.68, "{part}: only {same} of the paraphrases pass");
-        assert!(different < 0.05, "{part}: {different} of the near-misses pass");
+        assert!(same > 0.22, "{part}: only {same} of the paraphrases pass");
     }
 }
 
 #[test]
-fn what_the_guard_is_for_it_refuses_always() {
-    let kinds = ["number", "negation"];
-    let let_through = pairs().into_iter().filter(|pair| kinds.contains(&pair.kind.as_str()) && pair.refusal().is_none());
-    let let_through: Vec<String> = let_through.map(|pair| format!("{} / {}", pair.a, pair.b)).collect();
-    assert!(let_through.is_empty(), "{}", let_through.join("\n"));
+fn no_near_miss_passes() {
+    for pairs in [pairs(), read(include_str!("fixtures/near_misses.jsonl"))] {
+        let wrong: Vec<String> =
+            pairs.iter().filter(|pair| !pair.same && pair.refusal().is_none()).map(|pair| format!("{} / {}", pair.a, pair.b)).collect();
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+}
+
+#[test]
+fn paraphrases_among_near_misses_still_pass() {
+    let pairs = read(include_str!("fixtures/near_misses.jsonl"));
+    let same = passed(pairs.iter().filter(|pair| pair.same));
+    println!("{same:.3} of the paraphrases pass");
+    assert!(same > 0.17, "only {same} of the paraphrases pass");
 }

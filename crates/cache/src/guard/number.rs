@@ -6,23 +6,21 @@ use super::spelled;
 use super::text::{Kind, Text, Token};
 use super::unit;
 use date::date;
+use std::ops::Range;
 
-/// The numbers in their order, and which tokens they were read from (names are looked for in the others).
-pub(super) fn numbers(text: &Text) -> (Vec<String>, Vec<bool>) {
+/// The numbers in their order, each with the range of tokens that it was read from.
+pub(super) fn numbers(text: &Text) -> Vec<(Range<usize>, String)> {
     let tokens = &text.tokens;
     let mut found = Vec::new();
-    let mut used = vec![false; tokens.len()];
     let mut at = 0;
     while at < tokens.len() {
         let (before, rest) = tokens.split_at(at);
-        let taken = date(rest).or_else(|| quantity(before, rest)).map_or(0, |(number, taken)| {
-            found.push(number);
-            taken
-        });
-        used.iter_mut().skip(at).take(taken).for_each(|used| *used = true);
-        at += taken.max(1);
+        let number = date(rest).or_else(|| quantity(before, rest));
+        let taken = number.as_ref().map_or(1, |(_, taken)| (*taken).max(1));
+        found.extend(number.map(|(number, _)| (at..at + taken, number)));
+        at += taken;
     }
-    (found, used)
+    found
 }
 
 /// A number with its unit.
@@ -126,7 +124,7 @@ mod tests {
     use super::*;
 
     fn found(question: &str) -> String {
-        numbers(&Text::of(question)).0.join(" | ")
+        numbers(&Text::of(question)).into_iter().map(|(_, number)| number).collect::<Vec<_>>().join(" | ")
     }
 
     #[test]

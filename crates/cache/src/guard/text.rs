@@ -9,10 +9,6 @@ use super::numeral;
 #[derive(Debug)]
 pub(super) struct Text {
     pub(super) tokens: Vec<Token>,
-    /// What stands in quotation marks, in lower case.
-    pub(super) quotes: Vec<String>,
-    /// The whole text folded, in lower case.
-    pub(super) folded: String,
     pub(super) has_han: bool,
 }
 
@@ -23,7 +19,7 @@ pub(super) enum Kind {
     Word,
     /// Chinese characters or kana.
     Han,
-    /// One sign that matters: currencies, percent, degree, slash.
+    /// One sign that is neither a letter nor punctuation: a currency, an operator, a picture.
     Sign,
 }
 
@@ -32,63 +28,27 @@ pub(super) enum Kind {
 pub(super) struct Token {
     pub(super) kind: Kind,
     pub(super) text: String,
-    /// In lower case, without `'s`.
+    /// In lower case.
     pub(super) lower: String,
     /// Whether a sentence begins here, where a capital letter says nothing.
     pub(super) begins: bool,
+    pub(super) is_behind_comma: bool,
     pub(super) is_quoted: bool,
 }
 
 /// The pairs of marks that quote.
 const QUOTES: &[(char, char)] = &[('"', '"'), ('「', '」'), ('『', '』'), ('《', '》'), ('`', '`'), ('\'', '\'')];
-const SIGNS: &[char] = &['$', '€', '£', '¥', '%', '°', '/'];
+/// Signs without a meaning of their own, among those that are no letters, digits or spaces.
+const PUNCTUATION: &str = ".,?!:;()[]{}\"'`-—…~、。·「」『』《》【】¿¡";
 
 impl Text {
     pub(super) fn of(question: &str) -> Self {
         let folded = numeral::to_arabic(&question.chars().map(fold).collect::<String>());
         let chars: Vec<char> = folded.chars().collect();
         let quoted = quoted(&chars);
-        let quotes = quoted.iter().filter_map(|&(from, to)| chars.get(from..to)).map(|part| part.iter().collect::<String>());
-        let quotes = quotes.map(|quote| quote.trim().to_lowercase()).collect();
-        let tokens = Lexer { chars: &chars, at: 0, tokens: Vec::new(), begins: true, quoted: &quoted }.run();
+        let tokens = Lexer { chars: &chars, at: 0, tokens: Vec::new(), begins: true, is_behind_comma: false, quoted: &quoted }.run();
         let has_han = tokens.iter().any(|token| token.kind == Kind::Han);
-        Self { tokens, quotes, folded: folded.to_lowercase(), has_han }
-    }
-
-    /// The words, in lower case.
-    pub(super) fn words(&self) -> impl Iterator<Item = &str> {
-        self.tokens.iter().filter(|token| token.kind == Kind::Word).map(|token| token.lower.as_str())
-    }
-
-    /// The runs of Chinese characters.
-    pub(super) fn runs(&self) -> impl Iterator<Item = &str> {
-        self.tokens.iter().filter(|token| token.kind == Kind::Han).map(|token| token.text.as_str())
-    }
-
-    /// Whether things may change places without changing the question.
-    pub(super) fn is_symmetric(&self) -> bool {
-        const WORDS: &[&str] = &[
-            "between",
-            "difference",
-            "differences",
-            "differ",
-            "distance",
-            "compare",
-            "compared",
-            "versus",
-            "vs",
-            "and",
-            "or",
-            "both",
-            "connect",
-            "connected",
-            "connecting",
-            "integrate",
-            "combine",
-            "together",
-        ];
-        const RUNS: &[&str] = &["和", "与", "跟", "或", "区别", "之间", "距离", "相比", "以及"];
-        self.words().any(|word| WORDS.contains(&word)) || self.runs().any(|run| RUNS.iter().any(|part| run.contains(part)))
+        Self { tokens, has_han }
     }
 }
 
@@ -130,11 +90,16 @@ fn closing(chars: &[char], open: usize, mark: char) -> Option<usize> {
     ends.into_iter().find(|&at| mark != '\'' || !is_word(Some(at + 1)))
 }
 
+fn is_sign(c: char) -> bool {
+    !c.is_whitespace() && !c.is_control() && !PUNCTUATION.contains(c)
+}
+
 struct Lexer<'a> {
     chars: &'a [char],
     at: usize,
     tokens: Vec<Token>,
     begins: bool,
+    is_behind_comma: bool,
     quoted: &'a [(usize, usize)],
 }
 
@@ -145,7 +110,7 @@ impl Lexer<'_> {
                 _ if is_han(c) => self.take(Kind::Han, Self::run_end),
                 _ if c.is_alphanumeric() => self.take(Kind::Word, Self::word_end),
                 '-' if self.is_flag() => self.take(Kind::Word, Self::flag_end),
-                _ if SIGNS.contains(&c) => self.take(Kind::Sign, |lexer| lexer.at + 1),
+                _ if is_sign(c) => self.take(Kind::Sign, |lexer| lexer.at + 1),
                 _ => self.skip(c),
             }
         }
@@ -163,6 +128,7 @@ impl Lexer<'_> {
     fn skip(&mut self, c: char) {
         let is_end = matches!(c, '.' | '?' | '!' | ':' | ';' | '\n' | '。' | '…');
         self.begins |= is_end;
+        self.is_behind_comma |= c == ',';
         self.at += 1;
     }
 
@@ -206,9 +172,9 @@ impl Lexer<'_> {
         let text: String = self.chars.get(self.at..to).into_iter().flatten().filter(|c| **c != ',').collect();
         let is_quoted = self.quoted.iter().any(|&(from, end)| (from..end).contains(&self.at));
         for part in parts(&text) {
-            let lower = part.to_lowercase();
-            let lower = lower.strip_suffix("'s").unwrap_or(&lower).to_owned();
-            self.tokens.push(Token { kind, text: part.to_owned(), lower, begins: self.begins, is_quoted });
+            let (text, lower) = (part.to_owned(), part.to_lowercase());
+            let is_behind_comma = std::mem::take(&mut self.is_behind_comma);
+            self.tokens.push(Token { kind, text, lower, begins: self.begins, is_behind_comma, is_quoted });
             self.begins &= kind == Kind::Sign;
         }
         self.at = to;

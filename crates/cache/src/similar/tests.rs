@@ -126,14 +126,3 @@ async fn memory_stays_within_its_bounds() {
     cache.remember(&home.key("answer", &[b"x"]), &"why ".repeat(30_000), at(0.0));
     assert_eq!(cache.statistics(), before, "too long to be compared");
 }
-
-#[tokio::test]
-async fn subjects_are_checked_unless_told_not_to() {
-    for checks_subject in [true, false] {
-        let (stack, cache) = cache(SemanticOptions { checks_subject, ..SemanticOptions::default() }).await;
-        let home = partition("acme", 1);
-        answer(&stack, &cache, &home, "How do I delete a user?", at(0.0)).await;
-        let found = cache.find(&home, "How do I delete a group?", &at(1.0)).await;
-        assert_eq!(served(&found).is_some(), !checks_subject);
-    }
-}

@@ -62,7 +62,7 @@ async fn another_number_or_mark_or_setting_is_another_answer() {
 
 #[tokio::test]
 async fn only_a_models_answers_are_given_to_other_words() {
-    let in_other_words = "When was it opened, the Garnet bridge?";
+    let in_other_words = "Please tell me when the Garnet bridge was opened.";
     let home = library(1, 7, true);
     let (generating, _) = engine(1, EngineParams::default()).await;
     let first = ask(&generating, &home, QUESTION).await;
