@@ -338,6 +338,14 @@ impl Overrides {
     }
 }
 
+/// What [`is_address`] asks for.
+const ADDRESS: &str = "must begin with http:// or https:// and hold no password";
+
+/// Whether it can be called and may be logged.
+fn is_address(url: &str) -> bool {
+    (url.starts_with("http://") || url.starts_with("https://")) && !url.contains('@')
+}
+
 #[cfg(test)]
 #[path = "../tests/support/mutate.rs"]
 mod mutate;

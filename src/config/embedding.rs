@@ -2,6 +2,7 @@
 
 use super::calls::CallsConfig;
 use super::spend::ReadingPriceConfig;
+use super::{ADDRESS, is_address};
 use anyhow::Context;
 use gateway::EmbeddingProvider;
 use serde::{Deserialize, Serialize};
@@ -126,8 +127,7 @@ impl EmbeddingConfig {
         let is_own = self.engine == EmbeddingEngine::Auto || self.precision != PrecisionConfig::Int8;
         check(is_own, "precision", "must not be \"int8\" with another engine than \"auto\": only this program computes in 8-bit integers");
         if let Some(remote) = &self.remote {
-            let is_url = remote.base_url.starts_with("http://") || remote.base_url.starts_with("https://");
-            check(is_url && !remote.base_url.contains('@'), "remote.base_url", "must begin with http:// or https:// and hold no password");
+            check(is_address(&remote.base_url), "remote.base_url", ADDRESS);
             check(!remote.model.is_empty(), "remote.model", "must name a model of the provider");
             let can_shorten = !remote.shorten || remote.provider != EmbeddingProvider::Tei;
             check(can_shorten, "remote.shorten", "can't be asked of tei");

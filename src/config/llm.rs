@@ -1,6 +1,7 @@
 //! Language models: deployments, the models that are made of them, and how they are tried.
 
 use super::spend::{ExhaustedConfig, PriceConfig, PriceLineConfig};
+use super::{ADDRESS, is_address};
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -343,14 +344,14 @@ impl LlmConfig {
             }
         };
         check(self.base_url.is_some() == self.model.is_some(), String::new(), "base_url and model go together");
+        check(self.base_url.as_deref().is_none_or(is_address), ".base_url".into(), ADDRESS);
         check(self.first_token_timeout_s > 0, ".first_token_timeout_s".into(), "must be at least 1");
         check(self.total_timeout_s > 0, ".total_timeout_s".into(), "must be at least 1");
         for deployment in &self.deployments {
             let path = |field: &str| format!(".deployments.{}.{field}", deployment.name);
             let address = deployment.base_url.as_deref().or(deployment.provider.base_url());
             check(address.is_some(), path("base_url"), "must say where this provider is");
-            let is_url = address.is_none_or(|url| (url.starts_with("http://") || url.starts_with("https://")) && !url.contains('@'));
-            check(is_url, path("base_url"), "must begin with http:// or https:// and hold no password");
+            check(address.is_none_or(is_address), path("base_url"), ADDRESS);
             check(deployment.weight > 0, path("weight"), "must be at least 1");
             check(deployment.concurrent_max > 0, path("concurrent_max"), "must be at least 1");
             check(deployment.requests_per_minute != Some(0), path("requests_per_minute"), "must be at least 1");
@@ -439,6 +440,7 @@ mod tests {
         assert!(faults(&TWO.replace("name = \"auto\"", "name = \"small\"")).contains("same name"));
         assert!(faults(&TWO.replace("\"openai\"", "\"azure\"")).contains("llm.deployments.mini.base_url"));
         assert!(faults(&TWO.replace("answers = \"auto\"", "answers = \"other\"")).contains("llm.answers"));
+        assert!(faults("base_url = \"https://me:word@host/v1\"\nmodel = \"m\"").contains("llm.base_url: must begin"));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::calls::CallsConfig;
 use super::spend::ReadingPriceConfig;
+use super::{ADDRESS, is_address};
 use anyhow::Context;
 use gateway::RerankProvider;
 use serde::{Deserialize, Serialize};
@@ -50,8 +51,7 @@ impl RerankConfig {
                 errors.push(format!("rerank.{path}: {rule}"));
             }
         };
-        let is_url = self.base_url.starts_with("http://") || self.base_url.starts_with("https://");
-        check(is_url && !self.base_url.contains('@'), "base_url", "must begin with http:// or https:// and hold no password");
+        check(is_address(&self.base_url), "base_url", ADDRESS);
         check(!self.model.is_empty(), "model", "must name a model of the provider");
         check(self.api_key_file.is_none() || self.api_key_env.is_none(), "api_key_file", "excludes api_key_env");
         check((1..=10_000).contains(&self.texts_max), "texts_max", "must be 1 to 10000");

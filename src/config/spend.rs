@@ -1,6 +1,7 @@
 //! Prices and budgets.
 
 use super::llm::LlmConfig;
+use super::{ADDRESS, is_address};
 use corpus::TenantId;
 use gateway::{Budget, Money, Period, Price, PricedModel};
 use serde::{Deserialize, Serialize};
@@ -171,9 +172,8 @@ impl BudgetConfig {
 /// Everything that is wrong, one line each: `path: what`.
 pub(super) fn validate(spend: &SpendConfig, budgets: &[BudgetConfig], llm: &LlmConfig) -> Vec<String> {
     let mut errors = Vec::new();
-    let is_url = |url: &String| (url.starts_with("http://") || url.starts_with("https://")) && !url.contains('@');
-    if !spend.webhook.as_ref().is_none_or(is_url) {
-        errors.push("spend.webhook: must begin with http:// or https:// and hold no password".to_owned());
+    if !spend.webhook.as_deref().is_none_or(is_address) {
+        errors.push(format!("spend.webhook: {ADDRESS}"));
     }
     errors.extend(budgets.iter().filter_map(|budget| Some(format!("budgets.{}: {}", budget.name, budget.fault()?))));
     let names: BTreeSet<&str> = budgets.iter().map(|budget| budget.name.as_str()).collect();

@@ -6,10 +6,11 @@
 mod below;
 
 use crate::ChatError;
-use crate::link::{Answer, Body, Links};
+use crate::link::{Answer, Links};
 use crate::retry_after::retry_after;
-pub(crate) use below::{Below, network_error, read_below};
+pub(crate) use below::{Below, bytes_of, network_error};
 use bytes::Bytes;
+use futures::{Stream, StreamExt};
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Uri};
 use http_body_util::Full;
@@ -17,6 +18,7 @@ use reqwest::Url;
 use serde::Serialize;
 use serde_json::Value;
 use std::fmt;
+use std::pin::pin;
 use std::time::{Duration, SystemTime};
 
 /// A provider's key. Its `Debug` output is blank.
@@ -137,22 +139,27 @@ impl Endpoint {
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.path.clone();
         *request.headers_mut() = self.headers.clone();
-        let mut answer = self.links.send(request).await?;
+        let answer = self.links.send(request).await?;
         if answer.status.is_success() {
             return Ok(answer);
         }
-        let mut text = Vec::new();
-        // What came before the body broke off is still the best that is known.
-        let _ = read(&mut answer.body, REFUSAL_BYTES_MAX, &mut text).await;
-        Err(refusal(answer.status.as_u16(), &answer.headers, text, self.api_key.as_ref()))
+        Err(refusal(answer.status.as_u16(), &answer.headers, answer.body, self.api_key.as_ref()).await)
     }
 }
 
 /// What a provider says in place of an answer.
-fn refusal(status: u16, headers: &HeaderMap, mut body: Vec<u8>, api_key: Option<&ApiKey>) -> ChatError {
-    body.truncate(REFUSAL_BYTES_MAX);
+async fn refusal(
+    status: u16,
+    headers: &HeaderMap,
+    body: impl Stream<Item = Result<Bytes, ChatError>>,
+    api_key: Option<&ApiKey>,
+) -> ChatError {
     let retry_after = retry_after(headers, SystemTime::now());
-    ChatError::Status { status, retry_after, message: shorten(&blot(error_message(&body), api_key)) }
+    let mut text = Vec::new();
+    // What came before the body broke off is still the best that is known.
+    let _ = read(body, REFUSAL_BYTES_MAX, &mut text).await;
+    text.truncate(REFUSAL_BYTES_MAX);
+    ChatError::Status { status, retry_after, message: shorten(&blot(error_message(&text), api_key)) }
 }
 
 /// Providers like to repeat the key that they refuse.
@@ -174,11 +181,16 @@ fn join(base_url: &str, path: &str) -> Option<Url> {
 }
 
 /// Appends the body to `text` until its end, or until that holds more than `bytes_max`.
-pub(crate) async fn read(body: &mut Body, bytes_max: usize, text: &mut Vec<u8>) -> Result<(), ChatError> {
+pub(crate) async fn read(
+    body: impl Stream<Item = Result<Bytes, ChatError>>,
+    bytes_max: usize,
+    text: &mut Vec<u8>,
+) -> Result<(), ChatError> {
+    let mut body = pin!(body);
     while text.len() <= bytes_max
-        && let Some(bytes) = body.chunk().await?
+        && let Some(bytes) = body.next().await
     {
-        text.extend_from_slice(&bytes);
+        text.extend_from_slice(&bytes?);
     }
     Ok(())
 }

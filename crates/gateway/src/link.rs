@@ -201,29 +201,27 @@ struct Open {
     link: Link,
 }
 
-impl Body {
-    /// The next bytes; `None` at the end.
-    ///
-    /// # Errors
-    /// [`ChatError::Interrupted`].
-    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, ChatError> {
-        poll_fn(|cx| self.poll_chunk(cx)).await
-    }
+impl Stream for Body {
+    type Item = Result<Bytes, ChatError>;
 
-    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, ChatError>> {
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         while let Some(open) = &mut self.open {
             match ready!(open.poll_frame(cx)).map(|frame| frame.map(Frame::into_data)) {
-                Some(Ok(Ok(bytes))) => return Poll::Ready(Ok(Some(bytes))),
+                Some(Ok(Ok(bytes))) => return Poll::Ready(Some(Ok(bytes))),
                 // Trailers.
                 Some(Ok(Err(_))) => {}
                 Some(Err(error)) => {
                     self.open = None;
-                    return Poll::Ready(Err(interrupted(&error)));
+                    return Poll::Ready(Some(Err(interrupted(&error))));
                 }
-                None => self.open.take().into_iter().for_each(|open| open.end(&self.home)),
+                None => {
+                    if let Some(open) = self.open.take() {
+                        open.end(&self.home);
+                    }
+                }
             }
         }
-        Poll::Ready(Ok(None))
+        Poll::Ready(None)
     }
 }
 
@@ -257,14 +255,6 @@ impl Open {
                 None => return self.end(&home),
             }
         }
-    }
-}
-
-impl Stream for Body {
-    type Item = Result<Bytes, ChatError>;
-
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.get_mut().poll_chunk(cx).map(Result::transpose)
     }
 }
 

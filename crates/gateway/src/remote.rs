@@ -157,9 +157,9 @@ pub(crate) fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option
 
 impl Exchange<'_> {
     async fn body(&self, endpoint: &Endpoint) -> Result<Vec<u8>, ChatError> {
-        let mut answer = endpoint.post(self.request).await?;
+        let answer = endpoint.post(self.request).await?;
         let mut body = Vec::new();
-        endpoint::read(&mut answer.body, self.bytes_max, &mut body).await?;
+        endpoint::read(answer.body, self.bytes_max, &mut body).await?;
         if body.len() > self.bytes_max {
             return Err(ChatError::TooLarge { what: self.what, bytes_max: self.bytes_max });
         }

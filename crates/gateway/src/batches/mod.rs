@@ -13,7 +13,7 @@ mod wire;
 pub use lines::BatchAnswers;
 pub use wire::{BatchAnswer, BatchFailure, BatchState, ProviderBatch};
 
-use crate::endpoint::{Address, Below, EndpointError, KeyHeader, read_below};
+use crate::endpoint::{Address, Below, EndpointError, KeyHeader, bytes_of, read};
 use crate::providers::batch_body;
 use crate::{ChatConfig, ChatError, ChatRequest};
 use reqwest::Method;
@@ -152,9 +152,9 @@ impl BatchClient {
     }
 }
 
-async fn json_of<T: DeserializeOwned>(mut response: reqwest::Response) -> Result<T, ChatError> {
+async fn json_of<T: DeserializeOwned>(response: reqwest::Response) -> Result<T, ChatError> {
     let mut body = Vec::new();
-    read_below(&mut response, JSON_BYTES_MAX, &mut body).await?;
+    read(bytes_of(response), JSON_BYTES_MAX, &mut body).await?;
     if body.len() > JSON_BYTES_MAX {
         return Err(ChatError::TooLarge { what: "what it says about batches", bytes_max: JSON_BYTES_MAX });
     }

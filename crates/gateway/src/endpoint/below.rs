@@ -1,9 +1,11 @@
 //! Requests of any method to what lies below an address: files and lists, where speed doesn't matter.
 
-use super::{Address, ApiKey, EndpointError, REFUSAL_BYTES_MAX, refusal};
+use super::{Address, ApiKey, EndpointError, refusal};
 use crate::ChatError;
 use crate::http::client_builder;
 use crate::link::with_causes;
+use bytes::Bytes;
+use futures::{Stream, TryStreamExt};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, RequestBuilder, Response, Url};
 use std::time::Duration;
@@ -44,25 +46,18 @@ impl Below {
         let queries: Vec<&str> = self.url.query().into_iter().chain(query).collect();
         url.set_query((!queries.is_empty()).then(|| queries.join("&")).as_deref());
         let request = fill(self.client.request(method, url).timeout(timeout));
-        let mut response = request.send().await.map_err(network_error)?;
+        let response = request.send().await.map_err(network_error)?;
         if response.status().is_success() {
             return Ok(response);
         }
-        let mut text = Vec::new();
-        // What came before the body broke off is still the best that is known.
-        let _ = read_below(&mut response, REFUSAL_BYTES_MAX, &mut text).await;
-        Err(refusal(response.status().as_u16(), response.headers(), text, self.api_key.as_ref()))
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        Err(refusal(status, &headers, bytes_of(response), self.api_key.as_ref()).await)
     }
 }
 
-/// Appends the body to `text` until its end, or until that holds more than `bytes_max`.
-pub(crate) async fn read_below(response: &mut Response, bytes_max: usize, text: &mut Vec<u8>) -> Result<(), ChatError> {
-    while text.len() <= bytes_max
-        && let Some(bytes) = response.chunk().await.map_err(network_error)?
-    {
-        text.extend_from_slice(&bytes);
-    }
-    Ok(())
+/// The body as it comes in.
+pub(crate) fn bytes_of(response: Response) -> impl Stream<Item = Result<Bytes, ChatError>> {
+    response.bytes_stream().map_err(network_error)
 }
 
 pub(crate) fn network_error(error: reqwest::Error) -> ChatError {

@@ -1,6 +1,7 @@
 //! Against a server that says exactly what it is told to.
 
 use super::*;
+use futures::StreamExt;
 use http::header::HOST;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -62,8 +63,8 @@ impl Server {
 
     async fn read(&self) -> Result<String, ChatError> {
         let (mut answer, mut text) = (self.ask().await?, Vec::new());
-        while let Some(bytes) = answer.body.chunk().await? {
-            text.extend_from_slice(&bytes);
+        while let Some(bytes) = answer.body.next().await {
+            text.extend_from_slice(&bytes?);
         }
         Ok(String::from_utf8(text).unwrap())
     }
@@ -91,7 +92,7 @@ async fn an_end_mark_that_nobody_reads_is_read_all_the_same() {
     let server = serve(&[Act::Send(BEGUN), Act::Wait(10), Act::Send(END)]).await;
     for _ in 0..5 {
         let mut answer = server.ask().await.unwrap();
-        assert!(answer.body.chunk().await.unwrap().is_some());
+        assert!(answer.body.next().await.unwrap().is_ok());
         drop(answer);
         sleep(Duration::from_millis(50)).await;
     }
