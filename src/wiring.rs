@@ -59,13 +59,13 @@ pub(crate) fn start(settings: Settings) -> anyhow::Result<AppState> {
     spend::count_as(&mut models, &spend.meters);
     // Outermost: what is tried again and elsewhere is one call to its caller.
     let models = models.around(|model| Arc::new(TokenLimit::new(model, Arc::clone(&limits))));
-    let engine = Engine::new(models, engine_params(&config));
+    let reranker = calls::reranker(config.rerank.as_ref(), rerank_api_key, &spend, &prices)?;
+    let engine = Engine::new(models, engine_params(&config)).with_reranker(reranker.clone());
     let engine = Arc::new(match &answers {
         Some(answers) => engine.with_cache(Arc::clone(answers)),
         None => engine,
     });
     let caches = Caches { answers, embeddings };
-    let reranker = calls::reranker(config.rerank.as_ref(), rerank_api_key, &spend, &prices)?;
     let rooms = Rooms { config, keys, limits, catalog, ingest, embedder, reranker, engine, batches, caches, spend, link, metrics };
     Ok(AppState(Arc::new(App::new(rooms))))
 }

@@ -40,7 +40,7 @@
 //! let open = catalog.open_collection(&collection)?;
 //! open.wait_applied(seq, Duration::from_secs(10))?;
 //! let found = open.text_search("ice", 10, &open.allowed(None, &Principals::All))?;
-//! assert_eq!(found.len(), 1);
+//! assert_eq!(found.rows.len(), 1);
 //! # assert!(!admitted[0].is_known);
 //! # Ok(()) }
 //! ```

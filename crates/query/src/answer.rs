@@ -22,10 +22,10 @@ use crate::pack::{Packed, pack};
 use crate::prompt::{DONT_KNOW, messages};
 use crate::retrieve::ChunkSource;
 use crate::script::is_cjk;
-use crate::search::{Hit, SearchError, SearchRequest, SearchResponse, search};
+use crate::search::{Hit, Ranking, SearchError, SearchRequest, SearchResponse, search_by};
 use crate::timings::Timings;
 use cached::Place;
-use corpus::{EmbedError, Principals};
+use corpus::{EmbedError, Principals, Reranker};
 use events::Events;
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -159,19 +159,26 @@ pub struct Engine {
     models: Models,
     params: EngineParams,
     cache: Option<Arc<AnswerCache>>,
+    reranker: Option<Arc<dyn Reranker>>,
 }
 
 impl Engine {
     /// An engine that generates with the model a request names, or the default; without any it only extracts.
     #[must_use]
     pub fn new(models: Models, params: EngineParams) -> Self {
-        Self { models, params, cache: None }
+        Self { models, params, cache: None, reranker: None }
     }
 
     /// Keeps answers, and gives them again.
     #[must_use]
     pub fn with_cache(self, cache: Arc<AnswerCache>) -> Self {
         Self { cache: Some(cache), ..self }
+    }
+
+    /// Judges candidates with a model, where a search asks for it.
+    #[must_use]
+    pub fn with_reranker(self, reranker: Option<Arc<dyn Reranker>>) -> Self {
+        Self { reranker, ..self }
     }
 
     /// The models there are.
@@ -190,7 +197,7 @@ impl Engine {
         request: &SearchRequest,
         principals: &Principals,
     ) -> Result<SearchResponse, SearchError> {
-        search(source, request, principals, self.params.weights)
+        search_by(source, request, principals, Ranking { weights: self.params.weights, reranker: self.reranker.as_deref() })
     }
 
     /// Answers in one piece.

@@ -152,7 +152,9 @@ pub fn bench(source: &dyn ChunkSource, request: &BenchRequest, principals: &Prin
         points.extend(vector_points(source, request, &queries, &allowed)?);
     }
     if request.modes.contains(&SearchMode::Lexical) {
-        let (_, times) = time_each(&queries, |query| source.text_search(query, request.k, &allowed))?;
+        let (_, times) = time_each(&queries, |query| {
+            Ok(source.text_search(query, request.k, &allowed)?.rows.iter().map(|one| (one.row, one.score)).collect())
+        })?;
         points.push(point(SearchMode::Lexical, None, false, None, times));
     }
     Ok(BenchReport { k: request.k, queries: queries.len(), rows: allowed.len(), points })

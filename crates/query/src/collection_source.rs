@@ -3,6 +3,7 @@
 use crate::retrieve::{ChunkSource, DataState, SourceError, StoredChunk};
 use corpus::{CollectionId, Embedder, Embedding, Errand, Filter, Principals, Row};
 use index::records::CollectionState;
+use index::text::{Narrowed, TextHits};
 use index::vector::VectorQuery;
 use index::{Collection, CollectionError, Scored};
 use roaring::RoaringBitmap;
@@ -59,8 +60,12 @@ impl ChunkSource for CollectionSource {
         Ok(pairs(self.collection.vector_search(query, &VectorQuery { k, ef, exact, allowed })?))
     }
 
-    fn text_search(&self, query: &str, k: usize, allowed: &RoaringBitmap) -> Result<Vec<(Row, f32)>, SourceError> {
-        Ok(pairs(self.collection.text_search(query, k, allowed)?))
+    fn text_search(&self, query: &str, k: usize, allowed: &RoaringBitmap) -> Result<TextHits, SourceError> {
+        Ok(self.collection.text_search(query, k, allowed)?)
+    }
+
+    fn narrow(&self, query: &str, allowed: &RoaringBitmap) -> Result<Option<Narrowed>, SourceError> {
+        Ok(self.collection.narrow(query, allowed)?)
     }
 
     fn chunks(&self, rows: &[Row]) -> Result<Vec<Option<StoredChunk>>, SourceError> {

@@ -7,6 +7,8 @@ use corpus::{
     Acl, Chunk, ChunkDraft, ChunkId, DocumentId, EmbedError, Embedded, Embedder, Embedding, EmbeddingModel, Errand, Filter, Metadata,
     Principals, Purpose, Row, Span, SpanIndex,
 };
+use index::Scored;
+use index::text::{Narrowed, TextHits};
 use roaring::RoaringBitmap;
 use serde_json::json;
 use std::sync::Mutex;
@@ -169,15 +171,24 @@ impl ChunkSource for FakeSource {
         Ok(self.best(k, &allowed, |stored| stored.embedding.iter().zip(query.iter()).map(|(a, b)| a * b).sum()))
     }
 
-    fn text_search(&self, query: &str, k: usize, allowed: &RoaringBitmap) -> Result<Vec<(Row, f32)>, SourceError> {
+    fn text_search(&self, query: &str, k: usize, allowed: &RoaringBitmap) -> Result<TextHits, SourceError> {
         let sets: Vec<_> = self.stored.iter().map(|stored| term_set(&stored.chunk.chunk.draft.text)).collect();
         let (rarity, wanted) = (Rarity::among(&sets), term_set(query));
-        Ok(self.best(k, allowed, |stored| {
+        let best = self.best(k, allowed, |stored| {
             let words = terms(&stored.chunk.chunk.draft.text);
             let length = 0.4 * words.len() as f32 / 60.0 + 0.6;
             let frequency = |term: &String| words.iter().filter(|word| *word == term).count() as f32;
             wanted.iter().map(|term| rarity.weight(term) * frequency(term) / (frequency(term) + length)).sum()
-        }))
+        });
+        let rows = best.into_iter().map(|(row, score)| Scored { row, score }).collect();
+        Ok(TextHits { rows, score_max: wanted.iter().map(|term| rarity.weight(term)).sum() })
+    }
+
+    /// Knows one sign: `-word` at the end.
+    fn narrow(&self, query: &str, allowed: &RoaringBitmap) -> Result<Option<Narrowed>, SourceError> {
+        let Some((_, excluded)) = query.split_once(" -") else { return Ok(None) };
+        let has = |row: &Row| self.stored.get(*row as usize).is_some_and(|stored| stored.chunk.chunk.draft.text.contains(excluded));
+        Ok(Some(Narrowed { rows: allowed.iter().filter(|row| !has(row)).collect(), requires_quoted: false }))
     }
 
     fn chunks(&self, rows: &[Row]) -> Result<Vec<Option<StoredChunk>>, SourceError> {

@@ -59,8 +59,8 @@ pub use pack::{DropReason, Dropped, Packed, PackedSource, pack};
 pub use prompt::{PROMPT_VERSION, messages};
 pub use retrieve::{ChunkSource, DataState, SourceError, StoredChunk};
 pub use search::{
-    Hit, HitExplain, InvalidSearch, NEIGHBOURS_MAX, Neighbour, Neighbours, QUERY_BYTES_MAX, SearchError, SearchExplain, SearchMode,
-    SearchRequest, SearchResponse, SkippedLeg, TOP_K_MAX, search,
+    Hit, HitExplain, InvalidSearch, NEIGHBOURS_MAX, NarrowedExplain, Neighbour, Neighbours, QUERY_BYTES_MAX, RERANKED, Ranking, Rerank,
+    RerankSome, SearchError, SearchExplain, SearchMode, SearchRequest, SearchResponse, SkippedLeg, TOP_K_MAX, search, search_by,
 };
 pub use sentences::{Kind as SentenceKind, Sentence, sentences};
 pub use timings::Timings;

@@ -5,6 +5,7 @@
 //! search, so that no leg can see more than another.
 
 use corpus::{Chunk, CollectionId, Embedder, Embedding, Errand, Filter, Metadata, Principals, Row};
+use index::text::{Narrowed, TextHits};
 use roaring::RoaringBitmap;
 use std::sync::Arc;
 
@@ -89,7 +90,13 @@ pub trait ChunkSource: Send + Sync {
     ///
     /// # Errors
     /// [`SourceError`].
-    fn text_search(&self, query: &str, k: usize, allowed: &RoaringBitmap) -> Result<Vec<(Row, f32)>, SourceError>;
+    fn text_search(&self, query: &str, k: usize, allowed: &RoaringBitmap) -> Result<TextHits, SourceError>;
+
+    /// What quotation marks and minus signs of `query` leave of `allowed`; `None` if it has none.
+    ///
+    /// # Errors
+    /// [`SourceError`].
+    fn narrow(&self, query: &str, allowed: &RoaringBitmap) -> Result<Option<Narrowed>, SourceError>;
 
     /// The chunks of `rows`, in that order; `None` for one that is gone.
     ///

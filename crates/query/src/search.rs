@@ -1,26 +1,31 @@
 //! Search: a question or vector in, ranked hits out.
 //!
 //! Main path: validate → embed → allowed rows → the two legs → fuse → fetch. The same rows are
-//! allowed in both legs. Order is deterministic: by score, then by row. A document that is replaced
+//! allowed in both legs: what the filter, the caller's rights and the query's own signs leave. Order is deterministic: by score, then by row. A document that is replaced
 //! meanwhile is seen in one of its versions: the search looks again.
 
 mod request;
+mod rerank;
 
-pub use request::{InvalidSearch, NEIGHBOURS_MAX, QUERY_BYTES_MAX, SearchMode, SearchRequest, TOP_K_MAX};
+pub use request::{InvalidSearch, NEIGHBOURS_MAX, QUERY_BYTES_MAX, RERANKED, Rerank, RerankSome, SearchMode, SearchRequest, TOP_K_MAX};
 pub(crate) use request::{in_range, validate_query};
 
-use crate::fuse::{Candidate, LegRank, LegWeights, fuse, ranked};
+use crate::fuse::{Candidate, Leg, LegRank, LegWeights, fuse};
 use crate::retrieve::{ChunkSource, SourceError, StoredChunk};
 use crate::script::can_read;
 use crate::timings::Timings;
-use corpus::{ChunkId, DocumentId, EmbedError, Embedding, EmbeddingError, Metadata, Principals, Purpose, Row, Span};
+use corpus::{ChunkId, DocumentId, EmbedError, Embedding, EmbeddingError, Metadata, Principals, Purpose, Reranker, Row, Span};
+use index::text::Narrowed;
 use roaring::RoaringBitmap;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::time::Instant;
 
+/// What two vectors of length 1 can have for a product.
+const COSINE_MAX: f32 = 1.0;
+
 /// Candidates that each leg of a hybrid search gives, at least.
-const DEPTH_MIN: usize = 100;
+const DEPTH_MIN: usize = 200;
 
 /// Why a search failed.
 #[derive(Debug, thiserror::Error)]
@@ -57,7 +62,7 @@ pub struct Hit {
     /// The caller's own id of the document.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub external_id: Option<String>,
-    /// Fused score, cosine or BM25, by mode.
+    /// By mode: a share from 0 to 1, fused of both legs; a cosine; or BM25.
     pub score: f32,
     /// The chunk's text.
     pub text: String,
@@ -114,6 +119,9 @@ pub struct HitExplain {
     pub vector: Option<LegRank>,
     /// Its place by words.
     pub lexical: Option<LegRank>,
+    /// What a reranker gave it, if one was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rerank: Option<f32>,
     /// What it was ordered by.
     pub score: f32,
 }
@@ -123,12 +131,24 @@ pub struct HitExplain {
 pub struct SearchExplain {
     /// Chunks that the caller may read and that pass the filter.
     pub allowed_rows: u64,
+    /// What quotation marks and minus signs leave of them, if the query has any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub narrowed: Option<NarrowedExplain>,
     /// Candidates by vector.
     pub vector_candidates: usize,
     /// Candidates by words.
     pub lexical_candidates: usize,
     /// Legs of a hybrid search that were left out.
     pub skipped: Vec<SkippedLeg>,
+}
+
+/// What the signs of a query did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct NarrowedExplain {
+    /// Chunks that are left.
+    pub rows: u64,
+    /// Whether the words in quotation marks were required; they are not if no chunk has them.
+    pub requires_quoted: bool,
 }
 
 /// A leg that was left out, and why.
@@ -152,7 +172,16 @@ pub struct SearchResponse {
     pub explain: Option<SearchExplain>,
 }
 
-/// Searches a collection. Blocking.
+/// How rows are ranked.
+#[derive(Clone, Copy, Default)]
+pub struct Ranking<'r> {
+    /// How much each leg of a hybrid search counts.
+    pub weights: LegWeights,
+    /// What judges candidates where a request asks for it; `None`: the words of their best sentences.
+    pub reranker: Option<&'r dyn Reranker>,
+}
+
+/// Searches a collection without a reranking model. Blocking.
 ///
 /// # Errors
 /// [`SearchError`].
@@ -162,16 +191,29 @@ pub fn search(
     principals: &Principals,
     weights: LegWeights,
 ) -> Result<SearchResponse, SearchError> {
+    search_by(source, request, principals, Ranking { weights, reranker: None })
+}
+
+/// Searches a collection. Blocking.
+///
+/// # Errors
+/// [`SearchError`].
+pub fn search_by(
+    source: &dyn ChunkSource,
+    request: &SearchRequest,
+    principals: &Principals,
+    ranking: Ranking<'_>,
+) -> Result<SearchResponse, SearchError> {
     let started = Instant::now();
     request.validate()?;
     let mut run = Run { source, request, timings: Timings::default(), skipped: Vec::new() };
     let embedding = run.embed()?;
-    let mut found = run.look(embedding.as_ref(), principals, weights)?;
+    let mut found = run.look(embedding.as_ref(), principals, ranking)?;
     for _ in 1..LOOKS {
         if found.is_steady {
             break;
         }
-        found = run.look(embedding.as_ref(), principals, weights)?;
+        found = run.look(embedding.as_ref(), principals, ranking)?;
     }
     let Found { mut hits, explain, .. } = found;
     keep_latest(&mut hits);
@@ -227,20 +269,32 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn look(&mut self, embedding: Option<&Embedding>, principals: &Principals, weights: LegWeights) -> Result<Found, SearchError> {
+    fn look(&mut self, embedding: Option<&Embedding>, principals: &Principals, ranking: Ranking<'_>) -> Result<Found, SearchError> {
         let request = self.request;
         let allowed = self.timings.measure("filter", || self.source.allowed(request.filter.as_ref(), principals))?;
-        let vector = self.vector_leg(embedding, &allowed)?;
-        let lexical = self.lexical_leg(&allowed)?;
-        let candidates = self.rank(&vector, &lexical, weights);
+        let narrowed = self.narrow(&allowed)?;
+        let rows = narrowed.as_ref().map_or(&*allowed, |narrowed| &narrowed.rows);
+        let (vector, lexical) = self.legs(embedding, rows)?;
+        let mut candidates = self.rank(vector.as_ref(), lexical.as_ref(), ranking.weights);
+        self.judge(&mut candidates, ranking.reranker)?;
+        if let Some(min_score) = self.request.min_score {
+            candidates.retain(|candidate| candidate.score >= min_score);
+        }
         let (hits, is_whole) = self.fetch(&candidates)?;
+        let count = |leg: Option<Leg>| leg.map_or(0, |leg| leg.rows.iter().filter(|(_, rank)| rank.rank.is_some()).count());
         let explain = SearchExplain {
             allowed_rows: allowed.len(),
-            vector_candidates: vector.len(),
-            lexical_candidates: lexical.len(),
+            narrowed: narrowed.map(|one| NarrowedExplain { rows: one.rows.len(), requires_quoted: one.requires_quoted }),
+            vector_candidates: count(vector),
+            lexical_candidates: count(lexical),
             skipped: Vec::new(),
         };
         Ok(Found { is_steady: is_whole && is_one_version(&hits), hits, explain })
+    }
+
+    fn narrow(&mut self, allowed: &RoaringBitmap) -> Result<Option<Narrowed>, SearchError> {
+        let Some(query) = self.request.query.as_deref() else { return Ok(None) };
+        Ok(self.timings.measure("narrow", || self.source.narrow(query, allowed))?)
     }
 
     /// The vector to search by; `None` if the vector leg has no part in this search.
@@ -274,36 +328,56 @@ impl Run<'_> {
         if self.request.mode == SearchMode::Hybrid { DEPTH_MIN.max(4 * self.request.top_k) } else { self.request.top_k }
     }
 
-    fn vector_leg(&mut self, embedding: Option<&Embedding>, allowed: &RoaringBitmap) -> Result<Vec<(Row, LegRank)>, SearchError> {
-        let Some(embedding) = embedding else { return Ok(Vec::new()) };
-        let (depth, request) = (self.depth(), self.request);
-        let found = self.timings.measure("vector", || self.source.vector_search(embedding, depth, request.ef, request.exact, allowed))?;
-        Ok(ranked(found))
+    /// What each leg finds; in a hybrid search each is asked about the other's candidates too, so that none scores low
+    /// only because it stood just behind a cut.
+    fn legs(&mut self, embedding: Option<&Embedding>, allowed: &RoaringBitmap) -> Result<(Option<Leg>, Option<Leg>), SearchError> {
+        let depth = self.depth();
+        let mut vector = self.vector_leg(embedding, depth, self.request.exact, allowed)?;
+        let mut lexical = self.lexical_leg(depth, allowed)?;
+        if let (Some(vector), Some(lexical)) = (&mut vector, &mut lexical) {
+            let (by_vector, by_words) = (rows_of(vector), rows_of(lexical));
+            let (only_by_words, only_by_vector) = (&by_words - &by_vector, &by_vector - &by_words);
+            let of_words = self.vector_leg(embedding, depth, true, &only_by_words)?.unwrap_or_default();
+            let of_vector = self.lexical_leg(depth, &only_by_vector)?.unwrap_or_default();
+            vector.also(of_words.rows.into_iter().map(|(row, rank)| (row, rank.score)));
+            lexical.also(of_vector.rows.into_iter().map(|(row, rank)| (row, rank.score)));
+        }
+        Ok((vector, lexical))
     }
 
-    fn lexical_leg(&mut self, allowed: &RoaringBitmap) -> Result<Vec<(Row, LegRank)>, SearchError> {
+    fn vector_leg(
+        &mut self,
+        embedding: Option<&Embedding>,
+        depth: usize,
+        is_exact: bool,
+        allowed: &RoaringBitmap,
+    ) -> Result<Option<Leg>, SearchError> {
+        let Some(embedding) = embedding else { return Ok(None) };
+        let ef = self.request.ef;
+        let found = self.timings.measure("vector", || self.source.vector_search(embedding, depth, ef, is_exact, allowed))?;
+        Ok(Some(Leg::new(found, COSINE_MAX)))
+    }
+
+    fn lexical_leg(&mut self, depth: usize, allowed: &RoaringBitmap) -> Result<Option<Leg>, SearchError> {
         if self.request.mode == SearchMode::Vector {
-            return Ok(Vec::new());
+            return Ok(None);
         }
         let Some(query) = self.request.query.as_deref() else {
             self.skip("lexical", "the query is a vector".to_owned());
-            return Ok(Vec::new());
+            return Ok(None);
         };
-        let depth = self.depth();
-        Ok(ranked(self.timings.measure("lexical", || self.source.text_search(query, depth, allowed))?))
+        let found = self.timings.measure("lexical", || self.source.text_search(query, depth, allowed))?;
+        Ok(Some(Leg::new(found.rows.iter().map(|one| (one.row, one.score)).collect(), found.score_max)))
     }
 
-    fn rank(&mut self, vector: &[(Row, LegRank)], lexical: &[(Row, LegRank)], weights: LegWeights) -> Vec<Candidate> {
+    fn rank(&mut self, vector: Option<&Leg>, lexical: Option<&Leg>, weights: LegWeights) -> Vec<Candidate> {
         let mode = self.request.mode;
-        let mut candidates = self.timings.measure("fuse", || match mode {
+        let rows = |leg: Option<&Leg>| leg.map(|leg| leg.rows.clone()).unwrap_or_default();
+        self.timings.measure("fuse", || match mode {
             SearchMode::Hybrid => fuse(vector, lexical, weights),
-            SearchMode::Vector => vector.iter().map(|(row, rank)| alone(*row, *rank, Some(*rank), None)).collect(),
-            SearchMode::Lexical => lexical.iter().map(|(row, rank)| alone(*row, *rank, None, Some(*rank))).collect(),
-        });
-        if let Some(min_score) = self.request.min_score {
-            candidates.retain(|candidate| candidate.score >= min_score);
-        }
-        candidates
+            SearchMode::Vector => rows(vector).into_iter().map(|(row, rank)| alone(row, rank, Some(rank), None)).collect(),
+            SearchMode::Lexical => rows(lexical).into_iter().map(|(row, rank)| alone(row, rank, None, Some(rank))).collect(),
+        })
     }
 
     /// The first `top_k` candidates that are still there, and whether all that were looked at are.
@@ -328,7 +402,8 @@ impl Run<'_> {
     }
 
     fn hit(&self, candidate: &Candidate, stored: StoredChunk) -> Result<Hit, SearchError> {
-        let explain = HitExplain { vector: candidate.vector, lexical: candidate.lexical, score: candidate.score };
+        let Candidate { vector, lexical, rerank, score, .. } = *candidate;
+        let explain = HitExplain { vector, lexical, rerank, score };
         Ok(Hit {
             row: candidate.row,
             version: stored.chunk.version,
@@ -365,8 +440,12 @@ fn neighbour(chunk: corpus::Chunk) -> Neighbour {
     Neighbour { version: chunk.version, chunk_id: chunk.id, text: chunk.draft.text, span: chunk.draft.span }
 }
 
+fn rows_of(leg: &Leg) -> RoaringBitmap {
+    leg.rows.iter().map(|(row, _)| *row).collect()
+}
+
 fn alone(row: Row, rank: LegRank, vector: Option<LegRank>, lexical: Option<LegRank>) -> Candidate {
-    Candidate { row, score: rank.score, vector, lexical }
+    Candidate { row, score: rank.score, vector, lexical, rerank: None }
 }
 
 #[cfg(test)]

@@ -10,17 +10,17 @@ use std::time::Instant;
 pub struct Timings(BTreeMap<&'static str, f64>);
 
 impl Timings {
-    /// Runs a stage and notes how long it took.
+    /// Runs a stage and notes how long it took; one that ran before has both times.
     pub fn measure<T>(&mut self, stage: &'static str, run: impl FnOnce() -> T) -> T {
         let started = Instant::now();
         let result = run();
-        self.note(stage, started);
+        *self.0.entry(stage).or_default() += milliseconds(started);
         result
     }
 
     /// Notes a stage that began at `started` and ends now.
     pub fn note(&mut self, stage: &'static str, started: Instant) {
-        self.0.insert(stage, started.elapsed().as_secs_f64() * 1e3);
+        self.0.insert(stage, milliseconds(started));
     }
 
     /// The milliseconds of a stage, if it ran.
@@ -28,4 +28,8 @@ impl Timings {
     pub fn get(&self, stage: &str) -> Option<f64> {
         self.0.get(stage).copied()
     }
+}
+
+fn milliseconds(started: Instant) -> f64 {
+    started.elapsed().as_secs_f64() * 1e3
 }

@@ -20,7 +20,7 @@ use crate::keys;
 use crate::records::{Change, CollectionRecord, CollectionState, DocumentRecord, Unserved};
 use crate::scored::Scored;
 use crate::store::{Store, StoreError};
-use crate::text::{TextChange, TextError, TextIndex, TextStats};
+use crate::text::{Narrowed, TextChange, TextError, TextHits, TextIndex, TextStats};
 use crate::unserved;
 use crate::vector::{VectorError, VectorIndex, VectorParams, VectorQuery, VectorStats};
 use attributes::AttributeView;
@@ -184,12 +184,20 @@ impl Collection {
         Ok(self.vectors.search(query, ask)?)
     }
 
-    /// The best `k` rows by BM25, best first, ties by row.
+    /// The best `k` rows by BM25, best first, ties by row ([`TextIndex::search`]).
     ///
     /// # Errors
     /// [`CollectionError::Text`].
-    pub fn text_search(&self, query: &str, k: usize, allowed: &RoaringBitmap) -> Result<Vec<Scored>, CollectionError> {
+    pub fn text_search(&self, query: &str, k: usize, allowed: &RoaringBitmap) -> Result<TextHits, CollectionError> {
         Ok(self.text.search(query, k, allowed)?)
+    }
+
+    /// What the signs of a query leave of `allowed` ([`TextIndex::narrow`]).
+    ///
+    /// # Errors
+    /// [`CollectionError::Text`].
+    pub fn narrow(&self, query: &str, allowed: &RoaringBitmap) -> Result<Option<Narrowed>, CollectionError> {
+        Ok(self.text.narrow(query, allowed)?)
     }
 
     /// The chunks at these rows with the documents they belong to; `None` where a row is not live (any more).

@@ -2,7 +2,7 @@
 //!
 //! Invariants: the checkpoint and the changes up to it are one tantivy commit, so an index on
 //! disk never claims what it doesn't hold; a change is searchable when `apply` returns; any
-//! string is a safe query, because none is parsed; replaying a change does no harm.
+//! string is a query, and none an error; replaying a change does no harm.
 //!
 //! The writer exists only inside `apply`: its thread and 15 MB or more of buffer are not worth
 //! keeping for thousands of quiet collections. Merges run there too, by a policy of size classes
@@ -10,24 +10,33 @@
 //! not on timing, and stay few.
 
 mod analyzer;
-mod best_rows;
+mod bm25;
+mod language;
+mod question;
+mod row_set;
 #[cfg(test)]
 mod tests;
 
 use crate::scored::Scored;
-use best_rows::BestRows;
+use bm25::Bonus;
 use corpus::Row;
+use frostem::Stemmer;
+use language::{ENGLISH, Language};
+use question::{Phrase, Question};
 use roaring::RoaringBitmap;
+use row_set::RowSet;
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tantivy::collector::Count;
 use tantivy::directory::error::OpenWriteError;
 use tantivy::indexer::{IndexWriterOptions, LogMergePolicy};
-use tantivy::query::{BooleanQuery, BoostQuery, Query, TermQuery, TermSetQuery};
-use tantivy::schema::{FAST, Field, INDEXED, IndexRecordOption, Schema, TextFieldIndexing, TextOptions};
-use tantivy::{Index, IndexReader, IndexWriter, ReloadPolicy, TantivyDocument, TantivyError, Term};
+use tantivy::query::{BooleanQuery, PhraseQuery, Query, TermQuery, TermSetQuery};
+use tantivy::schema::{FAST, Field, INDEXED, IndexRecordOption, STRING, Schema, TextFieldIndexing, TextOptions};
+use tantivy::tokenizer::{PreTokenizedString, Token};
+use tantivy::{Index, IndexReader, IndexWriter, ReloadPolicy, Searcher, TantivyDocument, TantivyError, Term};
 
 /// Why the text index failed.
 #[derive(Debug, thiserror::Error)]
@@ -63,7 +72,7 @@ pub enum TextChange {
         row: Row,
         /// The chunk's text.
         text: String,
-        /// Counts like text.
+        /// Counts more than text.
         heading: String,
     },
     /// A row goes; nothing happens if it isn't there.
@@ -84,8 +93,33 @@ pub struct TextStats {
     pub segments: usize,
 }
 
+/// What a question found.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct TextHits {
+    /// Best first, ties by row.
+    pub rows: Vec<Scored>,
+    /// No row can score more: what a row lacks of the question it lacks of this. 0 for a question without words.
+    pub score_max: f32,
+}
+
+/// What the signs of a query leave of the rows ([`TextIndex::narrow`]).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Narrowed {
+    /// The rows that are left.
+    pub rows: RoaringBitmap,
+    /// Whether the query's quoted words were required. They are not if no allowed row has them.
+    pub requires_quoted: bool,
+}
+
 /// Most distinct terms of a query that are looked up.
 pub const QUERY_TERMS_MAX: usize = 256;
+
+/// Languages that a question is read in, the commonest of the collection.
+const LANGUAGES_MAX: usize = 4;
+/// A language that fewer of a hundred rows are in is none of the collection's.
+const LANGUAGE_PERCENT_MIN: u64 = 2;
+/// What words that stand side by side as quoted count, as a share of what they count one by one.
+const QUOTED_SHARE: f32 = 0.5;
 
 /// Buffer of the writer while it exists, in bytes. A larger batch is written as several segments.
 const WRITER_BYTES: usize = 32 * 1024 * 1024;
@@ -106,16 +140,32 @@ const LOCK_PAUSE: Duration = Duration::from_millis(2);
 /// Rows that are counted by one query.
 const COUNTED_ROWS: usize = 4096;
 
-const ROW: &str = "row";
 const BODY: &str = "body";
-const ANALYZER: &str = "ragstone";
+const HEADING: &str = "heading";
+const LANGUAGE: &str = "language";
+
+/// Where things are in the index.
+struct Fields {
+    row: Field,
+    body: Field,
+    heading: Field,
+    language: Field,
+}
+
+impl Fields {
+    const ROW: &str = "row";
+
+    fn of(schema: &Schema) -> Result<Self, TantivyError> {
+        let field = |name| schema.get_field(name);
+        Ok(Self { row: field(Self::ROW)?, body: field(BODY)?, heading: field(HEADING)?, language: field(LANGUAGE)? })
+    }
+}
 
 /// The text index of one collection.
 pub struct TextIndex {
     index: Index,
     reader: IndexReader,
-    row: Field,
-    body: Field,
+    fields: Fields,
     /// The checkpoint. Held while a change is applied: tantivy takes one writer at a time.
     applied: Mutex<u64>,
 }
@@ -174,10 +224,9 @@ impl TextIndex {
     }
 
     fn with(index: Index, checkpoint: u64) -> Result<Self, TextError> {
-        index.tokenizers().register(ANALYZER, analyzer::analyzer());
         let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
-        let (row, body) = (index.schema().get_field(ROW)?, index.schema().get_field(BODY)?);
-        Ok(Self { index, reader, row, body, applied: Mutex::new(checkpoint) })
+        let fields = Fields::of(&index.schema())?;
+        Ok(Self { index, reader, fields, applied: Mutex::new(checkpoint) })
     }
 
     /// Sequence number of the last change applied; 0 for a new index.
@@ -229,41 +278,98 @@ impl TextIndex {
 
     fn write(&self, writer: &IndexWriter, change: TextChange) -> Result<(), TextError> {
         let (TextChange::Add { row, .. } | TextChange::Remove { row }) = change;
-        writer.delete_term(Term::from_field_u64(self.row, u64::from(row)));
+        writer.delete_term(Term::from_field_u64(self.fields.row, u64::from(row)));
         if let TextChange::Add { row, text, heading } = change {
+            let language = Language::of(&text);
+            let stemmer = language.stemmer();
             let mut document = TantivyDocument::new();
-            document.add_u64(self.row, u64::from(row));
-            document.add_text(self.body, heading);
-            document.add_text(self.body, text);
+            document.add_u64(self.fields.row, u64::from(row));
+            document.add_pre_tokenized_text(self.fields.heading, tokens(&heading, &stemmer));
+            document.add_pre_tokenized_text(self.fields.body, tokens(&text, &stemmer));
+            document.add_text(self.fields.language, language.code);
             writer.add_document(document)?;
         }
         Ok(())
     }
 
-    /// The best `k` allowed rows that hold at least one term of the query, by BM25, best first,
-    /// ties by row ascending. Terms beyond the first [`QUERY_TERMS_MAX`] distinct ones are
-    /// ignored; a query without any gives no hits.
+    /// The best `k` allowed rows that hold at least one word of the query, by BM25, best first, ties by row
+    /// ascending. Words beyond the first [`QUERY_TERMS_MAX`] distinct ones are ignored; a query without any gives no
+    /// hits. Rows that a query's signs rule out ([`TextIndex::narrow`]) are the caller's to leave out of `allowed`.
     ///
     /// # Errors
     /// [`TextError::Index`] if a segment can't be read.
-    pub fn search(&self, query: &str, k: usize, allowed: &RoaringBitmap) -> Result<Vec<Scored>, TextError> {
-        let terms = analyzer::query_terms(query, QUERY_TERMS_MAX);
-        if k == 0 || terms.is_empty() || allowed.is_empty() {
-            return Ok(Vec::new());
+    pub fn search(&self, query: &str, k: usize, allowed: &RoaringBitmap) -> Result<TextHits, TextError> {
+        let searcher = self.reader.searcher();
+        let languages = self.languages(&searcher)?;
+        let question = Question::read(query, &languages, QUERY_TERMS_MAX);
+        if k == 0 || question.groups.is_empty() || allowed.is_empty() {
+            return Ok(TextHits::default());
         }
-        let best = BestRows { k, row_field: ROW, allowed: Arc::new(allowed.clone()) };
-        Ok(self.reader.searcher().search(&self.any_of(&terms), &best)?)
+        let stemmers: Vec<Stemmer> = languages.iter().map(|language| language.stemmer()).collect();
+        let quoted = question.phrases.iter().filter(|phrase| phrase.len() > 1);
+        let bonuses: Vec<Bonus> = quoted.map(|phrase| self.bonus(&searcher, phrase, &stemmers)).collect::<Result<_, _>>()?;
+        Ok(bm25::search(&searcher, &self.fields, &question.groups, &bonuses, k, allowed)?)
     }
 
-    /// A term that the query repeats counts as often.
-    fn any_of(&self, terms: &[(String, u32)]) -> BooleanQuery {
-        let clause = |(term, count): &(String, u32)| -> Box<dyn Query> {
-            let term = TermQuery::new(Term::from_field_text(self.body, term), IndexRecordOption::WithFreqs);
-            #[expect(clippy::cast_precision_loss, reason = "a count of words")]
-            let times = *count as f32;
-            if *count == 1 { Box::new(term) } else { Box::new(BoostQuery::new(Box::new(term), times)) }
-        };
-        BooleanQuery::union(terms.iter().map(clause).collect())
+    /// What quotation marks and minus signs leave of `allowed`; `None` for a query without any, and for a question, in
+    /// which they are no signs. Words that no allowed row has side by side are not required.
+    ///
+    /// # Errors
+    /// [`TextError::Index`] if a segment can't be read.
+    pub fn narrow(&self, query: &str, allowed: &RoaringBitmap) -> Result<Option<Narrowed>, TextError> {
+        if !query.contains(['"', '“', '「', '-']) {
+            return Ok(None);
+        }
+        let searcher = self.reader.searcher();
+        let languages = self.languages(&searcher)?;
+        let question = Question::read(query, &languages, QUERY_TERMS_MAX);
+        let required = if question.requires_phrases { question.phrases.as_slice() } else { &[] };
+        if required.is_empty() && question.excluded.is_empty() {
+            return Ok(None);
+        }
+        let stemmers: Vec<Stemmer> = languages.iter().map(|language| language.stemmer()).collect();
+        let with = |phrase| self.rows_with(&searcher, phrase, &stemmers);
+        let mut rows = allowed.clone();
+        for phrase in &question.excluded {
+            rows -= with(phrase)?;
+        }
+        let quoted = required.iter().try_fold(rows.clone(), |rows, phrase| with(phrase).map(|found| rows & found))?;
+        let requires_quoted = !required.is_empty() && !quoted.is_empty();
+        Ok(Some(Narrowed { rows: if requires_quoted { quoted } else { rows }, requires_quoted }))
+    }
+
+    /// What of the collection's rows are in; English in any case, which also stands for what is not known.
+    fn languages(&self, searcher: &Searcher) -> Result<Vec<Language>, TantivyError> {
+        let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+        for segment in searcher.segment_readers() {
+            let index = segment.inverted_index(self.fields.language)?;
+            let mut terms = index.terms().stream()?;
+            while terms.advance() {
+                if let Some(language) = str::from_utf8(terms.key()).ok().and_then(Language::of_code) {
+                    *counts.entry(language.code).or_default() += u64::from(terms.value().doc_freq);
+                }
+            }
+        }
+        let all: u64 = counts.values().sum();
+        let mut common: Vec<(u64, &str)> =
+            counts.into_iter().filter(|(_, rows)| rows * 100 >= all * LANGUAGE_PERCENT_MIN).map(|(code, rows)| (rows, code)).collect();
+        common.sort_by(|a, b| b.cmp(a));
+        let others = common.into_iter().filter_map(|(_, code)| Language::of_code(code)).filter(|language| *language != ENGLISH);
+        Ok(std::iter::once(ENGLISH).chain(others).take(LANGUAGES_MAX).collect())
+    }
+
+    fn bonus(&self, searcher: &Searcher, phrase: &Phrase, stemmers: &[Stemmer]) -> Result<Bonus, TantivyError> {
+        let words: Vec<_> = phrase.iter().map(|(_, term)| question::group(term, stemmers)).collect();
+        let points = QUOTED_SHARE * bm25::points_of(searcher, &self.fields, &words)?;
+        Ok(Bonus { rows: self.rows_with(searcher, phrase, stemmers)?, points })
+    }
+
+    /// The rows in which the words stand side by side, in a heading or the text, in any language.
+    fn rows_with(&self, searcher: &Searcher, phrase: &Phrase, stemmers: &[Stemmer]) -> Result<RoaringBitmap, TantivyError> {
+        let fields = [self.fields.body, self.fields.heading];
+        let places = fields.iter().flat_map(|field| stemmers.iter().map(move |stemmer| (*field, stemmer)));
+        let queries = places.map(|(field, stemmer)| phrase_query(field, phrase, stemmer)).collect();
+        searcher.search(&BooleanQuery::union(queries), &RowSet { row_field: Fields::ROW })
     }
 
     /// How many of these rows the committed index holds.
@@ -275,7 +381,7 @@ impl TextIndex {
         let rows: Vec<Row> = rows.iter().collect();
         let mut count = 0;
         for some in rows.chunks(COUNTED_ROWS) {
-            let terms = some.iter().map(|row| Term::from_field_u64(self.row, u64::from(*row)));
+            let terms = some.iter().map(|row| Term::from_field_u64(self.fields.row, u64::from(*row)));
             count += searcher.search(&TermSetQuery::new(terms), &Count)? as u64;
         }
         Ok(count)
@@ -312,10 +418,28 @@ enum Unusable {
 
 fn schema() -> Schema {
     let mut schema = Schema::builder();
-    schema.add_u64_field(ROW, FAST | INDEXED);
-    let indexing = TextFieldIndexing::default().set_tokenizer(ANALYZER).set_index_option(IndexRecordOption::WithFreqs);
-    schema.add_text_field(BODY, TextOptions::default().set_indexing_options(indexing));
+    schema.add_u64_field(Fields::ROW, FAST | INDEXED);
+    // Texts come as terms: no tokenizer is ever asked.
+    let indexing = TextFieldIndexing::default().set_index_option(IndexRecordOption::WithFreqsAndPositions);
+    let text = TextOptions::default().set_indexing_options(indexing);
+    schema.add_text_field(BODY, text.clone());
+    schema.add_text_field(HEADING, text);
+    schema.add_text_field(LANGUAGE, STRING);
     schema.build()
+}
+
+fn tokens(text: &str, stemmer: &Stemmer) -> PreTokenizedString {
+    let token = |term: analyzer::Term| Token { text: term.stemmed(stemmer), position: term.position, ..Token::default() };
+    // The text itself is the store's.
+    PreTokenizedString { text: String::new(), tokens: analyzer::terms(text).into_iter().map(token).collect() }
+}
+
+fn phrase_query(field: Field, phrase: &Phrase, stemmer: &Stemmer) -> Box<dyn Query> {
+    let term = |term: &analyzer::Term| Term::from_field_text(field, &term.stemmed(stemmer));
+    match phrase.as_slice() {
+        [(_, only)] => Box::new(TermQuery::new(term(only), IndexRecordOption::Basic)),
+        several => Box::new(PhraseQuery::new_with_offset(several.iter().map(|(offset, one)| (*offset, term(one))).collect())),
+    }
 }
 
 /// What goes with a commit: the analyzer's version and the checkpoint.

@@ -20,7 +20,7 @@ fn all() -> RoaringBitmap {
 }
 
 fn found(index: &TextIndex, query: &str) -> Vec<Row> {
-    index.search(query, 10, &all()).unwrap().into_iter().map(|hit| hit.row).collect()
+    index.search(query, 10, &all()).unwrap().rows.into_iter().map(|hit| hit.row).collect()
 }
 
 #[test]
@@ -49,10 +49,65 @@ fn a_repeated_query_term_counts_as_often() {
 }
 
 #[test]
-fn headings_count_like_text() {
+fn headings_count_more_than_text() {
     let index = TextIndex::open(None).unwrap();
-    index.apply(vec![TextChange::Add { row: 4, text: "step one".into(), heading: "Installation".into() }], 1).unwrap();
-    assert_eq!(found(&index, "installing"), [4]);
+    let headed = TextChange::Add { row: 4, text: "step one".into(), heading: "Installation".into() };
+    index.apply(vec![add(2, "installation step one"), headed, add(6, "other words here")], 1).unwrap();
+    assert_eq!(found(&index, "installing"), [4, 2]);
+}
+
+#[test]
+fn no_row_scores_more_than_the_most_and_what_it_lacks_is_missing() {
+    let index = index_of(&["ice ice ice ice ice ice ice ice ice ice ice ice", "salt melts ice", "a granite quay"]);
+    let search = |query: &str| index.search(query, 10, &all()).unwrap();
+    for query in ["ice", "salt ice", "unheard ice", "\"salt melts\" ice"] {
+        let hits = search(query);
+        assert!(hits.rows[0].score > 0.0 && hits.rows[0].score <= hits.score_max, "{query}: {hits:?}");
+    }
+    let share = |query: &str| search(query).rows[0].score / search(query).score_max;
+    assert!(share("salt ice") > 1.5 * share("salt ice unheard unseen"));
+    assert_eq!(search("?!").score_max, 0.0);
+}
+
+#[test]
+fn a_chunk_is_stemmed_by_its_language_and_a_question_by_all_of_them() {
+    let index = index_of(&[
+        "Die Leuchttürme an der Küste werden jeden Morgen von den Wärtern gereinigt.",
+        "The lighthouses at the coast are cleaned by their keepers every morning.",
+        "Маяки на побережье каждое утро чистят смотрители, которые живут рядом.",
+    ]);
+    assert_eq!(found(&index, "Leuchtturm"), [0]);
+    assert_eq!(found(&index, "cleaning a lighthouse"), [1]);
+    assert_eq!(found(&index, "маяк"), [2]);
+    assert_eq!(index.languages(&index.reader.searcher()).unwrap().len(), 3);
+}
+
+#[test]
+fn identifiers_are_found_whole_before_their_words() {
+    let index = index_of(&["parse the query", "call parse_query here", "the HttpClient waits", "COVID 19 and 2019", "since COVID-19 came"]);
+    assert_eq!(found(&index, "parse_query"), [1, 0]);
+    assert_eq!(found(&index, "http client"), [2]);
+    assert_eq!(found(&index, "covid-19"), [4, 3]);
+}
+
+#[test]
+fn quoted_words_are_required_and_excluded_ones_are_gone() {
+    let index =
+        index_of(&["the neap tide is low", "tide tables, neap and spring", "a neap of another tide", "潮汐表在港口", "港口的潮水表"]);
+    let left =
+        |query: &str| index.narrow(query, &all()).unwrap().map(|narrowed| narrowed.rows.iter().filter(|row| *row < 5).collect::<Vec<_>>());
+    assert_eq!(left("\"neap tide\" tables"), Some(vec![0]));
+    assert_eq!(left("\"tides are\""), Some(vec![0, 1, 2, 3, 4]), "nobody has it: not required");
+    assert_eq!(left("tide -tables"), Some(vec![0, 2, 3, 4]));
+    assert_eq!(left("tide -\"neap tide\" -another"), Some(vec![1, 3, 4]));
+    assert_eq!(left("「潮汐表」"), Some(vec![3]));
+    for plain in ["tide", "neap-tide", "What is a \"neap tide\" -tables?", "tide -5 - x", "\"\" tide"] {
+        assert_eq!(left(plain), None, "{plain}");
+    }
+    assert_eq!(found(&index, "what is \"neap tide\"?").first(), Some(&0));
+    assert_eq!(found(&index, "-tide"), NONE);
+    let narrowed = index.narrow("\"spring\"", &[0, 2].into_iter().collect()).unwrap().unwrap();
+    assert_eq!((narrowed.rows.len(), narrowed.requires_quoted), (2, false), "only allowed rows count");
 }
 
 #[test]
@@ -65,7 +120,7 @@ fn no_query_is_an_error_and_no_word_means_no_hit() {
     assert_eq!(found(&index, &"word ".repeat(10_000)), NONE);
     let many: String = (0..2_000).map(|n| format!("w{n} ")).chain(["title".into()]).collect();
     assert_eq!(found(&index, &many), NONE, "terms past the limit are ignored");
-    assert_eq!(index.search("title", 0, &all()).unwrap(), []);
+    assert_eq!(index.search("title", 0, &all()).unwrap(), TextHits::default());
 }
 
 #[test]
@@ -90,7 +145,7 @@ fn only_allowed_rows_and_ties_by_row_also_at_the_cut() {
     }
     let hits = |k, allowed: &[Row]| -> Vec<Row> {
         let allowed = allowed.iter().copied().collect();
-        index.search("same", k, &allowed).unwrap().into_iter().map(|hit| hit.row).collect()
+        index.search("same", k, &allowed).unwrap().rows.into_iter().map(|hit| hit.row).collect()
     };
     assert_eq!(hits(3, &[1, 2, 4, 7, 8, 9]), [1, 2, 4]);
     assert_eq!(hits(2, &[9, 8, 4]), [4, 8]);
@@ -107,7 +162,7 @@ fn merging_changes_neither_order_nor_score() {
     }
     assert_eq!(whole.stats().segments, 1);
     for query in ["alpha", "beta gamma", "gamma beta alpha"] {
-        let (a, b) = (whole.search(query, 20, &all()).unwrap(), pieces.search(query, 20, &all()).unwrap());
+        let (a, b) = (whole.search(query, 20, &all()).unwrap().rows, pieces.search(query, 20, &all()).unwrap().rows);
         assert_eq!(a.iter().map(|hit| hit.row).collect::<Vec<_>>(), b.iter().map(|hit| hit.row).collect::<Vec<_>>(), "{query}");
         assert!(a.iter().zip(&b).all(|(a, b)| (a.score - b.score).abs() < 1e-5), "{query}");
     }

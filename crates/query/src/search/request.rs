@@ -2,7 +2,6 @@
 
 use corpus::{EmbeddingError, Filter, FilterError};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 /// Most hits of one search.
 pub const TOP_K_MAX: usize = 100;
@@ -17,7 +16,7 @@ const EF_MAX: usize = 4096;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SearchMode {
-    /// Both, fused by rank.
+    /// Both, fused.
     #[default]
     Hybrid,
     /// Meaning only.
@@ -25,6 +24,27 @@ pub enum SearchMode {
     /// Words only.
     Lexical,
 }
+
+/// Whether candidates are judged by a reranker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum Rerank {
+    /// `false`: not; `true`: as many as [`RERANKED`].
+    Is(bool),
+    /// So many, or `top_k` if that is more.
+    Some(RerankSome),
+}
+
+/// How many candidates are judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RerankSome {
+    /// 1 to [`TOP_K_MAX`].
+    pub candidates: usize,
+}
+
+/// Candidates that are judged unless a request says how many.
+pub const RERANKED: usize = 30;
 
 /// The body of a search.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -45,9 +65,9 @@ pub struct SearchRequest {
     /// Which documents.
     #[serde(default)]
     pub filter: Option<Filter>,
-    /// No reranker is there yet: absent, null or false.
+    /// Whether the best candidates are judged once more, by the text: `true`, or how many are.
     #[serde(default)]
-    pub rerank: Option<Value>,
+    pub rerank: Option<Rerank>,
     /// Leaves out hits that score less.
     #[serde(default)]
     pub min_score: Option<f32>,
@@ -99,9 +119,9 @@ pub enum InvalidSearch {
     /// Words can't be searched by a vector.
     #[error("a lexical search needs a query, not a vector")]
     LexicalVector,
-    /// No reranker.
-    #[error("rerank is not supported yet: leave it out or set it to false")]
-    Rerank,
+    /// Texts can't be judged by a vector.
+    #[error("rerank needs a query, not a vector")]
+    RerankVector,
     /// A filter that can't be applied.
     #[error(transparent)]
     Filter(#[from] FilterError),
@@ -129,6 +149,14 @@ impl SearchRequest {
         }
     }
 
+    /// How many candidates are judged by a reranker; `None` for none.
+    pub(crate) fn reranked(&self) -> Option<usize> {
+        match self.rerank? {
+            Rerank::Is(is) => is.then_some(RERANKED.max(self.top_k)),
+            Rerank::Some(some) => Some(some.candidates.max(self.top_k)),
+        }
+    }
+
     /// Checks everything that can be checked without the collection.
     ///
     /// # Errors
@@ -146,8 +174,11 @@ impl SearchRequest {
         if self.min_score.is_some_and(|score| !score.is_finite()) {
             return Err(InvalidSearch::MinScore);
         }
-        if !matches!(self.rerank, None | Some(Value::Null | Value::Bool(false))) {
-            return Err(InvalidSearch::Rerank);
+        if let Some(Rerank::Some(RerankSome { candidates })) = self.rerank {
+            in_range("rerank.candidates", candidates, 1, TOP_K_MAX)?;
+        }
+        if self.vector.is_some() && self.reranked().is_some() {
+            return Err(InvalidSearch::RerankVector);
         }
         Ok(self.filter.as_ref().map_or(Ok(()), Filter::validate)?)
     }
