@@ -1,7 +1,7 @@
 //! Retrieval evaluation on test sets in the BEIR layout: `corpus.jsonl`, `queries.jsonl`,
 //! `qrels.tsv`.
 //!
-//! Who asks a collection ranks its documents by their best chunk (`src/cli/eval.rs` does, through the
+//! Who asks a collection ranks its documents by their best chunk (`src/cli/eval/retrieval.rs` does, through the
 //! API). Queries without a relevant document are left out, as trec_eval does.
 
 use crate::metrics::{Judgements, mrr_at_k, ndcg_at_k, recall_at_k};

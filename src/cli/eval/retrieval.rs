@@ -1,12 +1,11 @@
 //! `ragstone eval retrieval DIR…`: judged collections in BEIR layout, through the API: documents go
 //! in over HTTP, every query is searched in every mode, and the rankings are scored.
 
-use super::target::{Target, TargetArgs};
-use super::{Global, runtime};
+use super::{Global, Target, TargetArgs, runtime};
 use crate::client::{Client, segment};
 use ::query::{BeirSet, BeirText, Figures};
 use anyhow::{Context, bail};
-use clap::{Args, Subcommand};
+use clap::Args;
 use futures::StreamExt;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
@@ -16,12 +15,6 @@ use std::process::ExitCode;
 const HITS: usize = 100;
 /// Requests under way at a time.
 const CONCURRENT: usize = 8;
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum EvalCommand {
-    /// nDCG@10, recall@10 and MRR@10 of each retrieval mode
-    Retrieval(RetrievalArgs),
-}
 
 #[derive(Debug, Args)]
 pub(crate) struct RetrievalArgs {
@@ -50,8 +43,7 @@ pub(crate) struct RetrievalArgs {
     target: TargetArgs,
 }
 
-pub(crate) fn run(command: &EvalCommand, global: &Global) -> anyhow::Result<ExitCode> {
-    let EvalCommand::Retrieval(args) = command;
+pub(super) fn run(args: &RetrievalArgs, global: &Global) -> anyhow::Result<ExitCode> {
     let sets = runtime()?.block_on(async {
         let target = Target::reach(&args.target, global).await?;
         let mut sets = Vec::new();
