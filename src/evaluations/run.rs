@@ -7,6 +7,7 @@ use crate::error::ApiError;
 use crate::http::chat::{Asked, complete_quietly};
 use crate::http::query::answer_quietly;
 use crate::http::search::source;
+use futures::FutureExt;
 use gateway::{Money, TokenUsage};
 use index::evaluations::{EvaluationKind, EvaluationRecord, EvaluationState};
 use query::{
@@ -17,6 +18,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, HashSet};
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::OwnedSemaphorePermit;
@@ -48,10 +50,14 @@ pub(crate) fn launch(
             let _turn = turn.lock().await;
             let mut run =
                 Run { app: &app, caller: &caller, record: &record, settings: &settings, waiting: Vec::new(), last: Instant::now() };
-            match record.kind {
-                EvaluationKind::Retrieval => run.retrieval(&cases).await,
-                EvaluationKind::Answers => run.answers(&cases).await,
-            }
+            let measuring = async {
+                match record.kind {
+                    EvaluationKind::Retrieval => run.retrieval(&cases).await,
+                    EvaluationKind::Answers => run.answers(&cases).await,
+                }
+            };
+            let measured = AssertUnwindSafe(measuring).catch_unwind().await;
+            measured.unwrap_or_else(|_| Err(ApiError::internal("an evaluation panicked")))
         };
         let end = tokio::select! {
             biased;

@@ -13,6 +13,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use corpus::EvaluationId;
+use index::Once;
 use index::batches::BatchAsker;
 use index::evaluations::{EvaluationKind, EvaluationRecord, EvaluationState};
 use query::{Case, Comparison, JUDGE_VERSION, PASS_DEFAULT, QueryScores, TOP_K_MAX};
@@ -79,6 +80,11 @@ pub(crate) async fn create(
     let settings = asked.settings(&app)?;
     let (name, kind) = (asked.name.clone(), asked.kind);
     let cases = asked.named(app.evaluations.config.cases_max)?;
+    let once = caller.once(key, request);
+    // Before the bounds: the evaluation of a request that is made again counts already.
+    if let Some(earlier) = earlier(&app, &caller, once.clone()).await? {
+        return Ok((StatusCode::ACCEPTED, Json(view(&earlier))));
+    }
     let (seat, created_at) = (app.evaluations.admit()?, OffsetDateTime::now_utc());
     let record = EvaluationRecord {
         id: EvaluationId::generate(),
@@ -95,14 +101,20 @@ pub(crate) async fn create(
         created_at,
         updated_at: created_at,
     };
-    let (id, once) = (record.id.clone(), caller.once(key, request));
+    let id = record.id.clone();
     let made = app.blocking(move |app| Ok(app.catalog.create_evaluation(record, once.as_ref())?)).await?;
     let view = view(&made);
-    // Another one: the same request was made before.
+    // Another one: the same request was made at the same time.
     if made.id == id {
         launch(app, caller, made, settings, cases, seat);
     }
     Ok((StatusCode::ACCEPTED, Json(view)))
+}
+
+async fn earlier(app: &AppState, caller: &Caller, once: Option<Once>) -> Result<Option<EvaluationRecord>, ApiError> {
+    let Some(once) = once else { return Ok(None) };
+    let tenant = caller.tenant.clone();
+    app.blocking(move |app| Ok(app.catalog.evaluation_of_request(&tenant, &once)?)).await
 }
 
 pub(crate) async fn list(State(app): State<AppState>, caller: Caller, Params(page): Params<PageParams>) -> Result<Json<Value>, ApiError> {

@@ -31,6 +31,14 @@ impl Catalog {
         Ok(record)
     }
 
+    /// The evaluation that the same request made before, as it was then.
+    ///
+    /// # Errors
+    /// [`CatalogError::IdempotencyConflict`].
+    pub fn evaluation_of_request(&self, tenant: &TenantId, once: &Once) -> Result<Option<EvaluationRecord>, CatalogError> {
+        self.answered_before(tenant, Some(once))
+    }
+
     /// An evaluation of this tenant.
     ///
     /// # Errors
