@@ -5,6 +5,7 @@ use crate::batches::Batches;
 use crate::caches::Caches;
 use crate::config::Config;
 use crate::error::ApiError;
+use crate::evaluations::Evaluations;
 use crate::http::admission::Admission;
 use crate::http::backups::Backups;
 use crate::http::benchmarks::Benchmarks;
@@ -53,6 +54,7 @@ pub(crate) struct App {
     rooms: Rooms,
     pub(crate) backups: Backups,
     pub(crate) benchmarks: Benchmarks,
+    pub(crate) evaluations: Evaluations,
     /// What is handed out before work is done.
     pub(crate) admission: Admission,
     /// One for each piece of blocking work, which goes on when its client has left.
@@ -74,8 +76,9 @@ impl App {
         let admission = Admission::new(server);
         let hops = Arc::new(Semaphore::new(server.concurrent_requests_max + server.concurrent_streams_max));
         let backups = Backups::new(server.data_dir.join("backups"));
+        let evaluations = Evaluations::new(rooms.config.evaluations.clone());
         let (benchmarks, draining, stopping) = (Benchmarks::default(), AtomicBool::new(false), watch::Sender::new(false));
-        Self { rooms, backups, benchmarks, admission, hops, draining, stopping }
+        Self { rooms, backups, benchmarks, evaluations, admission, hops, draining, stopping }
     }
 
     /// From here on the server is not ready, though it still serves.

@@ -6,6 +6,7 @@ mod batches;
 mod cache;
 mod calls;
 mod embedding;
+mod evaluations;
 mod limits;
 mod llm;
 mod redis_link;
@@ -24,6 +25,7 @@ pub(crate) use batches::BatchesConfig;
 pub(crate) use cache::CacheConfig;
 pub(crate) use calls::CallsConfig;
 pub(crate) use embedding::{EmbeddingConfig, EmbeddingEngine, PrecisionConfig, RemoteConfig};
+pub(crate) use evaluations::EvaluationsConfig;
 pub(crate) use limits::{LimitConfig, LimitsConfig};
 pub(crate) use llm::{
     BalanceConfig, BreakerConfig, DeploymentConfig, DeploymentKeys, LlmConfig, PLAIN, PreferenceConfig, Provider, RetryConfig,
@@ -61,6 +63,7 @@ pub(crate) struct Config {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) budgets: Vec<BudgetConfig>,
     pub(crate) batches: BatchesConfig,
+    pub(crate) evaluations: EvaluationsConfig,
     pub(crate) log: LogConfig,
 }
 
@@ -244,6 +247,7 @@ impl Config {
         errors.extend(self.redis.iter().flat_map(RedisConfig::validate));
         errors.extend(spend::validate(&self.spend, &self.budgets, &self.llm));
         errors.extend(self.batches.validate());
+        errors.extend(self.evaluations.validate());
         let mut check = |is_right: bool, path: &str, rule: &str| {
             if !is_right {
                 errors.push(format!("{path}: {rule}"));

@@ -9,6 +9,7 @@ mod cli;
 mod client;
 mod config;
 mod error;
+mod evaluations;
 mod http;
 mod limits;
 mod server;

@@ -39,6 +39,8 @@ pub(crate) fn start(settings: Settings) -> anyhow::Result<AppState> {
     let engine = embedding_engine(&config)?;
     let catalog = Arc::new(catalog(&config)?.with_quotas(config.quotas.quotas()));
     load_keys(&keys, &catalog)?;
+    // Before the first request: nothing of what is noted as running does.
+    catalog.interrupt_evaluations()?;
     let (spend, meters, prices) = spend::spend(&config, &catalog)?;
     let engine = match (engine, &config.embedding.remote) {
         (None, Some(remote)) => calls::embedder(remote, embedding_api_key, &spend, &prices)?,

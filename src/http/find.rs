@@ -5,8 +5,9 @@
 use crate::app::App;
 use crate::auth::Caller;
 use crate::error::ApiError;
-use corpus::JobId;
+use corpus::{EvaluationId, JobId};
 use index::batches::BatchRecord;
+use index::evaluations::EvaluationRecord;
 use index::records::{CollectionRecord, DeletionReceipt, DocumentRecord, JobRecord};
 use index::{CatalogError, Page};
 
@@ -65,6 +66,19 @@ pub(crate) fn batch(app: &App, caller: &Caller, id: &JobId) -> Result<BatchRecor
         None => true,
     };
     if of_usable && caller.may_see(&record.asker) { Ok(record) } else { Err(ApiError::not_found("job", id.as_str())) }
+}
+
+/// The evaluation with this id: for who asked for it and may still use its collection, and for who manages the tenant.
+pub(crate) fn evaluation(app: &App, caller: &Caller, id: &str) -> Result<EvaluationRecord, ApiError> {
+    let not_found = || ApiError::not_found("evaluation", id);
+    let parsed: EvaluationId = id.parse().map_err(|_| not_found())?;
+    let record = app.catalog.evaluation(&caller.tenant, &parsed)?;
+    if may_see_evaluation(app, caller, &record) { Ok(record) } else { Err(not_found()) }
+}
+
+/// Whether an evaluation of its tenant is there for the caller: its results quote documents of its collection.
+pub(crate) fn may_see_evaluation(app: &App, caller: &Caller, record: &EvaluationRecord) -> bool {
+    caller.may_see(&record.asker) && collection(app, caller, record.collection.as_str()).is_ok()
 }
 
 /// A job of either kind.

@@ -16,6 +16,7 @@ pub(crate) mod deletions;
 mod docs;
 mod documents;
 mod embeddings;
+mod evaluations;
 mod extract;
 mod find;
 mod gate;
@@ -31,7 +32,7 @@ mod quotas;
 mod receive;
 mod rerank;
 mod scopes;
-mod search;
+pub(crate) mod search;
 mod trace;
 mod upload;
 mod usage;
@@ -50,6 +51,7 @@ pub(crate) fn router(app: AppState) -> Router {
     let router = Router::new()
         .merge(api())
         .merge(batch_routes(app.config.batches.bytes_max))
+        .merge(evaluation_routes(app.config.evaluations.bytes_max))
         .merge(uploads(app.config.server.upload_bytes_max))
         .merge(health::routes())
         .merge(docs::routes())
@@ -115,6 +117,15 @@ fn batch_routes(bytes_max: usize) -> Router<AppState> {
     Router::new()
         .route("/v1/collections/{collection}/query/batch", post(batches::create_queries))
         .route("/v1/chat/completions/batch", post(batches::create_completions))
+        .layer(DefaultBodyLimit::max(bytes_max))
+}
+
+/// The routes of evaluations, whose cases make larger bodies.
+fn evaluation_routes(bytes_max: usize) -> Router<AppState> {
+    Router::new()
+        .route("/v1/evaluations", get(evaluations::list).post(evaluations::create))
+        .route("/v1/evaluations/{evaluation}", get(evaluations::get).delete(evaluations::delete))
+        .route("/v1/evaluations/{evaluation}/diff/{other}", get(evaluations::diff))
         .layer(DefaultBodyLimit::max(bytes_max))
 }
 

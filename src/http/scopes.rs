@@ -24,7 +24,7 @@ const STATE: Need = Need::OneOf(&[Scope::Query, Scope::Ingest]);
 const ANY: Need = Need::OneOf(&Scope::ALL);
 
 /// Method, route, need. Grouped by route, so that `Allow` comes out in this order.
-const TABLE: [(&str, &str, Need); 61] = [
+const TABLE: [(&str, &str, Need); 66] = [
     ("GET", "/v1/collections", ANY),
     ("POST", "/v1/collections", ADMIN),
     ("GET", "/v1/collections/{collection}", ANY),
@@ -58,6 +58,11 @@ const TABLE: [(&str, &str, Need); 61] = [
     ("GET", "/v1/deletions/{deletion}/verify", STATE),
     ("POST", "/v1/benchmarks", ADMIN),
     ("GET", "/v1/benchmarks/{benchmark}", ADMIN),
+    ("GET", "/v1/evaluations", ADMIN),
+    ("POST", "/v1/evaluations", ADMIN),
+    ("GET", "/v1/evaluations/{evaluation}", ADMIN),
+    ("DELETE", "/v1/evaluations/{evaluation}", ADMIN),
+    ("GET", "/v1/evaluations/{evaluation}/diff/{other}", ADMIN),
     ("GET", "/v1/keys", ADMIN),
     ("POST", "/v1/keys", ADMIN),
     ("GET", "/v1/keys/{key}", ADMIN),

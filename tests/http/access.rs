@@ -129,12 +129,18 @@ fn plan(server: &Server, collection: &str, name: &str, acl: Value) -> Places {
     let made = server.post(&format!("/v1/collections/{collection}/documents?wait=true"), body).ok()["documents"][0].clone();
     let benchmark = server.post("/v1/benchmarks", json!({ "collection": collection, "sample": 1, "ef": [] })).ok()["id"].clone();
     eventually(|| server.get(&format!("/v1/benchmarks/{}", benchmark.as_str().unwrap())).ok()["status"] != "running");
+    let case = json!({ "question": "what is the plan?", "relevant": { name: 1 } });
+    let evaluation =
+        server.post("/v1/evaluations", json!({ "collection": collection, "kind": "retrieval", "cases": [case] })).ok()["id"].clone();
+    eventually(|| server.get(&format!("/v1/evaluations/{}", evaluation.as_str().unwrap())).ok()["status"] != "running");
     let key = server.post("/v1/keys", json!({ "name": "k", "scopes": ["query"] })).ok()["id"].clone();
     let ids = [
         ("collection", &made["collection_id"]),
         ("document", &made["id"]),
         ("job", &made["job_id"]),
         ("benchmark", &benchmark),
+        ("evaluation", &evaluation),
+        ("other", &evaluation),
         ("key", &key),
     ];
     ids.map(|(place, id)| (place, id.as_str().unwrap().to_owned())).into()
@@ -147,7 +153,7 @@ fn a_foreign_id_and_a_missing_one_answer_alike_on_every_route() {
     let b = server.view(Some("key-b"));
     b.add_text("default", "own", "the plan of tenant b");
     let missing: Places = foreign.iter().map(|(place, id)| (*place, unknown(id))).collect();
-    let all = ["collection", "document", "job", "benchmark", "key"];
+    let all = ["collection", "document", "job", "benchmark", "evaluation", "key"];
     assert_alike(&b, &foreign, &missing, &all);
     // By name, and a foreign document in a collection of one's own.
     assert_alike(
@@ -169,7 +175,7 @@ fn a_collection_outside_of_a_key_is_as_if_it_never_was() {
     let open = plan(&server, "open", "beta", json!([]));
     let bounded = server.view(Some("key-open"));
     let missing: Places = hidden.iter().map(|(place, id)| (*place, unknown(id))).collect();
-    assert_alike(&bounded, &hidden, &missing, &["collection", "document", "job", "benchmark"]);
+    assert_alike(&bounded, &hidden, &missing, &["collection", "document", "job", "benchmark", "evaluation"]);
     assert_alike(
         &bounded,
         &places(&[("collection", "plans"), ("document", "alpha")]),
@@ -208,7 +214,7 @@ fn what_an_acl_hides_is_as_if_it_never_was() {
     let missing: Places = bobs.iter().map(|(place, id)| (*place, unknown(id))).collect();
     let within = |ids: &Places| places(&[("collection", "default"), ("document", &ids["document"])]);
     assert_alike(&ann, &within(&bobs), &within(&missing), &["document"]);
-    assert_alike(&ann, &bobs, &missing, &["job", "benchmark"]);
+    assert_alike(&ann, &bobs, &missing, &["job", "benchmark", "evaluation"]);
     // An open document's job is anybody's, and ends where the document does.
     let id = server.add_text("default", "open", "an open text");
     let job = server.get(&format!("/v1/collections/default/documents/{id}")).ok()["job_id"].as_str().unwrap().to_owned();

@@ -23,6 +23,7 @@ mod collections;
 mod content;
 mod documents;
 mod embedding;
+mod evaluations;
 mod faults;
 mod hygiene;
 mod jobs;

@@ -35,7 +35,15 @@ pub(crate) fn operations() -> Vec<(String, String, Vec<String>)> {
 /// Puts an id that nobody has into every place of a path.
 fn somewhere(path: &str) -> String {
     let ulid = "01jzzzzzzzzzzzzzzzzzzzzzzz";
-    let ids = [("collection", "col_"), ("document", "doc_"), ("job", "job_"), ("benchmark", "bench_"), ("key", "key_")];
+    let ids = [
+        ("collection", "col_"),
+        ("document", "doc_"),
+        ("job", "job_"),
+        ("benchmark", "bench_"),
+        ("evaluation", "evl_"),
+        ("other", "evl_"),
+        ("key", "key_"),
+    ];
     let path = ids.iter().fold(path.to_owned(), |path, (name, prefix)| path.replace(&format!("{{{name}}}"), &format!("{prefix}{ulid}")));
     path.replace(['{', '}'], "")
 }

@@ -93,6 +93,10 @@ id!(
     KeyId, "key_"
 );
 id!(
+    /// Names an evaluation and its results.
+    EvaluationId, "evl_"
+);
+id!(
     /// Names a deletion and its receipt.
     DeletionId, "del_"
 );

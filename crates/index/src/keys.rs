@@ -4,7 +4,7 @@
 
 use crate::blobs::BlobId;
 use crate::records::Parent;
-use corpus::{CollectionId, DeletionId, DocumentId, JobId, KeyId, Row, TenantId};
+use corpus::{CollectionId, DeletionId, DocumentId, EvaluationId, JobId, KeyId, Row, TenantId};
 
 const SEPARATOR: u8 = 0;
 
@@ -286,6 +286,34 @@ pub(crate) fn batch_piece(kind: u8, tenant: &TenantId, batch: &JobId, index: u32
 /// The item that a piece belongs to.
 pub(crate) fn index_of_piece(key: &[u8]) -> Option<u32> {
     Some(u32::from_be_bytes(*key.last_chunk::<8>()?.first_chunk::<4>()?))
+}
+
+/// Kind of an evaluation: [`crate::evaluations::EvaluationRecord`].
+pub(crate) const EVALUATION: u8 = b'e';
+/// Kind of what came of one of its cases: JSON.
+pub(crate) const EVALUATION_RESULT: u8 = b'r';
+
+pub(crate) fn evaluation(tenant: &TenantId, evaluation: &EvaluationId) -> Vec<u8> {
+    key(EVALUATION, parts!(tenant, evaluation))
+}
+
+pub(crate) fn evaluations(tenant: &TenantId) -> Vec<u8> {
+    prefix(EVALUATION, parts!(tenant))
+}
+
+pub(crate) fn evaluation_results(tenant: &TenantId, evaluation: &EvaluationId) -> Vec<u8> {
+    prefix(EVALUATION_RESULT, parts!(tenant, evaluation))
+}
+
+pub(crate) fn evaluation_result(tenant: &TenantId, evaluation: &EvaluationId, index: u32) -> Vec<u8> {
+    let mut key = evaluation_results(tenant, evaluation);
+    key.extend_from_slice(&index.to_be_bytes());
+    key
+}
+
+/// The case at the end of an [`evaluation_result`] key.
+pub(crate) fn case_of_result(key: &[u8]) -> Option<u32> {
+    Some(u32::from_be_bytes(*key.last_chunk::<4>()?))
 }
 
 /// Everything of one kind, of all tenants.

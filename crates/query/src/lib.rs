@@ -51,7 +51,11 @@ pub use answer::{
 pub use bench::{BenchError, BenchPoint, BenchReport, BenchRequest, QUERIES_MAX, bench};
 pub use cite::{Citation, Cited, Verdict, cite, compose};
 pub use collection_source::CollectionSource;
-pub use evaluate::{BeirError, BeirSet, BeirText, Figures};
+pub use evaluate::{
+    AnswerSummary, BeirError, BeirSet, BeirText, Case, CaseScore, Change, Comparison, Figures, Given, GivenCitation, GivenSource,
+    GoldAnswer, InvalidCase, JUDGE_VERSION, Judgement, MetricChange, PASS_DEFAULT, PERMUTATIONS, QueryScores, cases_of, exact_match, f1,
+    judge_messages, randomisation_test, read_jsonl,
+};
 pub use extractive::{Extracted, ExtractiveParams, Support, extract};
 pub use fuse::{LegRank, LegWeights};
 pub use metrics::{Judgements, mrr_at_k, ndcg_at_k, recall_at_k};

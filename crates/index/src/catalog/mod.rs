@@ -13,6 +13,7 @@ mod batches;
 mod collections;
 mod commit;
 mod deletions;
+mod evaluations;
 mod family;
 mod housekeeping;
 mod jobs;

@@ -74,6 +74,7 @@ impl Catalog {
         let (tenant, id) = (&record.tenant, &record.id);
         self.cancel_jobs_of(&record)?;
         self.remove_batches_of(tenant, id)?;
+        self.remove_evaluations_of(tenant, id)?;
         self.remove_views(&(tenant.clone(), id.clone()));
         while self.purge_documents(&mut removal)? {}
         self.forget_retired(&record)?;

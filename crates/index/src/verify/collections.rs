@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 /// Kinds of keys that begin with tenant and collection.
 const BELOW_COLLECTIONS: [u8; 11] = *b"SDEFHKVPLGX";
 /// All kinds of keys.
-const KINDS: [u8; 25] = *b"CNSDEFHKVPLJUGXBIARQMTWYO";
+const KINDS: [u8; 27] = *b"CNSDEFHKVPLJUGXBIARQMTWYOer";
 
 /// What a collection's documents add up to.
 #[derive(Default)]

@@ -9,6 +9,7 @@
 mod batches;
 mod collections;
 mod documents;
+mod evaluations;
 mod files;
 mod jobs;
 mod read;
@@ -131,6 +132,7 @@ pub fn check(store: &dyn Store, blobs: &Blobs, views: &Path) -> Result<VerifyRep
     verifier.check_strangers()?;
     verifier.check_jobs()?;
     verifier.check_batches()?;
+    verifier.check_evaluations()?;
     verifier.check_files()?;
     verifier.check_view_folders()?;
     Ok(verifier.report)

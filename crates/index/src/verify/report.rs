@@ -128,6 +128,8 @@ pub struct VerifyReport {
     pub jobs: u64,
     /// Batches, ended ones included.
     pub batches: u64,
+    /// Evaluations, ended ones included.
+    pub evaluations: u64,
     /// Files hashed.
     pub blobs: u64,
     /// Bytes of those files.

@@ -1,0 +1,26 @@
+//! `ragstone eval …`: what is measured against judged data, one file for each command.
+
+mod answers;
+mod report;
+mod retrieval;
+mod upload;
+
+use super::target::{Target, TargetArgs};
+use super::{Global, runtime};
+use clap::Subcommand;
+use std::process::ExitCode;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum EvalCommand {
+    /// nDCG@10, recall@10, recall@100 and MRR@10 of each retrieval mode
+    Retrieval(Box<retrieval::RetrievalArgs>),
+    /// Exact match, F1, evidence, citations and abstention of answers
+    Answers(Box<answers::AnswersArgs>),
+}
+
+pub(crate) fn run(command: &EvalCommand, global: &Global) -> anyhow::Result<ExitCode> {
+    match command {
+        EvalCommand::Retrieval(args) => retrieval::run(args, global),
+        EvalCommand::Answers(args) => answers::run(args, global),
+    }
+}

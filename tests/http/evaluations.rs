@@ -1,0 +1,265 @@
+use crate::scopes::key_line;
+use crate::support::{Server, Setup, eventually, program};
+use mock::{Mock, Reply, Script};
+use serde_json::{Value, json};
+use std::path::Path;
+use std::process::Command;
+use tempfile::TempDir;
+
+const PATH: &str = "/v1/evaluations";
+const LAMP: &str = "The lamp is filled with colza oil every evening.";
+const BELL: &str = "The bell rings twice an hour in fog.";
+
+fn filled(server: Server) -> Server {
+    server.add_text("default", "lamp", LAMP);
+    server.add_text("default", "bell", BELL);
+    server.add_text("default", "boat", "The supply boat lands on Mondays.");
+    server
+}
+
+fn retrieval(more: Value) -> Value {
+    let mut body = json!({
+        "collection": "default", "kind": "retrieval", "modes": ["lexical", "hybrid"],
+        "cases": [
+            { "id": "oil", "question": "What is the lamp filled with?", "relevant": { "lamp": 1 } },
+            { "id": "fog", "question": "When does the bell ring in fog?", "relevant": { "bell": 2, "never-was": 1 } },
+            { "id": "nothing", "question": "What is irrelevant?", "relevant": { "lamp": 0 } },
+        ],
+    });
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    body
+}
+
+/// Begins an evaluation and waits for its end; with its results.
+fn ended(server: &Server, body: Value) -> Value {
+    let begun = server.post(PATH, body);
+    assert_eq!(begun.status, 202, "{}", begun.text());
+    let path = format!("{PATH}/{}", begun.json()["id"].as_str().unwrap());
+    eventually(|| server.get(&path).ok()["status"] != "running");
+    server.get(&path).ok()
+}
+
+#[test]
+fn searches_are_measured_kept_and_compared() {
+    let mut server = filled(Setup::hash().start());
+    let first = ended(&server, retrieval(json!({ "name": "nightly" })));
+    assert_eq!((&first["status"], &first["total"], &first["done"]), (&json!("succeeded"), &json!(2), &json!(2)), "{first}");
+    let lexical = &first["summary"]["modes"]["lexical"];
+    // One of the two relevant documents of the second case is there: DCG 2 of 2 + 1/log2(3).
+    let ndcg = f64::midpoint(1.0, 2.0 / (2.0 + 1.0 / 3_f64.log2()));
+    assert!((lexical["ndcg_at_10"].as_f64().unwrap() - ndcg).abs() < 1e-9, "{first}");
+    assert_eq!((&lexical["mrr_at_10"], &lexical["recall_at_10"]), (&json!(1.0), &json!(0.75)), "{first}");
+    assert!(lexical["p50_ms"].as_f64().unwrap() <= lexical["p99_ms"].as_f64().unwrap());
+    assert_eq!(first["summary"]["comparisons"][0]["comparison"]["queries"], 2);
+    assert_eq!(first["results"][1]["scores"]["lexical"]["recall_at_10"], 0.5);
+    let id = first["id"].as_str().unwrap();
+    // A page of results.
+    let page = server.get(&format!("{PATH}/{id}?limit=1")).ok();
+    assert_eq!((&page["results"][0]["id"], page["results"].as_array().unwrap().len()), (&json!("oil"), 1));
+    let rest = server.get(&format!("{PATH}/{id}?limit=1&cursor={}", page["next_cursor"].as_str().unwrap())).ok();
+    assert_eq!((&rest["results"][0]["id"], &rest["next_cursor"]), (&json!("fog"), &json!(null)));
+
+    // As the files of a judged set have it; one hit for each search finds as much.
+    let beir = json!({
+        "collection": "default", "kind": "retrieval", "modes": ["lexical", "reranked"], "k": 1,
+        "queries": [{ "_id": "oil", "text": "What is the bell?" }, { "_id": "unjudged", "text": "x" }],
+        "qrels": { "oil": { "lamp": 1 } },
+    });
+    let second = ended(&server, beir);
+    assert_eq!((&second["total"], &second["summary"]["modes"]["lexical"]["recall_at_10"]), (&json!(1), &json!(0.0)), "{second}");
+    let (measured, left_out) = (second["summary"]["modes"].get("reranked"), second["summary"]["left_out"].get("reranked"));
+    assert!(measured.is_some() != left_out.is_some(), "{second}");
+    let diff = server.get(&format!("{PATH}/{}/diff/{id}", second["id"].as_str().unwrap())).ok();
+    let recall = &diff["modes"]["lexical"]["metrics"]["recall_at_10"];
+    assert_eq!((&recall["lost"], &recall["delta"], &recall["largest"][0]["id"]), (&json!(1), &json!(-1.0), &json!("oil")), "{diff}");
+    assert_eq!(diff["modes"]["lexical"]["unmatched"], 1);
+
+    // They survive a restart, and go when they are told to.
+    let data = server.kill().unwrap();
+    server = Setup::hash().data(&data.path().join("data")).start();
+    let listed = server.get(&format!("{PATH}?limit=1")).ok();
+    assert_eq!((&listed["data"][0]["name"], listed["data"][0].get("results")), (&json!("nightly"), None), "{listed}");
+    assert_eq!(server.get(&format!("{PATH}/{id}")).ok()["summary"], first["summary"]);
+    assert_eq!(server.delete(&format!("{PATH}/{id}")).ok()["deleted"], true);
+    assert_eq!(server.get(&format!("{PATH}/{id}")).status, 404);
+    server.delete("/v1/collections/default").ok();
+    assert_eq!(server.get(PATH).ok()["data"], json!([]), "results quote what was deleted");
+}
+
+fn with_model(mock: &Mock) -> Setup {
+    Setup::hash().config(&format!("[llm]\nbase_url = \"{}/v1\"\nmodel = \"m\"\n[llm.retry]\nbackoff_ms = 1\n", mock.url()))
+}
+
+#[test]
+fn answers_are_measured_and_judged() {
+    let script = Script::always(Reply::text("I don't know."))
+        .then("m", Reply::text("It is filled with colza oil [1]."))
+        .then("m", Reply::text("{\"score\": 0.9, \"reason\": \"Right.\"}"))
+        .then("m", Reply::text("The bell rings twice an hour in fog [1]."))
+        .then("m", Reply::text("Looks good to me!"));
+    let mock = Mock::start_on_thread(script);
+    let server = filled(with_model(&mock).start());
+    let body = json!({
+        "collection": "default", "kind": "answers", "judge": { "model": "m" }, "k": 1,
+        "cases": [
+            { "id": "oil", "question": "What is the lamp filled with?", "expected": "colza oil", "evidence": LAMP, "relevant": { "lamp": 1 } },
+            { "id": "fog", "question": "When does the bell ring in fog?", "expected": ["twice an hour"], "evidence": [BELL] },
+            { "id": "moon", "question": "Who walked on the moon?", "answerable": false },
+        ],
+    });
+    let done = ended(&server, body);
+    assert_eq!((&done["status"], &done["done"]), (&json!("succeeded"), &json!(3)), "{done}");
+    let means = &done["summary"]["answers"];
+    assert_eq!((&means["generated"], &means["retrieved"], &means["evidence_hit"]), (&json!(3), &json!(1.0), &json!(1.0)), "{done}");
+    assert_eq!((&means["judged"], &means["judge_unreadable"], &means["judge_mean"]), (&json!(1), &json!(1), &json!(0.9)), "{done}");
+    assert_eq!((&means["abstention_recall"], &means["false_abstentions"]), (&json!(1.0), &json!(0.0)), "{done}");
+    assert_eq!((&means["citation_precision"], &means["judge_pass_rate"]), (&json!(1.0), &json!(1.0)), "{done}");
+    assert!(means["prompt_tokens"].as_u64().unwrap() > 0, "{done}");
+    // "it is filled with colza oil": 2 common of 6 and 2.
+    assert_eq!((&done["results"][0]["f1"], &done["results"][0]["judge_reason"]), (&json!(0.5), &json!("Right.")), "{done}");
+    assert_eq!(done["settings"]["judge"]["version"], "judge-1");
+}
+
+#[test]
+fn what_a_restart_cuts_off_is_interrupted() {
+    let mock = Mock::start_on_thread(Script::always(Reply::text("I don't know.").latency_ms(2_500)));
+    let data = TempDir::new().unwrap();
+    let server = filled(with_model(&mock).data(data.path()).start());
+    let cases: Vec<Value> = (0..50).map(|number| json!({ "question": format!("What is number {number}?") })).collect();
+    let begun = server.post(PATH, json!({ "collection": "default", "kind": "answers", "cases": cases })).ok();
+    let path = format!("{PATH}/{}", begun["id"].as_str().unwrap());
+    eventually(|| server.get(&path).ok()["done"] != json!(0));
+    server.kill();
+    let server = with_model(&mock).data(data.path()).start();
+    let cut_off = server.get(&path).ok();
+    assert_eq!(
+        (&cut_off["status"], &cut_off["total"], &cut_off["summary"]),
+        (&json!("interrupted"), &json!(50), &json!(null)),
+        "{cut_off}"
+    );
+    assert_eq!(cut_off["results"].as_array().unwrap().len() as u64, cut_off["done"].as_u64().unwrap());
+    // One that runs can be removed as well.
+    let begun = server.post(PATH, json!({ "collection": "default", "kind": "answers", "cases": [{ "question": "q" }] })).ok();
+    assert_eq!(server.delete(&format!("{PATH}/{}", begun["id"].as_str().unwrap())).status, 200);
+}
+
+#[test]
+fn what_can_not_be_measured_is_refused_and_the_oldest_go() {
+    let server = filled(Setup::hash().config("[evaluations]\ncases_max = 2\nkept_max = 2\n").start());
+    let case = json!({ "question": "q", "relevant": { "lamp": 1 } });
+    let with = |fields: Value| {
+        let mut body = json!({ "collection": "default", "kind": "retrieval" });
+        body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        body
+    };
+    for body in [
+        with(json!({})),
+        with(json!({ "cases": [case, case, case] })),
+        with(json!({ "cases": [{ "question": "q" }] })),
+        with(json!({ "cases": [{ "question": " ", "relevant": { "lamp": 1 } }] })),
+        with(
+            json!({ "cases": [{ "id": "a", "question": "q", "relevant": { "lamp": 1 } }, { "id": "a", "question": "r", "relevant": { "lamp": 1 } }] }),
+        ),
+        with(json!({ "cases": [case], "queries": [{ "_id": "q", "text": "q" }] })),
+        with(json!({ "cases": [case], "modes": [] })),
+        with(json!({ "cases": [case], "modes": ["lexical", "lexical"] })),
+        with(json!({ "cases": [case], "k": 0 })),
+        with(json!({ "cases": [case], "judge": { "model": "m" } })),
+        with(json!({ "cases": [case], "surprise": 1 })),
+    ] {
+        let refused = server.post(PATH, body.clone());
+        assert_eq!(refused.status, 400, "{body}: {}", refused.text());
+    }
+    let judged = json!({ "collection": "default", "kind": "answers", "cases": [case], "judge": { "model": "none" } });
+    assert_eq!(server.post(PATH, judged).status, 404, "no such model");
+    assert_eq!(server.post(PATH, json!({ "collection": "none", "kind": "retrieval", "cases": [case] })).status, 404);
+    let made: Vec<Value> = (0..3).map(|_| ended(&server, with(json!({ "cases": [case] })))["id"].clone()).collect();
+    // Pruned right behind the end.
+    eventually(|| server.get(PATH).ok()["data"].as_array().unwrap().len() == 2);
+    let left: Vec<Value> = server.get(PATH).ok()["data"].as_array().unwrap().iter().map(|one| one["id"].clone()).collect();
+    assert_eq!(left, made[1..]);
+    let once = |body: &Value| {
+        let bytes = body.to_string().into_bytes();
+        server.request("POST", PATH, &[("idempotency-key", "once")], Some("application/json"), Some(bytes)).unwrap()
+    };
+    let body = with(json!({ "cases": [case] }));
+    assert_eq!(once(&body).ok()["id"], once(&body).ok()["id"]);
+    assert_eq!(once(&with(json!({ "cases": [case], "k": 3 }))).status, 409);
+}
+
+#[test]
+fn an_evaluation_sees_what_its_key_may_read_and_is_seen_by_no_other() {
+    let keys = [key_line("all", "a", ""), key_line("ann", "a", "principals = [\"ann\"]"), key_line("other", "b", "")];
+    let server = Setup::hash().config(&keys.concat()).start().with_key("all");
+    for (name, acl) in [("open", json!([])), ("bobs", json!(["bob"]))] {
+        let body = json!({ "text": format!("minutes of {name}"), "external_id": name, "acl": acl });
+        server.post("/v1/collections/default/documents?wait=true", body).ok();
+    }
+    let body = json!({ "collection": "default", "kind": "retrieval", "modes": ["lexical"], "cases": [{ "question": "minutes of bobs", "relevant": { "bobs": 1 } }] });
+    let (all, ann) = (ended(&server, body.clone()), ended(&server.view(Some("ann")), body));
+    let recall = |of: &Value| of["summary"]["modes"]["lexical"]["recall_at_10"].clone();
+    assert_eq!((recall(&all), recall(&ann)), (json!(1.0), json!(0.0)));
+    let [all, ann] = [all, ann].map(|one| format!("{PATH}/{}", one["id"].as_str().unwrap()));
+    assert_eq!((server.get(&ann).status, server.view(Some("ann")).get(&all).status), (200, 404), "whoever manages the tenant sees all");
+    assert_eq!(server.view(Some("other")).get(&all).status, 404);
+    assert_eq!(server.view(Some("ann")).get(PATH).ok()["data"].as_array().unwrap().len(), 1);
+}
+
+fn write(folder: &Path, name: &str, lines: &[Value]) {
+    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    std::fs::write(folder.join(name), text).unwrap();
+}
+
+/// What `ragstone eval … --json` prints.
+fn eval(server: &Server, folder: &Path, arguments: &[&str]) -> Value {
+    let mut command = Command::new(program());
+    command.arg("eval").args(arguments).args(["--json", "--server", &server.base]).current_dir(folder).env_remove("RAGSTONE_API_KEY");
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn the_commands_measure_a_judged_set() {
+    let server = Setup::hash().start();
+    let folder = TempDir::new().unwrap();
+    let set = folder.path().join("station");
+    std::fs::create_dir(&set).unwrap();
+    let (lamp, bell) = (json!({ "_id": "lamp", "title": "", "text": LAMP }), json!({ "_id": "bell", "title": "", "text": BELL }));
+    write(&set, "corpus.jsonl", &[lamp, bell]);
+    let queries = ["What is the lamp filled with every evening?", "When does the bell ring in fog?"];
+    write(&set, "queries.jsonl", &[json!({ "_id": "q1", "text": queries[0] }), json!({ "_id": "q2", "text": queries[1] })]);
+    let answers =
+        [json!({ "_id": "q1", "answers": ["colza oil"], "doc": "lamp" }), json!({ "_id": "q2", "answers": ["twice"], "doc": "bell" })];
+    write(&set, "answers.jsonl", &answers);
+    std::fs::write(set.join("qrels.tsv"), "query-id\tcorpus-id\tscore\nq1\tlamp\t1\nq2\tbell\t1\n").unwrap();
+
+    let modes = ["retrieval", "station", "--modes", "lexical,hybrid"];
+    let first = eval(&server, folder.path(), &[&modes[..], &["--compare", "lexical,hybrid", "--per-query", "before.jsonl"]].concat());
+    let measured = &first["sets"][0];
+    assert_eq!((&measured["name"], &measured["documents"], &measured["queries"]), (&json!("station"), &json!(2), &json!(2)), "{first}");
+    let lexical = &measured["modes"]["lexical"];
+    for metric in ["ndcg_at_10", "recall_at_10", "recall_at_100", "mrr_at_10"] {
+        assert_eq!(lexical[metric], 1.0, "{first}");
+    }
+    assert!(lexical["p99_ms"].as_f64().unwrap() > 0.0);
+    assert_eq!(measured["comparisons"][0]["comparison"]["metrics"]["ndcg_at_10"]["queries"], 2, "{first}");
+    std::fs::write(folder.path().join("before.json"), first.to_string()).unwrap();
+    for (baseline, p_value) in [("before.jsonl", json!(1.0)), ("before.json", json!(null))] {
+        let again = eval(&server, folder.path(), &[&modes[..], &["--baseline", baseline]].concat());
+        let ndcg = &again["sets"][0]["baseline"]["lexical"]["metrics"]["ndcg_at_10"];
+        assert_eq!((&ndcg["delta"], &ndcg["p_value"]), (&json!(0.0), &p_value), "{again}");
+    }
+
+    write(folder.path(), "foreign.jsonl", &[json!({ "question": "Who composed the Brandenburg concertos?" })]);
+    let asked = eval(&server, folder.path(), &["answers", "station", "--unanswerable", "foreign.jsonl", "--results", "results.jsonl"]);
+    let means = &asked["sets"][0]["answers"];
+    assert_eq!((&means["cases"], &means["answerable"], &means["retrieved"]), (&json!(3), &json!(2), &json!(1.0)), "{asked}");
+    assert_eq!((&means["generated"], &asked["sets"][0]["failed"]), (&json!(0), &json!(0)), "{asked}");
+    let results = std::fs::read_to_string(folder.path().join("results.jsonl")).unwrap();
+    assert_eq!(results.lines().count(), 3);
+    // A plain file needs a collection.
+    let mut alone = Command::new(program());
+    let alone = alone.args(["eval", "answers", "foreign.jsonl", "--server", &server.base]).current_dir(folder.path()).output().unwrap();
+    assert!(!alone.status.success() && String::from_utf8_lossy(&alone.stderr).contains("--collection"));
+}
