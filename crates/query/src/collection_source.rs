@@ -1,6 +1,6 @@
 //! The built-in index as a [`ChunkSource`].
 
-use crate::retrieve::{ChunkSource, DataState, SourceError, StoredChunk};
+use crate::retrieve::{ChunkSource, DataState, Occurrences, SourceError, StoredChunk};
 use corpus::{CollectionId, Embedder, Embedding, Errand, Filter, Principals, Row};
 use index::records::CollectionState;
 use index::vector::VectorQuery;
@@ -61,6 +61,11 @@ impl ChunkSource for CollectionSource {
 
     fn text_search(&self, query: &str, k: usize, allowed: &RoaringBitmap) -> Result<Vec<(Row, f32)>, SourceError> {
         Ok(pairs(self.collection.text_search(query, k, allowed)?))
+    }
+
+    fn occurrences(&self, words: &[&str]) -> Result<Option<Occurrences>, SourceError> {
+        let (chunks, counts) = self.collection.occurrences(words)?;
+        Ok(Some(Occurrences { chunks, counts }))
     }
 
     fn chunks(&self, rows: &[Row]) -> Result<Vec<Option<StoredChunk>>, SourceError> {

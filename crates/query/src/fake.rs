@@ -1,6 +1,6 @@
 //! A small collection in memory, for the tests: bag-of-words vectors, a plain BM25.
 
-use crate::retrieve::{ChunkSource, DataState, SourceError, StoredChunk};
+use crate::retrieve::{ChunkSource, DataState, Occurrences, SourceError, StoredChunk};
 use crate::script::is_cjk;
 use crate::terms::{Rarity, term_set, terms};
 use corpus::{
@@ -178,6 +178,12 @@ impl ChunkSource for FakeSource {
             let frequency = |term: &String| words.iter().filter(|word| *word == term).count() as f32;
             wanted.iter().map(|term| rarity.weight(term) * frequency(term) / (frequency(term) + length)).sum()
         }))
+    }
+
+    fn occurrences(&self, words: &[&str]) -> Result<Option<Occurrences>, SourceError> {
+        let sets: Vec<_> = self.stored.iter().map(|stored| term_set(&stored.chunk.chunk.draft.text)).collect();
+        let count = |word: &&str| sets.iter().filter(|set| term_set(word).is_subset(set)).count() as u64;
+        Ok(Some(Occurrences { chunks: sets.len() as u64, counts: words.iter().map(count).collect() }))
     }
 
     fn chunks(&self, rows: &[Row]) -> Result<Vec<Option<StoredChunk>>, SourceError> {

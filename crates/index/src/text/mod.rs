@@ -266,6 +266,22 @@ impl TextIndex {
         BooleanQuery::union(terms.iter().map(clause).collect())
     }
 
+    /// In how many rows each word occurs; of a word of several terms the rarest counts, and one of none occurs nowhere.
+    /// Rows that were removed are counted until their segment is merged.
+    ///
+    /// # Errors
+    /// [`TextError::Index`] if a segment can't be read.
+    pub fn occurrences(&self, words: &[&str]) -> Result<Vec<u64>, TextError> {
+        let searcher = self.reader.searcher();
+        let rows_with = |term: &String| searcher.doc_freq(&Term::from_field_text(self.body, term));
+        let count = |word: &&str| {
+            let terms = analyzer::query_terms(word, QUERY_TERMS_MAX);
+            let counts: Result<Vec<u64>, TantivyError> = terms.iter().map(|(term, _)| rows_with(term)).collect();
+            Ok(counts?.into_iter().min().unwrap_or_default())
+        };
+        words.iter().map(count).collect()
+    }
+
     /// How many of these rows the committed index holds.
     ///
     /// # Errors
