@@ -164,7 +164,7 @@ pub(crate) enum Compression {
 
 impl Default for QueryConfig {
     fn default() -> Self {
-        Self { max_context_tokens: 3000, compression: Compression::default(), compression_share: 0.5 }
+        Self { max_context_tokens: 3000, compression: Compression::default(), compression_share: 0.7 }
     }
 }
 
