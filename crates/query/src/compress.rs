@@ -70,8 +70,8 @@ fn choose(units: &[Unit<'_>], share: f32) -> BTreeSet<usize> {
 /// The heading that a sentence stands under in its source.
 fn heading(units: &[Unit<'_>], at: usize) -> Option<usize> {
     let source = units.get(at)?.source;
-    let before = units.iter().enumerate().take(at).rev().take_while(|(_, unit)| unit.source == source);
-    before.into_iter().find(|(_, unit)| unit.is_heading).map(|(at, _)| at)
+    let mut before = units.iter().enumerate().take(at).rev().take_while(|(_, unit)| unit.source == source);
+    before.find(|(_, unit)| unit.is_heading).map(|(at, _)| at)
 }
 
 #[cfg(test)]

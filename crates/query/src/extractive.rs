@@ -95,10 +95,8 @@ pub fn extract(
     let answers = best_first(units).into_iter().filter_map(|at| Some((at, units.get(at)?))).filter(|(_, unit)| !unit.is_heading);
     let ranked: Vec<(usize, &Unit<'_>)> = answers.collect();
     let Some((_, best)) = ranked.first() else { return Ok(Extracted::default()) };
-    let (trust, least) = match weighed.has_cosines {
-        true => (&params.trust, params.confidence_min),
-        false => (&params.trust_by_words, params.confidence_min_by_words),
-    };
+    let (trust, least) =
+        if weighed.has_cosines { (&params.trust, params.confidence_min) } else { (&params.trust_by_words, params.confidence_min_by_words) };
     let confidence = logistic(trust.weigh(&best.evidence, weighed.terms));
     if confidence < least {
         return Ok(Extracted { support: Vec::new(), confidence });

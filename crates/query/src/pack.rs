@@ -47,12 +47,13 @@ impl PackedSource {
         }
         let is_gap = |gap: &str| gap.chars().any(char::is_alphanumeric);
         let (mut shown, mut end) = (String::new(), 0);
-        let whole = self.kept.iter().cloned().chain([text.len()..text.len()]);
+        let whole = self.kept.iter().cloned().chain(std::iter::once(text.len()..text.len()));
         for part in whole {
             let between = text.get(end..part.start).unwrap_or_default();
             if is_gap(between) {
-                let (before, after) = (if end == 0 { "" } else { " " }, if part.is_empty() { "" } else { " " });
-                shown.push_str(&format!("{before}{GAP}{after}"));
+                shown.push_str(if end == 0 { "" } else { " " });
+                shown.push_str(GAP);
+                shown.push_str(if part.is_empty() { "" } else { " " });
             } else {
                 shown.push_str(between);
             }
