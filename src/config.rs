@@ -150,11 +150,24 @@ impl Default for IndexConfig {
 pub(crate) struct QueryConfig {
     /// Tokens of context that an answer is made from, unless the request says otherwise.
     pub(crate) max_context_tokens: usize,
+    /// Whether a model is shown all of the context (`off`) or the sentences that matter (`extractive`).
+    pub(crate) compression: Compression,
+    /// Share of the context that `extractive` keeps, 0.1 to 1.
+    pub(crate) compression_share: f32,
+}
+
+/// What of the context a model is shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Compression {
+    #[default]
+    Off,
+    Extractive,
 }
 
 impl Default for QueryConfig {
     fn default() -> Self {
-        Self { max_context_tokens: 3000 }
+        Self { max_context_tokens: 3000, compression: Compression::default(), compression_share: 0.7 }
     }
 }
 
@@ -278,6 +291,7 @@ impl Config {
         check(self.retention.interval_s > 0, "retention.interval_s", positive);
         check((1..=36_500).contains(&self.retention.usage_days), "retention.usage_days", "must be 1 to 36500");
         check(self.query.max_context_tokens >= 64, "query.max_context_tokens", "must be at least 64");
+        check((0.1..=1.0).contains(&self.query.compression_share), "query.compression_share", "must be 0.1 to 1");
         check(["text", "json"].contains(&self.log.format.as_str()), "log.format", "must be text or json");
         errors
     }

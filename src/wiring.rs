@@ -9,7 +9,7 @@ use crate::app::{App, AppState, Rooms};
 use crate::auth::Keys;
 use crate::batches::Batches;
 use crate::caches::Caches;
-use crate::config::{Config, EmbeddingConfig, EmbeddingEngine, ExhaustedConfig, PrecisionConfig, Settings};
+use crate::config::{Compression, Config, EmbeddingConfig, EmbeddingEngine, ExhaustedConfig, PrecisionConfig, Settings};
 use crate::limits::{Limits, TokenLimit};
 use anyhow::{Context, bail};
 use cache::{Link, LinkOptions};
@@ -210,6 +210,7 @@ fn models_directory(config: &Config) -> PathBuf {
 fn engine_params(config: &Config) -> EngineParams {
     EngineParams {
         context_tokens: config.query.max_context_tokens,
+        compression: (config.query.compression == Compression::Extractive).then_some(config.query.compression_share),
         answer_tokens: config.llm.max_answer_tokens,
         answer_time: Duration::from_secs(config.llm.total_timeout_s),
         extracts_when_exhausted: config.llm.on_exhausted == ExhaustedConfig::Extract,

@@ -177,7 +177,6 @@ impl From<QueryError> for ApiError {
         match error {
             QueryError::Invalid(error) => error.into(),
             QueryError::Search(error) => error.into(),
-            QueryError::Embed(error) => error.into(),
             QueryError::Refused(error) => error.into(),
             QueryError::Interrupted(cause) => Self {
                 cause: Some(cause.to_string()),

@@ -16,6 +16,7 @@ pub use events::{Answer, AnswerEvent, AnswerMode, CacheUse};
 pub use request::{CachePolicy, InvalidQuery, QueryRequest};
 
 use crate::cite::{Cited, cite, compose};
+use crate::compress::compress;
 use crate::extractive::{ExtractiveParams, extract};
 use crate::fuse::LegWeights;
 use crate::pack::{Packed, pack};
@@ -25,7 +26,7 @@ use crate::script::is_cjk;
 use crate::search::{Hit, Ranking, SearchError, SearchRequest, SearchResponse, search_by};
 use crate::timings::Timings;
 use cached::Place;
-use corpus::{EmbedError, Principals, Reranker};
+use corpus::{Principals, Reranker};
 use events::Events;
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -42,6 +43,8 @@ pub struct EngineParams {
     pub weights: LegWeights,
     /// When a sentence is good enough for an extractive answer.
     pub extractive: ExtractiveParams,
+    /// Share of the context that a model is shown, 0 to 1, by the sentences that matter; `None`: all of it, the default.
+    pub compression: Option<f32>,
     /// Tokens of context where the request doesn't say. Default 2,048.
     pub context_tokens: usize,
     /// Most tokens a model may answer with. Default 1,024.
@@ -59,6 +62,7 @@ impl Default for EngineParams {
         Self {
             weights: LegWeights::default(),
             extractive: ExtractiveParams::default(),
+            compression: None,
             context_tokens: 2048,
             answer_tokens: 1024,
             answer_bytes: 64 * 1024,
@@ -77,9 +81,6 @@ pub enum QueryError {
     /// Retrieval failed.
     #[error(transparent)]
     Search(#[from] SearchError),
-    /// The extractive answer could not be made.
-    #[error(transparent)]
-    Embed(#[from] EmbedError),
     /// The model failed after its first word.
     #[error("the answer broke off: {0}")]
     Interrupted(#[source] ChatError),
@@ -275,25 +276,44 @@ impl Engine {
         let mut timings_ms = found.timings_ms;
         timings_ms.note("retrieve", started);
         let budget = request.max_context_tokens.unwrap_or(self.params.context_tokens);
-        let counter = self.models.counter(request.model.as_deref());
-        let count_tokens = |hit: &Hit, text: &str| match counter {
-            Some(counter) => usize::try_from(counter.count(text)).unwrap_or(usize::MAX),
-            None if text.len() == hit.text.len() => hit.tokens,
-            None => source.embedder().count_tokens(text),
-        };
+        let count_tokens = |hit: &Hit, text: &str| self.count_tokens(source, request.model.as_deref(), hit, text);
         let packed = timings_ms.measure("pack", || pack(found.hits, budget, &count_tokens));
         tracing::debug!(tags = ?request.tags, sources = packed.sources.len(), dropped = packed.dropped.len(), tokens = packed.tokens, "context packed");
         let deadline = tokio::time::Instant::now() + self.params.answer_time;
         Ok(Prepared { question: request.question, model: request.model, account: asker.account, packed, timings_ms, started, deadline })
     }
 
+    fn count_tokens(&self, source: &dyn ChunkSource, model: Option<&str>, hit: &Hit, text: &str) -> usize {
+        match self.models.counter(model) {
+            Some(counter) => usize::try_from(counter.count(text)).unwrap_or(usize::MAX),
+            None if text.len() == hit.text.len() => hit.tokens,
+            None => source.embedder().count_tokens(text),
+        }
+    }
+
+    /// Cuts what a model is shown to the sentences that matter, if that is wanted. Blocking.
+    ///
+    /// # Errors
+    /// [`SearchError`].
+    pub fn compress(&self, source: &dyn ChunkSource, prepared: &mut Prepared) -> Result<(), SearchError> {
+        let Some(share) = self.params.compression else { return Ok(()) };
+        let started = Instant::now();
+        compress(&prepared.question, &mut prepared.packed.sources, source, &self.params.extractive, share)?;
+        for packed in &mut prepared.packed.sources {
+            packed.tokens = self.count_tokens(source, prepared.model.as_deref(), &packed.hit, &packed.shown());
+        }
+        prepared.packed.tokens = prepared.packed.sources.iter().map(|packed| packed.tokens).sum();
+        prepared.timings_ms.note("compress", started);
+        Ok(())
+    }
+
     /// The answer without a model. Blocking.
     ///
     /// # Errors
-    /// [`EmbedError`].
-    pub fn extract(&self, source: &dyn ChunkSource, prepared: &Prepared) -> Result<(Draft, Vec<String>), EmbedError> {
+    /// [`SearchError`].
+    pub fn extract(&self, source: &dyn ChunkSource, prepared: &Prepared) -> Result<(Draft, Vec<String>), SearchError> {
         let sources = &prepared.packed.sources;
-        let found = extract(&prepared.question, sources, source.embedder(), source.errand(), &self.params.extractive)?;
+        let found = extract(&prepared.question, sources, source, &self.params.extractive)?;
         let (mut pieces, citations) = compose(&found.support, sources);
         let is_abstained = pieces.is_empty();
         if is_abstained {
@@ -322,6 +342,11 @@ impl Engine {
     async fn run(&self, source: Arc<dyn ChunkSource>, mut prepared: Prepared, events: &mut Events) -> Result<Answer, QueryError> {
         let started = Instant::now();
         events.send(|| AnswerEvent::Sources(prepared.packed.sources.iter().map(|source| source.hit.clone()).collect())).await;
+        if self.params.compression.is_some() && self.models.get(prepared.model.as_deref()).is_some() {
+            let (engine, source) = (self.clone(), Arc::clone(&source));
+            let compressed = off_thread(move || engine.compress(&*source, &mut prepared).map(|()| prepared));
+            prepared = compressed.await??;
+        }
         let draft = match self.ask_model(&prepared).await? {
             Asked::Answering(reply) => {
                 let draft = self.hear(*reply, &prepared, events).await?;

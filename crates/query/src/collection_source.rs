@@ -1,6 +1,6 @@
 //! The built-in index as a [`ChunkSource`].
 
-use crate::retrieve::{ChunkSource, DataState, SourceError, StoredChunk};
+use crate::retrieve::{ChunkSource, DataState, Occurrences, SourceError, StoredChunk};
 use corpus::{CollectionId, Embedder, Embedding, Errand, Filter, Principals, Row};
 use index::records::CollectionState;
 use index::text::{Narrowed, TextHits};
@@ -66,6 +66,11 @@ impl ChunkSource for CollectionSource {
 
     fn narrow(&self, query: &str, allowed: &RoaringBitmap) -> Result<Option<Narrowed>, SourceError> {
         Ok(self.collection.narrow(query, allowed)?)
+    }
+
+    fn occurrences(&self, words: &[&str]) -> Result<Option<Occurrences>, SourceError> {
+        let (chunks, counts) = self.collection.occurrences(words)?;
+        Ok(Some(Occurrences { chunks, counts }))
     }
 
     fn chunks(&self, rows: &[Row]) -> Result<Vec<Option<StoredChunk>>, SourceError> {

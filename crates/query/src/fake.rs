@@ -1,6 +1,6 @@
 //! A small collection in memory, for the tests: bag-of-words vectors, a plain BM25.
 
-use crate::retrieve::{ChunkSource, DataState, SourceError, StoredChunk};
+use crate::retrieve::{ChunkSource, DataState, Occurrences, SourceError, StoredChunk};
 use crate::script::is_cjk;
 use crate::terms::{Rarity, term_set, terms};
 use corpus::{
@@ -189,6 +189,12 @@ impl ChunkSource for FakeSource {
         let Some((_, excluded)) = query.split_once(" -") else { return Ok(None) };
         let has = |row: &Row| self.stored.get(*row as usize).is_some_and(|stored| stored.chunk.chunk.draft.text.contains(excluded));
         Ok(Some(Narrowed { rows: allowed.iter().filter(|row| !has(row)).collect(), requires_quoted: false }))
+    }
+
+    fn occurrences(&self, words: &[&str]) -> Result<Option<Occurrences>, SourceError> {
+        let sets: Vec<_> = self.stored.iter().map(|stored| term_set(&stored.chunk.chunk.draft.text)).collect();
+        let count = |word: &&str| sets.iter().filter(|set| term_set(word).is_subset(set)).count() as u64;
+        Ok(Some(Occurrences { chunks: sets.len() as u64, counts: words.iter().map(count).collect() }))
     }
 
     fn chunks(&self, rows: &[Row]) -> Result<Vec<Option<StoredChunk>>, SourceError> {

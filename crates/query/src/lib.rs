@@ -26,10 +26,13 @@
 //! ```
 
 mod answer;
+mod asked;
 mod bench;
 mod cite;
 mod collection_source;
+mod compress;
 mod evaluate;
+mod evidence;
 mod extractive;
 #[cfg(test)]
 mod fake;
@@ -51,17 +54,19 @@ pub use answer::{
 pub use bench::{BenchError, BenchPoint, BenchReport, BenchRequest, QUERIES_MAX, bench};
 pub use cite::{Citation, Cited, Verdict, cite, compose};
 pub use collection_source::CollectionSource;
+pub use compress::compress;
 pub use evaluate::{
     AnswerSummary, BeirError, BeirSet, BeirText, Case, CaseScore, Change, Comparison, Figures, Given, GivenCitation, GivenSource,
     GoldAnswer, InvalidCase, JUDGE_VERSION, Judgement, MetricChange, PASS_DEFAULT, PERMUTATIONS, QueryScores, cases_of, exact_match, f1,
     judge_messages, randomisation_test, read_jsonl,
 };
+pub use evidence::{Evidence, Weights};
 pub use extractive::{Extracted, ExtractiveParams, Support, extract};
 pub use fuse::{LegRank, LegWeights};
 pub use metrics::{Judgements, mrr_at_k, ndcg_at_k, recall_at_k};
 pub use pack::{DropReason, Dropped, Packed, PackedSource, pack};
 pub use prompt::{PROMPT_VERSION, messages};
-pub use retrieve::{ChunkSource, DataState, SourceError, StoredChunk};
+pub use retrieve::{ChunkSource, DataState, Occurrences, SourceError, StoredChunk};
 pub use search::{
     Hit, HitExplain, InvalidSearch, NEIGHBOURS_MAX, NarrowedExplain, Neighbour, Neighbours, QUERY_BYTES_MAX, RERANKED, Ranking, Rerank,
     RerankSome, SearchError, SearchExplain, SearchMode, SearchRequest, SearchResponse, SkippedLeg, TOP_K_MAX, search, search_by,

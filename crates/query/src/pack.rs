@@ -6,11 +6,13 @@
 //! embedding model: near enough for a budget.
 //! Invariant: `hit.text[excerpt]` is text of the document at `hit.span.within(excerpt)`.
 
+use crate::compress::GAP;
 use crate::search::Hit;
 use crate::sentences::sentences;
 use corpus::{ChunkId, Span};
 use gateway::{Keep, truncate};
 use serde::Serialize;
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::ops::Range;
 
@@ -25,6 +27,8 @@ pub struct PackedSource {
     pub excerpt: Range<usize>,
     /// Tokens of the excerpt.
     pub tokens: usize,
+    /// The bytes of [`text`](PackedSource::text) that a model is shown, in order; empty: all.
+    pub kept: Vec<Range<usize>>,
 }
 
 impl PackedSource {
@@ -32,6 +36,31 @@ impl PackedSource {
     #[must_use]
     pub fn text(&self) -> &str {
         self.hit.text.get(self.excerpt.clone()).unwrap_or_default()
+    }
+
+    /// What a model is shown: the text, with a mark for each gap if only parts of it are kept.
+    #[must_use]
+    pub fn shown(&self) -> Cow<'_, str> {
+        let text = self.text();
+        if self.kept.is_empty() {
+            return Cow::Borrowed(text);
+        }
+        let is_gap = |gap: &str| gap.chars().any(char::is_alphanumeric);
+        let (mut shown, mut end) = (String::new(), 0);
+        let whole = self.kept.iter().cloned().chain(std::iter::once(text.len()..text.len()));
+        for part in whole {
+            let between = text.get(end..part.start).unwrap_or_default();
+            if is_gap(between) {
+                shown.push_str(if end == 0 { "" } else { " " });
+                shown.push_str(GAP);
+                shown.push_str(if part.is_empty() { "" } else { " " });
+            } else {
+                shown.push_str(between);
+            }
+            shown.push_str(text.get(part.clone()).unwrap_or_default());
+            end = part.end;
+        }
+        Cow::Owned(shown)
     }
 
     /// Where `range` of [`text`](Self::text) stands in the document, and its text.
@@ -97,7 +126,7 @@ pub fn pack(hits: Vec<Hit>, budget: usize, count_tokens: &Count<'_>) -> Packed {
         };
         packed.tokens += tokens;
         let number = u32::try_from(packed.sources.len() + 1).unwrap_or(u32::MAX);
-        packed.sources.push(PackedSource { number, hit, excerpt, tokens });
+        packed.sources.push(PackedSource { number, hit, excerpt, tokens, kept: Vec::new() });
     }
     packed
 }

@@ -43,7 +43,7 @@ fn block(source: &PackedSource) -> String {
     if !source.hit.heading_path.is_empty() {
         attributes.push_str(&format!(" section=\"{}\"", attribute(&source.hit.heading_path.join(" > "))));
     }
-    format!("<source {attributes}>\n{}\n</source>\n", escape(source.text()))
+    format!("<source {attributes}>\n{}\n</source>\n", escape(&source.shown()))
 }
 
 fn escape(text: &str) -> String {

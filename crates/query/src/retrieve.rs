@@ -49,6 +49,15 @@ pub struct DataState {
     pub is_shown: bool,
 }
 
+/// How common some words are in a collection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Occurrences {
+    /// Chunks in all.
+    pub chunks: u64,
+    /// Chunks with each word, in the order asked.
+    pub counts: Vec<u64>,
+}
+
 /// A collection that can be searched. Blocking.
 ///
 /// Every search returns at most `k` rows of `allowed`, best first, and none twice. An empty
@@ -97,6 +106,16 @@ pub trait ChunkSource: Send + Sync {
     /// # Errors
     /// [`SourceError`].
     fn narrow(&self, query: &str, allowed: &RoaringBitmap) -> Result<Option<Narrowed>, SourceError>;
+
+    /// In how many chunks each word occurs, by the terms of the text index; `None` if that isn't known. Of a word of
+    /// several terms the rarest counts.
+    ///
+    /// # Errors
+    /// [`SourceError`].
+    fn occurrences(&self, words: &[&str]) -> Result<Option<Occurrences>, SourceError> {
+        let _ = words;
+        Ok(None)
+    }
 
     /// The chunks of `rows`, in that order; `None` for one that is gone.
     ///

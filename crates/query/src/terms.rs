@@ -16,8 +16,17 @@ const COMMON: &str = " a about after all also am an and any are as at be been be
     who whom whose why will with would you your name called ";
 
 /// Question words and particles of Chinese that carry no content.
-const COMMON_CJK: [&str; 26] = [
+const COMMON_CJK: [&str; 35] = [
     "为什么",
+    "為什麼",
+    "什麼",
+    "哪裡",
+    "怎麼",
+    "請問",
+    "誰",
+    "嗎",
+    "與",
+    "哪一年",
     "是什么",
     "有什么",
     "什么样",
@@ -47,21 +56,46 @@ const COMMON_CJK: [&str; 26] = [
 
 /// The content terms of a text, in order, repetitions included.
 pub(crate) fn terms(text: &str) -> Vec<String> {
-    let mut terms = Vec::new();
-    for word in text.unicode_words() {
-        if word.chars().any(is_cjk) {
-            continue;
-        }
-        let word = word.to_lowercase();
-        let word = word.strip_suffix("'s").or_else(|| word.strip_suffix("’s")).unwrap_or(&word);
-        if !COMMON.contains(&format!(" {word} ")) {
-            terms.push(stem(word));
-        }
-    }
+    let mut terms: Vec<String> = words(text).map(|word| stem(&word)).collect();
     for run in cjk_runs(text) {
-        pairs(&run, &mut terms);
+        terms.extend(pairs(&run));
     }
     terms
+}
+
+/// The content terms of a text, each with a word that it stands for, as the text has it but for case.
+pub(crate) fn terms_and_words(text: &str) -> BTreeMap<String, String> {
+    let pairs = cjk_runs(text).into_iter().flat_map(|run| pairs(&run)).map(|pair| (pair.clone(), pair));
+    words(text).map(|word| (stem(&word), word)).chain(pairs).collect()
+}
+
+/// The share of a text's letters, common words left out, that stand in terms which `holds` knows: pairs of
+/// characters overlap, so that one foreign character spoils one letter and not two pairs.
+#[expect(clippy::cast_precision_loss, reason = "counts of letters in a question")]
+pub(crate) fn letters_held(text: &str, holds: impl Fn(&str) -> bool) -> f32 {
+    let (mut held, mut total) = (0, 0);
+    for word in words(text) {
+        let letters = word.chars().count();
+        total += letters;
+        held += if holds(&stem(&word)) { letters } else { 0 };
+    }
+    for run in cjk_runs(text) {
+        let letters = run.chars().count();
+        let mut is_held = vec![false; letters];
+        for (at, pair) in pairs(&run).iter().enumerate().filter(|(_, pair)| holds(pair)) {
+            is_held.iter_mut().skip(at).take(pair.chars().count()).for_each(|letter| *letter = true);
+        }
+        total += letters;
+        held += is_held.into_iter().filter(|letter| *letter).count();
+    }
+    if total == 0 { 0.0 } else { held as f32 / total as f32 }
+}
+
+/// The words that carry content and stand between spaces, in lower case.
+fn words(text: &str) -> impl Iterator<Item = String> {
+    let spaced = text.unicode_words().filter(|word| !word.chars().any(is_cjk)).map(str::to_lowercase);
+    let bare = spaced.map(|word| word.strip_suffix("'s").or_else(|| word.strip_suffix("’s")).map(str::to_owned).unwrap_or(word));
+    bare.filter(|word| !COMMON.contains(&format!(" {word} ")))
 }
 
 /// The content terms of a text, each once.
@@ -84,16 +118,14 @@ fn cjk_runs(text: &str) -> Vec<String> {
     kept.split(|c| !is_cjk(c)).filter(|run| !run.is_empty()).map(str::to_owned).collect()
 }
 
-fn pairs(run: &str, terms: &mut Vec<String>) {
+/// Overlapping pairs of characters; a run of one is that character.
+fn pairs(run: &str) -> Vec<String> {
     let starts: Vec<usize> = run.char_indices().map(|(at, _)| at).chain([run.len()]).collect();
     if starts.len() <= 2 {
-        terms.push(run.to_owned());
+        return vec![run.to_owned()];
     }
-    for window in starts.windows(3) {
-        if let [start, _, end] = window {
-            terms.push(run.get(*start..*end).unwrap_or_default().to_owned());
-        }
-    }
+    let piece = |window: &[usize]| Some(run.get(*window.first()?..*window.last()?)?.to_owned());
+    starts.windows(3).filter_map(piece).collect()
 }
 
 /// Cuts the commonest English endings, leaving at least three letters. Cruder than Porter's, but
@@ -145,10 +177,10 @@ fn trim_end(mut word: String) -> String {
     word
 }
 
-/// How rare each term is among some sentences: `ln(1 + (n - df + 0.5) / (df + 0.5))`, as in BM25.
+/// How rare each term is among some texts: `ln(1 + (n - df + 0.5) / (df + 0.5))`, as in BM25.
 pub(crate) struct Rarity {
-    sentences: f32,
-    counts: BTreeMap<String, u32>,
+    texts: f32,
+    counts: BTreeMap<String, f32>,
 }
 
 impl Rarity {
@@ -158,18 +190,23 @@ impl Rarity {
         for terms in sentences {
             total = total.saturating_add(1);
             for term in terms {
-                *counts.entry(term.clone()).or_default() += 1;
+                *counts.entry(term.clone()).or_default() += 1.0;
             }
         }
-        Self { sentences: f32::from(total), counts }
+        Self { texts: f32::from(total), counts }
     }
 
-    /// The weight of a term. One that no sentence has weighs as much as one that a single
-    /// sentence has: its absence must count, but not more than the rarest find.
-    #[expect(clippy::cast_precision_loss, reason = "counts of sentences in a handful of chunks")]
+    /// Of `texts` texts, in how many each term occurs.
+    #[expect(clippy::cast_precision_loss, reason = "only the size of a count matters")]
+    pub(crate) fn counted(texts: u64, counts: impl IntoIterator<Item = (String, u64)>) -> Self {
+        Self { texts: texts as f32, counts: counts.into_iter().map(|(term, count)| (term, count as f32)).collect() }
+    }
+
+    /// The weight of a term. One that no text has weighs as much as one that a single text has: its
+    /// absence must count, but not more than the rarest find.
     pub(crate) fn weight(&self, term: &str) -> f32 {
-        let count = self.counts.get(term).copied().unwrap_or(1) as f32;
-        (1.0 + (self.sentences.max(count) - count + 0.5) / (count + 0.5)).ln()
+        let count = self.counts.get(term).copied().unwrap_or_default().max(1.0);
+        (1.0 + (self.texts.max(count) - count + 0.5) / (count + 0.5)).ln()
     }
 }
 

@@ -200,6 +200,14 @@ impl Collection {
         Ok(self.text.narrow(query, allowed)?)
     }
 
+    /// How many rows the text index holds, and in how many of them each word occurs.
+    ///
+    /// # Errors
+    /// [`CollectionError::Text`].
+    pub fn occurrences(&self, words: &[&str]) -> Result<(u64, Vec<u64>), CollectionError> {
+        Ok((self.text.rows(), self.text.occurrences(words)?))
+    }
+
     /// The chunks at these rows with the documents they belong to; `None` where a row is not live (any more).
     /// All chunks of one document are of one version.
     ///

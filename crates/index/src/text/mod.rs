@@ -372,6 +372,26 @@ impl TextIndex {
         searcher.search(&BooleanQuery::union(queries), &RowSet { row_field: Fields::ROW })
     }
 
+    /// In how many rows each word occurs; of a word of several terms the rarest counts, and one of none occurs nowhere.
+    /// Rows that were removed are counted until their segment is merged.
+    ///
+    /// # Errors
+    /// [`TextError::Index`] if a segment can't be read.
+    pub fn occurrences(&self, words: &[&str]) -> Result<Vec<u64>, TextError> {
+        let searcher = self.reader.searcher();
+        let stemmers: Vec<Stemmer> = self.languages(&searcher)?.into_iter().map(Language::stemmer).collect();
+        let rows_with = |term: &analyzer::Term| -> Result<u64, TantivyError> {
+            let counts = question::group(term, &stemmers).terms.into_iter().map(|stem| searcher.doc_freq(&Term::from_field_text(self.fields.body, &stem)));
+            Ok(counts.collect::<Result<Vec<u64>, _>>()?.into_iter().max().unwrap_or_default())
+        };
+        let count = |word: &&str| -> Result<u64, TextError> {
+            let terms = question::phrase(word).unwrap_or_default();
+            let counts: Result<Vec<u64>, TantivyError> = terms.iter().take(QUERY_TERMS_MAX).map(|(_, term)| rows_with(term)).collect();
+            Ok(counts?.into_iter().min().unwrap_or_default())
+        };
+        words.iter().map(count).collect()
+    }
+
     /// How many of these rows the committed index holds.
     ///
     /// # Errors

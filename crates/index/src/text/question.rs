@@ -181,7 +181,8 @@ fn excluded_word(text: &str) -> Option<(&str, &str)> {
     Some(text.split_at(end))
 }
 
-fn phrase(text: &str) -> Option<Phrase> {
+/// The words of a text, in order, without what only adds to them.
+pub(super) fn phrase(text: &str) -> Option<Phrase> {
     let terms = terms(text).into_iter().filter(|term| matches!(term.kind, Kind::Word | Kind::Unspaced));
     let terms: Phrase = terms.map(|term| (term.position, term)).collect();
     (!terms.is_empty()).then_some(terms)

@@ -32,6 +32,12 @@ fn english_is_found_by_its_stem_and_ranked_by_rarity() {
 }
 
 #[test]
+fn words_are_counted_as_they_are_found() {
+    let index = index_of(&["The cats were running", "A dog sleeps", "the cat", "向量检索引擎"]);
+    assert_eq!(index.occurrences(&["Cat", "dogs", "fox", "检索", "the dog", "?"]).unwrap(), [2, 1, 0, 1, 1, 0]);
+}
+
+#[test]
 fn chinese_is_found_as_written() {
     let index = index_of(&["向量檢索引擎", "向量检索引擎", "安裝指南：第一步", "mixed 中文 text 2024年"]);
     assert_eq!(found(&index, "檢索"), [0]);

@@ -218,3 +218,22 @@ fn what_does_not_work_yet_is_refused_by_name() {
     assert!(request(json!({"question": "a", "k": 1})).is_err());
     assert!(request(json!({"question": "a", "cache": "never"})).is_err());
 }
+
+#[tokio::test]
+async fn a_model_is_shown_the_sentences_that_matter() {
+    let say = || vec![vec![Step::delta("It opened in 1931 [1].")]];
+    let model = Arc::new(ScriptedChat::new("scripted", [say(), say()].concat()));
+    let mut contexts = Vec::new();
+    for compression in [None, Some(0.3)] {
+        let engine = Engine::new(Models::of(model.clone()), EngineParams { compression, ..EngineParams::default() });
+        let answer = answer(&engine, QUESTION).await.unwrap();
+        assert_eq!(answer.citations[0].quote, "The Garnet bridge was opened in 1931.");
+        assert_eq!(library().text_at(&answer.citations[0].document_id, answer.citations[0].span), answer.citations[0].quote);
+        contexts.push(answer.context_length);
+    }
+    let prompts: Vec<String> = model.requests().iter().map(|request| request.messages[1].content.text().into_owned()).collect();
+    assert!(prompts[0].contains("It is 420 metres long.") && !prompts[0].contains("[…]"));
+    assert!(prompts[1].contains("opened in 1931. […]") && !prompts[1].contains("It is 420 metres long."), "{}", prompts[1]);
+    assert_eq!(prompts[0].matches("<source ").count(), prompts[1].matches("<source ").count());
+    assert!(contexts[1] < contexts[0], "{contexts:?}");
+}
