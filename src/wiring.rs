@@ -210,6 +210,7 @@ fn engine_params(config: &Config) -> EngineParams {
         context_tokens: config.query.max_context_tokens,
         answer_tokens: config.llm.max_answer_tokens,
         answer_time: Duration::from_secs(config.llm.total_timeout_s),
+        gate: config.answers.citation_gate,
         extracts_when_exhausted: config.llm.on_exhausted == ExhaustedConfig::Extract,
         ..EngineParams::default()
     }

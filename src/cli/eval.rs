@@ -1,5 +1,7 @@
-//! `ragstone eval retrieval DIR…`: judged collections in BEIR layout, through the API: documents go
+//! `ragstone eval`: [`citations`], and `retrieval DIR…`: judged collections in BEIR layout, through the API: documents go
 //! in over HTTP, every query is searched in every mode, and the rankings are scored.
+
+mod citations;
 
 use super::target::{Target, TargetArgs};
 use super::{Global, runtime};
@@ -21,6 +23,8 @@ const CONCURRENT: usize = 8;
 pub(crate) enum EvalCommand {
     /// nDCG@10, recall@10 and MRR@10 of each retrieval mode
     Retrieval(RetrievalArgs),
+    /// Altered quotes that the citation gate finds, and true ones that it doubts
+    Citations(citations::CitationsArgs),
 }
 
 #[derive(Debug, Args)]
@@ -51,7 +55,10 @@ pub(crate) struct RetrievalArgs {
 }
 
 pub(crate) fn run(command: &EvalCommand, global: &Global) -> anyhow::Result<ExitCode> {
-    let EvalCommand::Retrieval(args) = command;
+    let args = match command {
+        EvalCommand::Retrieval(args) => args,
+        EvalCommand::Citations(args) => return citations::run(args),
+    };
     let sets = runtime()?.block_on(async {
         let target = Target::reach(&args.target, global).await?;
         let mut sets = Vec::new();
