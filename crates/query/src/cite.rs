@@ -360,7 +360,7 @@ fn complete(pending: &str) -> Option<usize> {
     let units = sentences(&bare);
     let begins_next = |at: &usize| {
         let last = units.get(at - 1).and_then(|unit| bare.get(unit.range.clone())).unwrap_or_default();
-        !last.ends_with(['；', ';'])
+        !last.ends_with(['；', ';']) && !ends_in_initials(last)
     };
     let next = (1..units.len()).find(begins_next).and_then(|at| units.get(at)).map(|unit| unit.range.start);
     if next.is_none() && seen.len() > SENTENCE_BYTES_MAX {
@@ -423,6 +423,13 @@ fn citation(source: &PackedSource, range: &Range<usize>, verdict: Verdict) -> Op
         verdict,
         cited_as: None,
     })
+}
+
+/// `J.`, `D.C.`: no end of a sentence, or not for certain.
+fn ends_in_initials(text: &str) -> bool {
+    let word = text.rsplit(char::is_whitespace).next().unwrap_or_default().trim_start_matches(['(', '"']);
+    word.strip_suffix('.')
+        .is_some_and(|word| word.split('.').all(|part| part.chars().count() == 1 && part.chars().all(char::is_alphabetic)))
 }
 
 const OPENINGS: [char; 3] = ['[', '【', '［'];

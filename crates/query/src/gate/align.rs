@@ -121,7 +121,7 @@ impl<'t> Alignment<'t> {
             let length = (0..64).take_while(|step| self.places.get(at + step).copied().flatten() == Some(first + step)).count();
             let after = self.places.get(at + length).copied().flatten();
             // Before the first word stands what leads up to the second.
-            let lead = after.map(|after| after.saturating_sub(length + 2)).filter(|_| at == 0);
+            let lead = after.filter(|after| at == 0 && first > *after).map(|after| after.saturating_sub(length + 2));
             let before = at.checked_sub(1).and_then(|at| self.places.get(at).copied().flatten()).or(lead);
             if let (Some(before), true) = (before, length <= 3) {
                 let end = after.unwrap_or(before + length + 2);

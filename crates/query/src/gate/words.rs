@@ -238,7 +238,9 @@ impl Reader<'_> {
         // 一起, 四川, 万一 and their like are words.
         let counts =
             CLASSIFIERS.contains(next) || is_ordinal || (run.len() >= 2 && run.iter().any(|c| "二三四五六七八九两兩〇零".contains(*c)));
-        let Some(value) = han_value(&run).filter(|_| counts) else { return false };
+        // Nor is 万 a number by itself.
+        let is_scale = run.iter().all(|c| "百千万萬亿億".contains(*c));
+        let Some(value) = han_value(&run).filter(|_| counts && !is_scale) else { return false };
         self.at += run.len();
         self.push(from, format!("#{}", canonical(&value.to_string(), 0)), Kind::Number);
         true
@@ -349,7 +351,9 @@ impl Reader<'_> {
                     .take(12)
                     .collect();
                 let word: String = word.chars().rev().collect();
-                let is_initial = word.chars().count() == 1 && word.chars().all(char::is_uppercase);
+                // `J`, `D.C`, `p.m`
+                let is_initial =
+                    word.split('.').all(|part| part.chars().count() == 1) && (word.len() > 2 || word.chars().all(char::is_uppercase));
                 let is_short = is_initial || ABBREVIATIONS.contains(&format!(" {} ", word.to_lowercase()));
                 next.is_none_or(|next| !next.is_lowercase() && !is_short)
             }
