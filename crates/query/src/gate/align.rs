@@ -208,7 +208,8 @@ impl<'t> Alignment<'t> {
         let mut lost = gap.iter().filter(|token| token.is_content()).peekable();
         let is_replaced = lost.peek().is_some() && lost.all(|token| token.kind == Kind::Number || (token.is_name && !token.after_break));
         let is_pronoun = run.iter().all(|token| token.is_pronoun);
-        if is_replaced && !is_pronoun && !starts && gap.len() <= 4 {
+        let is_count = gap.iter().any(|token| token.kind == Kind::Number) && gap.len() <= 2;
+        if is_replaced && !is_pronoun && (!starts || is_count) && gap.len() <= 4 {
             return true;
         }
         let is_new = |pair: &[Token]| matches!(pair, [a, b] if a.kind == Kind::Sign && b.kind == Kind::Sign && !named(&format!("{}{}", a.key, b.key)));
