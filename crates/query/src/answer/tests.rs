@@ -1,8 +1,8 @@
 //! Tests of the module above.
 
 use super::*;
-use crate::cite::Verdict;
 use crate::fake::FakeSource;
+use crate::gate::Verdict;
 use crate::search::InvalidSearch;
 use gateway::{ChatModel, ScriptedChat, Step};
 use serde_json::json;
@@ -126,7 +126,7 @@ async fn a_model_answers_and_is_checked() {
     assert!(model.requests()[0].messages[1].content.text().contains("The Garnet bridge was opened in 1931."));
 
     let events = events(&engine, QUESTION).await;
-    assert_eq!(names(&events), ["sources", "delta", "delta", "delta", "citation", "delta", "delta", "usage", "done"]);
+    assert_eq!(names(&events), ["sources", "delta", "delta", "citation", "delta", "delta", "usage", "done"]);
     assert_eq!(text(&events), whole.answer);
 }
 

@@ -31,7 +31,7 @@ fn quotes(answer: &str) -> Vec<(u32, String, Verdict)> {
 
 #[test]
 fn each_marker_gets_the_sentence_it_rests_on() {
-    let found = quotes("The bridge opened in 1931 [1]. Its length is 420 metres. [1] Rye bread keeps a week[2].");
+    let found = quotes("The bridge opened in 1931 [1]. 420 metres long it is. [1] Rye bread keeps a week[2].");
     let expected = [
         (1, "The bridge was opened in 1931.".to_owned(), Verdict::Supported),
         (1, "It is 420 metres long.".to_owned(), Verdict::Supported),
@@ -132,7 +132,7 @@ fn clauses_with_markers_of_their_own_are_judged_each() {
 fn citations_come_as_soon_as_their_sentence_is_complete() {
     let (_, _, said) = reviewed(&["The bridge was opened in 1931 ", "[", "1", "]. It is", " 420 metres long [1]."], GatePolicy::Flag);
     let kinds: Vec<_> = said.iter().map(|said| matches!(said, Said::Citation(_))).collect();
-    assert_eq!(kinds, [false, false, true, false, false, true], "{said:?}");
+    assert_eq!(kinds, [false, false, true, false, false, false, true], "{said:?}");
     let (_, _, said) = reviewed(&["It is 421 metres", " long [1]. The rye", " bread keeps for a week [2]."], GatePolicy::Strip);
     assert_eq!(passed_on(&said), "The rye bread keeps for a week [2].");
 }

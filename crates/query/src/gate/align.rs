@@ -1,6 +1,6 @@
 //! Which words of a statement stand where in a sentence, and whether what is left over changes what is said.
 
-use super::lists::{DIRECTIONS, are_opposed};
+use super::lists::{DIRECTIONS, are_opposed, unit};
 use super::words::{Kind, Token};
 use std::collections::HashMap;
 use std::ops::Range;
@@ -217,7 +217,9 @@ impl<'t> Alignment<'t> {
             return true;
         }
         run.iter().enumerate().any(|(at, token)| {
-            let denied = || gap.iter().any(|other| are_opposed(&token.key, &other.key));
+            // A week is no year.
+            let is_other_unit = |other: &Token| unit(&token.key).zip(unit(&other.key)).is_some_and(|(a, b)| a != b);
+            let denied = || gap.iter().any(|other| are_opposed(&token.key, &other.key) || is_other_unit(other));
             match token.kind {
                 Kind::Negation => true,
                 Kind::Number => token.key != "#1" || gap.iter().any(|other| other.kind == Kind::Number),

@@ -136,7 +136,7 @@ fn cost_grows_with_the_text_and_not_faster() {
     let claim = "the ".repeat(20_000) + "bridge 1931 " + &"[(".repeat(10_000);
     let started = std::time::Instant::now();
     for _ in 0..20 {
-        gate.judge(&claim, &[0]);
+        assert!(gate.judge(&claim, &[0]).is_some());
     }
     assert!(started.elapsed() < std::time::Duration::from_secs(20), "{:?}", started.elapsed());
 }
