@@ -56,8 +56,8 @@ pub struct Gate {
 const CANDIDATES: usize = 6;
 /// A word that so many sentences hold tells none apart.
 const COMMON: usize = 256;
-/// Tokens of a statement that are looked at.
-const CLAIM_TOKENS_MAX: usize = 400;
+/// Tokens of a statement that are looked at; a sentence of an answer, which is at most 4 KiB, has fewer.
+const CLAIM_TOKENS_MAX: usize = 4096;
 
 impl Gate {
     /// Reads the sources.
