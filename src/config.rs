@@ -2,6 +2,7 @@
 //! form mirrors the file field by field; [`Config::validate`] reports every error at once with its
 //! path. Nothing else in the program reads the environment.
 
+mod answers;
 mod batches;
 mod cache;
 mod calls;
@@ -21,6 +22,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub(crate) use answers::AnswersConfig;
 pub(crate) use batches::BatchesConfig;
 pub(crate) use cache::CacheConfig;
 pub(crate) use calls::CallsConfig;
@@ -50,6 +52,7 @@ pub(crate) struct Config {
     pub(crate) index: IndexConfig,
     pub(crate) retention: RetentionConfig,
     pub(crate) query: QueryConfig,
+    pub(crate) answers: AnswersConfig,
     pub(crate) cache: CacheConfig,
     pub(crate) llm: LlmConfig,
     /// What judges texts by a question; absent: nothing does.

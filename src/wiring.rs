@@ -213,6 +213,7 @@ fn engine_params(config: &Config) -> EngineParams {
         compression: (config.query.compression == Compression::Extractive).then_some(config.query.compression_share),
         answer_tokens: config.llm.max_answer_tokens,
         answer_time: Duration::from_secs(config.llm.total_timeout_s),
+        gate: config.answers.citation_gate,
         extracts_when_exhausted: config.llm.on_exhausted == ExhaustedConfig::Extract,
         ..EngineParams::default()
     }

@@ -29,7 +29,7 @@ if ! python3 -c 'import numpy, tokenizers' 2>/dev/null; then
 fi
 
 passed=0 failed=0
-for check in ${CHECKS:-documents markdown_pairs json_suite mail chinese restart retrieval quality hostile tenants api_fuzz many_collections shutdown embedding sdks gateway_overhead}; do
+for check in ${CHECKS:-documents markdown_pairs json_suite mail chinese restart retrieval quality hostile tenants api_fuzz many_collections shutdown embedding sdks injection gateway_overhead}; do
   printf '\n== %s\n' "$check"
   start=$SECONDS
   if "$here/$check.py" "$data"; then

@@ -111,14 +111,38 @@ fn a_model_answers_from_the_sources_and_its_markers_become_citations() {
     assert_eq!((&answer["usage"]["prompt_tokens"], &answer["citations"][0]["verdict"]), (&json!(7), &json!("supported")), "{answer}");
     check_citations(&server, &answer);
     let prompt = asked.recv().unwrap()["messages"].to_string();
-    assert!(prompt.contains("<source id") && prompt.contains("colza oil"), "{prompt}");
+    assert!(prompt.contains("<source-") && prompt.contains("colza oil"), "{prompt}");
     assert!(!prompt.contains("secret-key"));
     let mut streamed = question;
     streamed["cache"] = json!("bypass");
     streamed["stream"] = json!(true);
     let text = server.post(QUERY, streamed).text();
     let names: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("event: ")).collect();
-    assert_eq!(names, ["sources", "delta", "delta", "citation", "usage", "done"], "{text}");
+    assert_eq!(names, ["sources", "delta", "delta", "delta", "citation", "usage", "done"], "{text}");
+}
+
+#[test]
+fn what_no_source_says_is_treated_as_the_configuration_says() {
+    let answered = |policy: &str| {
+        let (port, _) = provider(&["The lamp is filled with colza oil [1]. The lamp ", "was lit in 1840 [1]."]);
+        let config =
+            format!("[llm]\nbase_url = \"http://127.0.0.1:{port}/v1\"\nmodel = \"small\"\n[answers]\ncitation_gate = \"{policy}\"\n");
+        let server = Setup::hash().config(&config).environment("RAGSTONE_LLM_API_KEY", "secret-key").start();
+        server.add_text("default", "lamp", "The lamp is filled with colza oil every evening.");
+        server.post(QUERY, json!({ "question": "What is the lamp filled with?" })).ok()
+    };
+    let told = answered("flag");
+    assert_eq!(
+        (&told["gate"]["supported"], &told["gate"]["not_found"], &told["abstained"]),
+        (&json!(1), &json!(1), &json!(false)),
+        "{told}"
+    );
+    assert_eq!(told["gate"]["sentences"][1]["verdict"], "not_found");
+    let stripped = answered("strip");
+    assert_eq!(stripped["answer"].as_str().unwrap().trim(), "The lamp is filled with colza oil [1].");
+    let refused = answered("refuse");
+    assert_eq!((&refused["abstained"], &refused["citations"]), (&json!(true), &json!([])), "{refused}");
+    assert!(refused["gate"]["reason"].is_string());
 }
 
 #[test]

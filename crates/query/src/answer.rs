@@ -15,12 +15,13 @@ pub use cached::{AnswerCache, AnswerCacheOptions, AnswerCacheStatistics};
 pub use events::{Answer, AnswerEvent, AnswerMode, CacheUse};
 pub use request::{CachePolicy, InvalidQuery, QueryRequest};
 
-use crate::cite::{Cited, cite, compose};
+use crate::cite::{Cited, GatePolicy, Reviewer, compose, quoted};
 use crate::compress::compress;
 use crate::extractive::{ExtractiveParams, extract};
 use crate::fuse::LegWeights;
+use crate::gate::Gate;
 use crate::pack::{Packed, pack};
-use crate::prompt::{DONT_KNOW, messages};
+use crate::prompt::{DONT_KNOW, Mark, messages};
 use crate::retrieve::ChunkSource;
 use crate::script::is_cjk;
 use crate::search::{Hit, Ranking, SearchError, SearchRequest, SearchResponse, search_by};
@@ -55,6 +56,8 @@ pub struct EngineParams {
     pub answer_time: Duration,
     /// Whether an answer is extracted where no budget has room for a model's. Default false: that is refused.
     pub extracts_when_exhausted: bool,
+    /// What is done about sentences that no source says. Default: they are told.
+    pub gate: GatePolicy,
 }
 
 impl Default for EngineParams {
@@ -68,6 +71,7 @@ impl Default for EngineParams {
             answer_bytes: 64 * 1024,
             answer_time: Duration::from_secs(120),
             extracts_when_exhausted: false,
+            gate: GatePolicy::default(),
         }
     }
 }
@@ -226,7 +230,7 @@ impl Engine {
         Ok(Recalled { source, request, asker, place, answer })
     }
 
-    /// Answers as a stream: `Sources`, `Delta`s, `Citation`s, `Usage`, and `Done` or `Error` last.
+    /// Answers as a stream: `Sources`, `Delta`s and `Citation`s, `Usage`, and `Done` or `Error` last.
     /// Dropping it cancels the model's call.
     ///
     /// # Errors
@@ -319,7 +323,7 @@ impl Engine {
         if is_abstained {
             pieces = vec![abstention(&prepared.question).to_owned()];
         }
-        let cited = Cited { citations, not_found: Vec::new() };
+        let cited = Cited { gate: quoted(&pieces, &citations, self.params.gate), citations, not_found: Vec::new() };
         Ok((Draft { text: pieces.concat(), is_abstained, cited, ..Draft::default() }, pieces))
     }
 
@@ -359,13 +363,13 @@ impl Engine {
                 for piece in pieces {
                     events.send(|| AnswerEvent::Delta(piece)).await;
                 }
+                for citation in &draft.cited.citations {
+                    events.send(|| AnswerEvent::Citation(citation.clone())).await;
+                }
                 prepared.timings_ms.note("extract", started);
                 Draft { degraded, ..draft }
             }
         };
-        for citation in &draft.cited.citations {
-            events.send(|| AnswerEvent::Citation(citation.clone())).await;
-        }
         events.send(|| AnswerEvent::Usage(draft.usage)).await;
         prepared.timings_ms.note("total", prepared.started);
         Ok(Answer::new(draft, prepared))
@@ -380,7 +384,8 @@ impl Engine {
             let late = ChatError::Timeout { stage: Stage::Total, limit: self.params.answer_time };
             return Ok(Asked::Nobody { degraded: Some(late.to_string()) });
         }
-        let messages = messages(&prepared.question, &prepared.packed.sources);
+        let mark = Mark::draw().map_err(|_| QueryError::Aborted)?;
+        let messages = messages(&prepared.question, &prepared.packed.sources, &mark);
         let request = ChatRequest {
             max_tokens: Some(self.params.answer_tokens),
             temperature: Some(0.0),
@@ -403,15 +408,20 @@ impl Engine {
     async fn hear(&self, mut reply: ChatReply, prepared: &Prepared, events: &mut Events) -> Result<Draft, QueryError> {
         let (degraded, model) = (reply.route.degraded(), Some(reply.route.model.clone()));
         let mut draft = Draft { mode: AnswerMode::Generated, model, degraded, route: Some(reply.route), ..Draft::default() };
+        let sources = &prepared.packed.sources;
+        let texts: Vec<String> = sources.iter().map(|source| source.text().to_owned()).collect();
+        let gate = off_thread(move || Gate::new(&texts.iter().map(String::as_str).collect::<Vec<_>>())).await?;
+        let mut reviewer = Reviewer::new(sources, gate, self.params.gate, abstention(&prepared.question));
+        let mut heard_bytes = 0_usize;
         while let Some(event) = reply.events.next().await {
             match event.map_err(QueryError::Interrupted)? {
                 ChatEvent::Delta(text) => {
-                    if draft.text.len() + text.len() > self.params.answer_bytes {
+                    heard_bytes += text.len();
+                    if heard_bytes > self.params.answer_bytes {
                         let error = ChatError::TooLarge { what: "the answer", bytes_max: self.params.answer_bytes };
                         return Err(QueryError::Interrupted(error));
                     }
-                    draft.text.push_str(&text);
-                    events.send(|| AnswerEvent::Delta(text)).await;
+                    events.pass_on(reviewer.hear(&text)).await;
                 }
                 ChatEvent::Usage(usage) => draft.usage = usage,
                 // None was offered.
@@ -422,8 +432,10 @@ impl Engine {
                 }
             }
         }
-        draft.cited = cite(&draft.text, &prepared.packed.sources);
-        draft.is_abstained = draft.cited.citations.is_empty() && says_dont_know(&draft.text);
+        events.pass_on(reviewer.finish()).await;
+        (draft.text, draft.cited) = reviewer.done();
+        let says_nothing = draft.cited.citations.is_empty() && says_dont_know(&draft.text);
+        draft.is_abstained = says_nothing || draft.cited.gate.reason.is_some();
         Ok(draft)
     }
 }

@@ -1,26 +1,18 @@
-//! Citations: which exact characters of a source an answer's sentence rests on.
+//! Citations: which exact characters of a source an answer's sentence rests on, and whether it may.
 //!
-//! Invariant: `quote` is the document's text at `span`, for every citation. The verdict is by
-//! words, so it is cheap, deterministic, and blind to paraphrase: it errs towards "unsupported".
+//! Invariant: `quote` is the document's text at `span`, for every citation. What a model says is heard by a [`Reviewer`],
+//! sentence by sentence, and judged by the citation gate: a marker that names the wrong source is pointed at the right
+//! one, and what no source says is told, left out, or makes the answer an abstention, as the [`GatePolicy`] says.
 
 use crate::extractive::Support;
+use crate::gate::{Gate, Judged, Verdict};
 use crate::pack::PackedSource;
 use crate::script::is_cjk;
-use crate::sentences::{Kind, sentences};
-use crate::terms::{Rarity, coverage, numbers, term_set};
+use crate::sentences::sentences;
 use corpus::{ChunkId, DocumentId, Span};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::ops::Range;
-
-/// Whether the quote carries the sentence that cites it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Verdict {
-    /// It does, or is that sentence.
-    Supported,
-    /// The source doesn't say it.
-    Unsupported,
-}
 
 /// One citation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -38,47 +30,352 @@ pub struct Citation {
     /// Page (from 1) where the chunk begins.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub page: Option<u32>,
-    /// Whether it carries the answer's sentence.
+    /// Whether the sources say what the sentence that cites them says.
     pub verdict: Verdict,
+    /// The number that was written, where it named a source that doesn't say it and `marker` names one that does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cited_as: Option<u32>,
 }
 
-/// The citations of a generated answer.
+/// What is done about sentences that no source says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GatePolicy {
+    /// They are told, with their verdicts.
+    #[default]
+    Flag,
+    /// They are left out.
+    Strip,
+    /// The whole answer becomes an abstention.
+    Refuse,
+}
+
+/// One sentence of an answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GatedSentence {
+    /// Where it begins in the answer, in characters.
+    pub sentence_start: usize,
+    /// Where it ends.
+    pub sentence_end: usize,
+    /// Whether the sources say it: those it cites, or all if it cites none.
+    pub verdict: Verdict,
+    /// The sources it cites.
+    pub markers: Vec<u32>,
+}
+
+/// What the citation gate found. Counts are of everything that was said, the list is of what is left of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GateReport {
+    /// What is done about what was not found.
+    pub policy: GatePolicy,
+    /// Sentences that a source says which they cite.
+    pub supported: u32,
+    /// Sentences that another source says than they cite.
+    pub misattributed: u32,
+    /// Sentences put together from parts of several.
+    pub spliced: u32,
+    /// Sentences that no source says.
+    pub not_found: u32,
+    /// Of all these, those that cite nothing.
+    pub uncited: u32,
+    /// Of all these, those that were left out.
+    pub stripped: u32,
+    /// Why the answer became an abstention, if it did.
+    pub reason: Option<String>,
+    /// In the answer's order.
+    pub sentences: Vec<GatedSentence>,
+}
+
+/// The citations of an answer.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Cited {
     /// In the answer's order.
     pub citations: Vec<Citation>,
     /// Markers that name no source.
     pub not_found: Vec<u32>,
+    /// What the gate found.
+    pub gate: GateReport,
 }
 
-/// The share of a sentence's content terms that one quote must hold. Half leaves room for other
-/// words of the model's own, and is more than sentences on the same topic share by chance.
-const QUOTE_COVERAGE_MIN: f32 = 0.5;
-/// The share that the whole source must hold where the sentence sums several of its sentences up.
-const SOURCE_COVERAGE_MIN: f32 = 0.75;
+/// What may be passed on of an answer.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Said {
+    /// Words.
+    Text(String),
+    /// What a sentence rests on that was passed on before.
+    Citation(Box<Citation>),
+}
 
-/// Reads the markers of a generated answer.
-#[must_use]
-pub fn cite(answer: &str, sources: &[PackedSource]) -> Cited {
-    let markers = markers(answer);
-    let bare = blank(answer, &markers);
-    let sentences = sentences(&bare);
-    let mut cited = Cited::default();
-    for (place, number) in markers {
-        let source = (number as usize).checked_sub(1).and_then(|index| sources.get(index));
-        let Some(source) = source else {
-            if !cited.not_found.contains(&number) {
-                cited.not_found.push(number);
-            }
-            continue;
-        };
-        // A marker belongs to the sentence before it, also when it stands behind the full stop.
-        let sentence = sentences.iter().rev().find(|sentence| sentence.range.start <= place.start).or(sentences.first());
-        let claim = sentence.and_then(|sentence| bare.get(sentence.range.clone())).unwrap_or_default();
-        let citation = best_quote(claim, source);
-        cited.citations.extend(citation.filter(|citation| !cited.citations.contains(citation)));
+/// Markers of one sentence that are judged, each by itself.
+const JUDGED_MAX: usize = 8;
+/// Longest marker, in bytes; what is longer is text.
+const MARKER_BYTES_MAX: usize = 64;
+/// A sentence is judged at this length at the latest, in bytes.
+const SENTENCE_BYTES_MAX: usize = 4096;
+
+/// Hears an answer as it comes, and judges each sentence when it is complete, with the markers behind it.
+pub struct Reviewer<'s> {
+    sources: &'s [PackedSource],
+    gate: Gate,
+    policy: GatePolicy,
+    /// What takes the place of an answer that may not be given.
+    abstention: &'static str,
+    /// What was said since the last sentence that was judged, and how much of it was passed on.
+    pending: String,
+    passed: usize,
+    text: String,
+    cited: Cited,
+    is_refused: bool,
+}
+
+impl<'s> Reviewer<'s> {
+    /// `gate` has read the texts of `sources`.
+    #[must_use]
+    pub fn new(sources: &'s [PackedSource], gate: Gate, policy: GatePolicy, abstention: &'static str) -> Self {
+        let cited = Cited { gate: GateReport { policy, ..GateReport::default() }, ..Cited::default() };
+        Self { sources, gate, policy, abstention, pending: String::new(), passed: 0, text: String::new(), cited, is_refused: false }
     }
-    cited
+
+    /// Hears more; says what may be passed on.
+    pub fn hear(&mut self, words: &str) -> Vec<Said> {
+        self.pending.push_str(words);
+        let mut said = Vec::new();
+        while let Some(end) = complete(&self.pending) {
+            self.take(end, &mut said);
+        }
+        // A marker is passed on when it is known to be right.
+        if self.policy == GatePolicy::Flag {
+            let end = self.pending.find(OPENINGS).unwrap_or(self.pending.len());
+            if let Some(words) = self.pending.get(self.passed..end).filter(|words| !words.is_empty()) {
+                said.push(Said::Text(words.to_owned()));
+                self.passed = end;
+            }
+        }
+        said
+    }
+
+    /// Hears the end; says what is left to be passed on.
+    pub fn finish(&mut self) -> Vec<Said> {
+        let mut said = Vec::new();
+        self.take(self.pending.len(), &mut said);
+        let is_empty = self.text.trim().is_empty() && self.cited.gate.stripped > 0;
+        if self.is_refused || is_empty {
+            let report = &mut self.cited.gate;
+            report.reason = Some(format!("{} of the answer's sentences stand in no source", report.spliced + report.not_found));
+            report.sentences.clear();
+            self.cited.citations.clear();
+            self.abstention.clone_into(&mut self.text);
+            return vec![Said::Text(self.text.clone())];
+        }
+        if self.policy == GatePolicy::Refuse {
+            said = vec![Said::Text(self.text.clone())];
+            said.extend(self.cited.citations.iter().map(|citation| Said::Citation(Box::new(citation.clone()))));
+        }
+        said.retain(|said| !matches!(said, Said::Text(text) if text.is_empty()));
+        said
+    }
+
+    /// The answer as it was passed on, and what it rests on.
+    #[must_use]
+    pub fn done(self) -> (String, Cited) {
+        (self.text, self.cited)
+    }
+
+    /// Judges what was said up to `end`.
+    fn take(&mut self, end: usize, said: &mut Vec<Said>) {
+        let rest = self.pending.split_off(end.min(self.pending.len()));
+        let piece = std::mem::replace(&mut self.pending, rest);
+        let passed = self.passed.min(piece.len());
+        self.passed -= passed;
+        let reviewed = self.review(&piece);
+        if let Some(verdict) = reviewed.verdict {
+            let is_bad = matches!(verdict, Verdict::Spliced | Verdict::NotFound);
+            self.count(verdict, reviewed.markers.is_empty());
+            if is_bad && self.policy != GatePolicy::Flag {
+                self.cited.gate.stripped += u32::from(self.policy == GatePolicy::Strip);
+                self.is_refused |= self.policy == GatePolicy::Refuse;
+                return;
+            }
+            let start = self.text.chars().count();
+            let lead = reviewed.text.chars().take_while(|c| c.is_whitespace()).count();
+            let sentence_end = start + reviewed.text.trim_end().chars().count();
+            self.cited.gate.sentences.push(GatedSentence {
+                sentence_start: start + lead,
+                sentence_end,
+                verdict,
+                markers: reviewed.markers,
+            });
+        }
+        for number in reviewed.not_found {
+            if !self.cited.not_found.contains(&number) {
+                self.cited.not_found.push(number);
+            }
+        }
+        self.text.push_str(&reviewed.text);
+        let is_silent = self.policy == GatePolicy::Refuse;
+        // What was passed on before has no marker, so nothing of it was changed.
+        if let Some(words) = reviewed.text.get(passed..).filter(|words| !words.is_empty() && !is_silent) {
+            said.push(Said::Text(words.to_owned()));
+        }
+        for citation in reviewed.citations {
+            if !self.cited.citations.contains(&citation) {
+                self.cited.citations.push(citation.clone());
+                said.extend((!is_silent).then(|| Said::Citation(Box::new(citation))));
+            }
+        }
+    }
+
+    fn count(&mut self, verdict: Verdict, is_uncited: bool) {
+        let report = &mut self.cited.gate;
+        match verdict {
+            Verdict::Supported => report.supported += 1,
+            Verdict::Misattributed => report.misattributed += 1,
+            Verdict::Spliced => report.spliced += 1,
+            Verdict::NotFound => report.not_found += 1,
+        }
+        report.uncited += u32::from(is_uncited);
+    }
+
+    fn review(&self, piece: &str) -> Reviewed {
+        let markers = markers(piece);
+        let statement = blank(piece, &markers);
+        let (known, unknown): (Vec<u32>, Vec<u32>) =
+            markers.iter().map(|(_, number)| *number).partition(|number| self.index(*number).is_some());
+        let known: Vec<u32> = known
+            .iter()
+            .enumerate()
+            .filter(|(at, number)| !known.get(..*at).is_some_and(|before| before.contains(number)))
+            .map(|(_, number)| *number)
+            .collect();
+        let cited: Vec<usize> = known.iter().filter_map(|number| self.index(*number)).collect();
+        let whole = self.gate.judge(&statement, &cited);
+        let mut verdict = whole.as_ref().map(|judged| judged.verdict);
+        let mut parts = vec![(statement.clone(), known.clone(), whole)];
+        if verdict.is_some_and(|verdict| verdict != Verdict::Supported)
+            && let Some(clauses) = self.clauses(piece, &statement, &markers)
+        {
+            verdict = clauses.iter().filter_map(|(_, _, judged)| judged.as_ref()).map(|judged| judged.verdict).max();
+            parts = clauses;
+        }
+        let (mut citations, mut moved) = (Vec::new(), Vec::new());
+        for (statement, numbers, judged) in parts {
+            let Some(judged) = judged else { continue };
+            let holds = judged.verdict == Verdict::Supported;
+            for (at, number) in numbers.iter().enumerate() {
+                let own = self
+                    .index(*number)
+                    .filter(|_| at < JUDGED_MAX && numbers.len() > 1)
+                    .and_then(|own| self.gate.judge(&statement, &[own]));
+                let one = own.unwrap_or_else(|| judged.clone());
+                // Beside a source that says it, one that doesn't is not pointed elsewhere.
+                let is_idle = one.verdict == Verdict::Misattributed && holds;
+                let verdict = if is_idle { Verdict::NotFound } else { one.verdict };
+                let place = one.source.filter(|(source, _)| verdict == Verdict::Misattributed || Some(*source) == self.index(*number));
+                let (source, range) = place.unwrap_or_else(|| (self.index(*number).unwrap_or_default(), self.first_sentence(*number)));
+                let Some(source) = self.sources.get(source) else { continue };
+                let is_moved = verdict == Verdict::Misattributed && source.number != *number;
+                if is_moved {
+                    moved.push((*number, source.number));
+                }
+                let made = citation(source, &range, verdict);
+                citations.extend(made.map(|made| Citation { cited_as: is_moved.then_some(*number), ..made }));
+            }
+        }
+        let text = rewritten(piece, &markers, &moved);
+        let target = |number: &u32| moved.iter().find(|(from, _)| from == number).map_or(*number, |(_, to)| *to);
+        Reviewed { text, verdict, markers: known.iter().map(target).collect(), not_found: unknown, citations }
+    }
+
+    /// A sentence of several clauses, each with markers of its own; `None` if it is not one.
+    fn clauses(&self, piece: &str, statement: &str, markers: &[(Range<usize>, u32)]) -> Option<Vec<(String, Vec<u32>, Option<Judged>)>> {
+        let mut groups: Vec<(Range<usize>, Vec<u32>)> = Vec::new();
+        for (place, number) in markers.iter().filter(|(_, number)| self.index(*number).is_some()) {
+            match groups.last_mut() {
+                Some((last, numbers)) if piece.get(last.end..place.start).is_none_or(|between| between.trim().is_empty()) => {
+                    last.end = last.end.max(place.end);
+                    numbers.push(*number);
+                }
+                _ => groups.push((place.clone(), vec![*number])),
+            }
+        }
+        let last = groups.last()?;
+        let is_rest = statement.get(last.0.end..)?.chars().any(char::is_alphanumeric);
+        if groups.len() < 2 || is_rest {
+            return None;
+        }
+        let (mut start, mut clauses) = (0, Vec::new());
+        for (place, numbers) in groups {
+            let clause = statement.get(start..place.start)?;
+            let opening = clause.trim_start();
+            let is_joined = start == 0
+                || opening.starts_with([',', ';', '，', '；', '、'])
+                || ["and ", "but ", "while ", "whereas "].iter().any(|word| opening.starts_with(word));
+            let is_long = if clause.chars().any(is_cjk) { clause.chars().count() >= 8 } else { clause.split_whitespace().count() >= 4 };
+            if !is_joined || !is_long {
+                return None;
+            }
+            let cited: Vec<usize> = numbers.iter().filter_map(|number| self.index(*number)).collect();
+            clauses.push((clause.to_owned(), numbers, self.gate.judge(clause, &cited)));
+            start = place.end;
+        }
+        Some(clauses)
+    }
+
+    fn index(&self, number: u32) -> Option<usize> {
+        (number as usize).checked_sub(1).filter(|index| *index < self.sources.len())
+    }
+
+    fn first_sentence(&self, number: u32) -> Range<usize> {
+        let text = self.index(number).and_then(|index| self.sources.get(index)).map(PackedSource::text).unwrap_or_default();
+        sentences(text).into_iter().next().map_or(0..text.len(), |sentence| sentence.range)
+    }
+}
+
+struct Reviewed {
+    text: String,
+    verdict: Option<Verdict>,
+    markers: Vec<u32>,
+    not_found: Vec<u32>,
+    citations: Vec<Citation>,
+}
+
+/// Reads a whole answer at once.
+#[must_use]
+pub fn cite(answer: &str, sources: &[PackedSource]) -> (String, Cited) {
+    let texts: Vec<&str> = sources.iter().map(PackedSource::text).collect();
+    let mut reviewer = Reviewer::new(sources, Gate::new(&texts), GatePolicy::Flag, "");
+    reviewer.hear(answer);
+    reviewer.finish();
+    reviewer.done()
+}
+
+/// Where the first sentence ends for certain, with its markers and the space behind: where the next one has begun.
+fn complete(pending: &str) -> Option<usize> {
+    // A marker may still be cut in two.
+    let open = pending
+        .rfind(OPENINGS)
+        .filter(|open| pending.get(*open..).is_some_and(|tail| tail.len() <= MARKER_BYTES_MAX && !tail.contains(CLOSINGS)));
+    let seen = pending.get(..open.unwrap_or(pending.len()))?;
+    let bare = blank(seen, &markers(seen));
+    let units = sentences(&bare);
+    let begins_next = |at: &usize| {
+        let last = units.get(at - 1).and_then(|unit| bare.get(unit.range.clone())).unwrap_or_default();
+        !last.ends_with(['；', ';']) && !ends_in_initials(last)
+    };
+    let next = (1..units.len()).find(begins_next).and_then(|at| units.get(at)).map(|unit| unit.range.start);
+    if next.is_none() && seen.len() > SENTENCE_BYTES_MAX {
+        return (0..=SENTENCE_BYTES_MAX).rev().find(|end| seen.is_char_boundary(*end) && *end > 0);
+    }
+    // The marks of a list belong to what they lead in.
+    let next = next?;
+    let line = seen.get(..next)?.rfind('\n').map_or(0, |at| at + 1);
+    let is_mark = seen.get(line..next).is_some_and(|lead| {
+        !lead.is_empty()
+            && !lead.contains(OPENINGS)
+            && line > 0
+            && !bare.get(line..next).is_some_and(|lead| lead.chars().any(char::is_alphabetic))
+    });
+    Some(if is_mark { line } else { next })
 }
 
 /// The text and the citations of an extractive answer: each sentence as it stands, then its marker.
@@ -94,6 +391,26 @@ pub fn compose(support: &[Support], sources: &[PackedSource]) -> (Vec<String>, V
     cited.enumerate().map(pieces).unzip()
 }
 
+/// What the gate says of an extractive answer: each piece is a quote with its source, which says it by definition.
+#[must_use]
+pub(crate) fn quoted(pieces: &[String], citations: &[Citation], policy: GatePolicy) -> GateReport {
+    let mut report = GateReport { policy, ..GateReport::default() };
+    let mut at = 0;
+    for (piece, citation) in pieces.iter().zip(citations) {
+        let end = at + piece.chars().count();
+        let start = at + piece.chars().take_while(|c| c.is_whitespace()).count();
+        report.supported += 1;
+        report.sentences.push(GatedSentence {
+            sentence_start: start,
+            sentence_end: end,
+            verdict: citation.verdict,
+            markers: vec![citation.marker],
+        });
+        at = end;
+    }
+    report
+}
+
 fn citation(source: &PackedSource, range: &Range<usize>, verdict: Verdict) -> Option<Citation> {
     let (span, quote) = source.quote(range)?;
     Some(Citation {
@@ -104,35 +421,30 @@ fn citation(source: &PackedSource, range: &Range<usize>, verdict: Verdict) -> Op
         span,
         page: source.hit.page,
         verdict,
+        cited_as: None,
     })
 }
 
-/// The sentence of the source that holds most of the claim's terms; of equals the shortest.
-fn best_quote(claim: &str, source: &PackedSource) -> Option<Citation> {
-    let wanted = term_set(claim);
-    let text = source.text();
-    let units: Vec<_> =
-        sentences(text).into_iter().map(|unit| (term_set(text.get(unit.range.clone()).unwrap_or_default()), unit)).collect();
-    let rarity = Rarity::among(units.iter().map(|(terms, _)| terms));
-    let held = |terms: &std::collections::BTreeSet<String>| coverage(&wanted, &rarity, |term| f32::from(u8::from(terms.contains(term))));
-    let scored = units.iter().map(|(terms, unit)| (held(terms), unit));
-    let (score, unit) = scored.min_by(|(a, unit_a), (b, unit_b)| {
-        let heading = |unit: &crate::sentences::Sentence| unit.kind == Kind::Heading;
-        b.total_cmp(a).then(heading(unit_a).cmp(&heading(unit_b))).then(unit_a.range.len().cmp(&unit_b.range.len()))
-    })?;
-    let carries = score >= QUOTE_COVERAGE_MIN || held(&term_set(text)) >= SOURCE_COVERAGE_MIN;
-    let verdict = if carries && numbers(claim).is_subset(&numbers(text)) { Verdict::Supported } else { Verdict::Unsupported };
-    citation(source, &unit.range, verdict)
+/// `J.`, `D.C.`: no end of a sentence, or not for certain.
+fn ends_in_initials(text: &str) -> bool {
+    let word = text.rsplit(char::is_whitespace).next().unwrap_or_default().trim_start_matches(['(', '"']);
+    word.strip_suffix('.')
+        .is_some_and(|word| word.split('.').all(|part| part.chars().count() == 1 && part.chars().all(char::is_alphabetic)))
 }
 
-/// Every number in `[1]`, `[1, 2]` and `[1][2]`, with the place of its bracket.
+const OPENINGS: [char; 3] = ['[', '【', '［'];
+const CLOSINGS: [char; 3] = [']', '】', '］'];
+
+/// Every number in `[1]`, `[1, 2]`, `[1][2]` and `【1】`, with the place of its bracket.
 fn markers(answer: &str) -> Vec<(Range<usize>, u32)> {
     let mut found = Vec::new();
-    for (open, _) in answer.match_indices('[') {
-        let rest = answer.get(open + 1..).unwrap_or_default();
-        let Some((inside, _)) = rest.split_once(']') else { break };
-        let numbers: Option<Vec<u32>> = inside.split([',', '，', ';']).map(|part| part.trim().parse().ok()).collect();
-        let place = open..open + inside.len() + 2;
+    for (open, bracket) in answer.match_indices(OPENINGS) {
+        let rest = answer.get(open + bracket.len()..).unwrap_or_default();
+        let near = rest.char_indices().take_while(|(at, _)| *at <= MARKER_BYTES_MAX);
+        let Some((close, closing)) = near.into_iter().find(|(_, c)| CLOSINGS.contains(c)) else { continue };
+        let inside = rest.get(..close).unwrap_or_default();
+        let numbers: Option<Vec<u32>> = inside.split([',', '，', ';', '、']).map(|part| part.trim().parse().ok()).collect();
+        let place = open..open + bracket.len() + close + closing.len_utf8();
         // `a[0](…)` and `[1](http…)` are code and links.
         let is_link = answer.get(place.end..).is_some_and(|after| after.starts_with('('));
         found.extend(numbers.filter(|_| !is_link).into_iter().flatten().map(|number| (place.clone(), number)));
@@ -142,13 +454,39 @@ fn markers(answer: &str) -> Vec<(Range<usize>, u32)> {
 
 /// The answer with its markers overwritten by spaces, so that every other byte keeps its place.
 fn blank(answer: &str, markers: &[(Range<usize>, u32)]) -> String {
-    let mut bare = answer.to_owned();
-    for (place, _) in markers {
-        if bare.is_char_boundary(place.start) && bare.is_char_boundary(place.end) {
-            bare.replace_range(place.clone(), &" ".repeat(place.len()));
+    let mut bare = String::with_capacity(answer.len());
+    for (place, _) in markers.iter().filter(|(place, _)| answer.is_char_boundary(place.start) && answer.is_char_boundary(place.end)) {
+        if place.start >= bare.len() {
+            bare.push_str(answer.get(bare.len()..place.start).unwrap_or_default());
+            bare.push_str(&" ".repeat(place.len()));
         }
     }
+    bare.push_str(answer.get(bare.len()..).unwrap_or_default());
     bare
+}
+
+/// The text with each marker that was moved under its new number, none twice in a bracket.
+fn rewritten(piece: &str, markers: &[(Range<usize>, u32)], moved: &[(u32, u32)]) -> String {
+    if moved.is_empty() {
+        return piece.to_owned();
+    }
+    let (mut text, mut done) = (String::with_capacity(piece.len()), 0);
+    let places: BTreeSet<(usize, usize)> = markers.iter().map(|(place, _)| (place.start, place.end)).collect();
+    for (start, end) in places {
+        let mut numbers: Vec<u32> = Vec::new();
+        for (_, number) in markers.iter().filter(|(place, _)| place.start == start) {
+            let number = moved.iter().find(|(from, _)| from == number).map_or(*number, |(_, to)| *to);
+            if !numbers.contains(&number) {
+                numbers.push(number);
+            }
+        }
+        let numbers: Vec<String> = numbers.iter().map(u32::to_string).collect();
+        text.push_str(piece.get(done..start).unwrap_or_default());
+        text.push_str(&format!("[{}]", numbers.join(", ")));
+        done = end;
+    }
+    text.push_str(piece.get(done..).unwrap_or_default());
+    text
 }
 
 #[cfg(test)]

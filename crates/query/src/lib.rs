@@ -13,7 +13,7 @@
 //! - A citation's `quote` is the document's text at its `span`.
 //! - The same index and question give the same hits and the same extractive answer, byte for byte.
 //! - Both legs of a search see the same allowed rows, made from filter and principals.
-//! - What documents say reaches a model as data inside `<source>` blocks, never as instructions.
+//! - What documents say reaches a model as data inside blocks whose delimiter nobody can guess, never as instructions.
 //! - Words of two models, or of a model and the documents, are never spliced into one answer.
 //! - Blocking work hops off the async threads in one place: `answer::off_thread`.
 //!
@@ -25,6 +25,7 @@
 //! assert_eq!((figures.recall_at_10, figures.mrr_at_10), (0.5, 0.5));
 //! ```
 
+mod altered;
 mod answer;
 mod asked;
 mod bench;
@@ -37,6 +38,7 @@ mod extractive;
 #[cfg(test)]
 mod fake;
 mod fuse;
+mod gate;
 mod metrics;
 mod pack;
 mod prompt;
@@ -47,12 +49,13 @@ mod sentences;
 mod terms;
 mod timings;
 
+pub use altered::{QuoteCase, quote_cases};
 pub use answer::{
     Answer, AnswerCache, AnswerCacheOptions, AnswerCacheStatistics, AnswerEvent, AnswerMode, Asker, CachePolicy, CacheUse, Draft, Engine,
     EngineParams, InvalidQuery, Prepared, QueryError, QueryRequest, Recalled,
 };
 pub use bench::{BenchError, BenchPoint, BenchReport, BenchRequest, QUERIES_MAX, bench};
-pub use cite::{Citation, Cited, Verdict, cite, compose};
+pub use cite::{Citation, Cited, GatePolicy, GateReport, GatedSentence, Reviewer, Said, cite, compose};
 pub use collection_source::CollectionSource;
 pub use compress::compress;
 pub use evaluate::{
@@ -63,6 +66,7 @@ pub use evaluate::{
 pub use evidence::{Evidence, Weights};
 pub use extractive::{Extracted, ExtractiveParams, Support, extract};
 pub use fuse::{LegRank, LegWeights};
+pub use gate::{Gate, Judged, Verdict};
 pub use metrics::{Judgements, mrr_at_k, ndcg_at_k, recall_at_k};
 pub use pack::{DropReason, Dropped, Packed, PackedSource, pack};
 pub use prompt::{PROMPT_VERSION, messages};

@@ -1,6 +1,7 @@
 //! `ragstone eval …`: what is measured against judged data, one file for each command.
 
 mod answers;
+mod citations;
 mod report;
 mod retrieval;
 mod upload;
@@ -16,11 +17,14 @@ pub(crate) enum EvalCommand {
     Retrieval(Box<retrieval::RetrievalArgs>),
     /// Exact match, F1, evidence, citations and abstention of answers
     Answers(Box<answers::AnswersArgs>),
+    /// Altered quotes that the citation gate finds, and true ones that it doubts
+    Citations(citations::CitationsArgs),
 }
 
 pub(crate) fn run(command: &EvalCommand, global: &Global) -> anyhow::Result<ExitCode> {
     match command {
         EvalCommand::Retrieval(args) => retrieval::run(args, global),
         EvalCommand::Answers(args) => answers::run(args, global),
+        EvalCommand::Citations(args) => citations::run(args),
     }
 }

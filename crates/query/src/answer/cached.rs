@@ -13,7 +13,7 @@
 
 use super::{Answer, Asker, CachePolicy, CacheUse, Engine, Prepared, QueryError, QueryRequest, off_thread};
 use super::{AnswerMode, events::Events};
-use crate::cite::Citation;
+use crate::cite::{Citation, GateReport};
 use crate::prompt::PROMPT_VERSION;
 use crate::retrieve::{ChunkSource, DataState};
 use crate::script::can_read;
@@ -33,7 +33,7 @@ use std::time::{Duration, Instant};
 /// What entries of answers are called.
 const KIND: &str = "answer";
 /// Of the bytes that an answer is kept as: version (1 byte) ‖ the zlib stream of [`Kept`] in JSON.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Longest JSON that is read back.
 const JSON_BYTES_MAX: u64 = 16 << 20;
 
@@ -94,6 +94,7 @@ struct Kept {
     answer: String,
     citations: Vec<Citation>,
     not_found: Vec<u32>,
+    gate: GateReport,
     sources: Vec<Hit>,
     mode: AnswerMode,
     abstained: bool,
@@ -289,7 +290,7 @@ impl Place {
 impl Kept {
     /// The answer as it was first given, at no cost. `similarity` is that of the two questions, if they are not the same.
     fn answer(self, similarity: Option<f32>, started: Instant) -> Answer {
-        let Self { question: _, answer, citations, not_found, sources, mode, abstained, model, context_length } = self;
+        let Self { question: _, answer, citations, not_found, gate, sources, mode, abstained, model, context_length } = self;
         let mut timings_ms = Timings::default();
         timings_ms.note("cache", started);
         timings_ms.note("total", started);
@@ -298,6 +299,7 @@ impl Kept {
             answer,
             citations,
             not_found,
+            gate,
             sources,
             mode,
             abstained,
@@ -317,8 +319,8 @@ impl Kept {
 
 fn encode(question: &str, answer: &Answer) -> Option<Vec<u8>> {
     let (question, answer) = (Some(question.to_owned()), answer.clone());
-    let Answer { answer, citations, not_found, sources, mode, abstained, model, context_length, .. } = answer;
-    let kept = Kept { question, answer, citations, not_found, sources, mode, abstained, model, context_length };
+    let Answer { answer, citations, not_found, gate, sources, mode, abstained, model, context_length, .. } = answer;
+    let kept = Kept { question, answer, citations, not_found, gate, sources, mode, abstained, model, context_length };
     let json = serde_json::to_vec(&kept).ok()?;
     let mut bytes = vec![VERSION];
     ZlibEncoder::new(json.as_slice(), Compression::fast()).read_to_end(&mut bytes).ok()?;

@@ -1,7 +1,7 @@
 //! What comes out of a query: one record, or events that end with it.
 
 use super::{Draft, Prepared, QueryError};
-use crate::cite::Citation;
+use crate::cite::{Citation, GateReport, Said};
 use crate::search::Hit;
 use crate::timings::Timings;
 use futures::channel::mpsc;
@@ -42,6 +42,8 @@ pub struct Answer {
     /// Markers of a generated answer that name no source.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub not_found: Vec<u32>,
+    /// What the citation gate found.
+    pub gate: GateReport,
     /// The chunks that were in the context: marker `n` is the nth.
     pub sources: Vec<Hit>,
     /// Who wrote it.
@@ -77,6 +79,7 @@ impl Answer {
             answer: draft.text,
             citations: draft.cited.citations,
             not_found: draft.cited.not_found,
+            gate: draft.cited.gate,
             sources: prepared.packed.sources.into_iter().map(|source| source.hit).collect(),
             mode: draft.mode,
             abstained: draft.is_abstained,
@@ -101,7 +104,7 @@ pub enum AnswerEvent {
     Sources(Vec<Hit>),
     /// More words.
     Delta(String),
-    /// One citation, after the words.
+    /// One citation, after the words of its sentence.
     Citation(Citation),
     /// Tokens used.
     Usage(TokenUsage),
@@ -150,6 +153,17 @@ impl Events {
             self.send(|| AnswerEvent::Citation(citation.clone())).await;
         }
         self.send(|| AnswerEvent::Usage(answer.usage)).await;
+    }
+
+    /// Tells what may be passed on of an answer that is being heard.
+    pub(super) async fn pass_on(&mut self, said: Vec<Said>) {
+        for said in said {
+            let event = match said {
+                Said::Text(text) => AnswerEvent::Delta(text),
+                Said::Citation(citation) => AnswerEvent::Citation(*citation),
+            };
+            self.send(|| event).await;
+        }
     }
 
     /// Waits while the listener is slow.

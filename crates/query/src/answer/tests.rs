@@ -1,8 +1,8 @@
 //! Tests of the module above.
 
 use super::*;
-use crate::cite::Verdict;
 use crate::fake::FakeSource;
+use crate::gate::Verdict;
 use crate::search::InvalidSearch;
 use gateway::{ChatModel, ScriptedChat, Step};
 use serde_json::json;
@@ -83,6 +83,7 @@ async fn the_record_has_the_agreed_fields() {
     let agreed = [
         "answer",
         "citations",
+        "gate",
         "sources",
         "mode",
         "abstained",
@@ -125,8 +126,27 @@ async fn a_model_answers_and_is_checked() {
     assert!(model.requests()[0].messages[1].content.text().contains("The Garnet bridge was opened in 1931."));
 
     let events = events(&engine, QUESTION).await;
-    assert_eq!(names(&events), ["sources", "delta", "delta", "citation", "usage", "done"]);
+    assert_eq!(names(&events), ["sources", "delta", "delta", "citation", "delta", "delta", "usage", "done"]);
     assert_eq!(text(&events), whole.answer);
+}
+
+#[tokio::test]
+async fn what_the_gate_forbids_is_never_streamed() {
+    let steps = vec![Step::delta("It opened in 1931 [1]. It sank "), Step::delta("in 1940 [1]. It is 420 metres long [1].")];
+    for (policy, expected, abstained) in
+        [(GatePolicy::Strip, "It opened in 1931 [1]. It is 420 metres long [1].", false), (GatePolicy::Refuse, ABSTENTION, true)]
+    {
+        let model = Arc::new(ScriptedChat::new("scripted", vec![steps.clone(), steps.clone()]));
+        let engine = Engine::new(Models::of(model), EngineParams { gate: policy, ..EngineParams::default() });
+        let whole = answer(&engine, QUESTION).await.unwrap();
+        assert_eq!((whole.answer.as_str(), whole.abstained), (expected, abstained));
+        assert_eq!(whole.gate.reason.is_some(), abstained);
+        let events = events(&engine, QUESTION).await;
+        assert_eq!(text(&events), expected);
+        let streamed: Vec<_> =
+            events.iter().filter_map(|event| if let AnswerEvent::Citation(one) = event { Some(one.clone()) } else { None }).collect();
+        assert_eq!(streamed, whole.citations);
+    }
 }
 
 #[tokio::test]

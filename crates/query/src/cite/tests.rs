@@ -22,7 +22,7 @@ fn library() -> (FakeSource, Vec<PackedSource>) {
 
 fn quotes(answer: &str) -> Vec<(u32, String, Verdict)> {
     let (source, sources) = library();
-    let cited = cite(answer, &sources);
+    let (_, cited) = cite(answer, &sources);
     for citation in &cited.citations {
         assert_eq!(source.text_at(&citation.document_id, citation.span), citation.quote);
     }
@@ -31,7 +31,7 @@ fn quotes(answer: &str) -> Vec<(u32, String, Verdict)> {
 
 #[test]
 fn each_marker_gets_the_sentence_it_rests_on() {
-    let found = quotes("The bridge opened in 1931 [1]. Its length is 420 metres. [1] Rye bread keeps a week[2].");
+    let found = quotes("The bridge opened in 1931 [1]. 420 metres long it is. [1] Rye bread keeps a week[2].");
     let expected = [
         (1, "The bridge was opened in 1931.".to_owned(), Verdict::Supported),
         (1, "It is 420 metres long.".to_owned(), Verdict::Supported),
@@ -42,24 +42,99 @@ fn each_marker_gets_the_sentence_it_rests_on() {
 
 #[test]
 fn lists_and_rows_of_markers_are_read() {
-    for answer in ["The bridge keeps rye bread [1, 2].", "The bridge keeps rye bread [1][2]."] {
+    for answer in ["The bridge keeps rye bread [1, 2].", "The bridge keeps rye bread [1][2].", "The bridge keeps rye bread 【1】［2］."]
+    {
         assert_eq!(quotes(answer).iter().map(|(marker, ..)| *marker).collect::<Vec<_>>(), [1, 2], "{answer}");
     }
     assert!(quotes("See [the docs] and [1](http://x) and a[x].").is_empty());
 }
 
 #[test]
-fn what_the_source_does_not_say_is_unsupported() {
-    assert_eq!(quotes("The bridge opened in 1932 [1].")[0].2, Verdict::Unsupported, "a wrong number");
-    assert_eq!(quotes("Jupiter has many large moons [2].")[0].2, Verdict::Unsupported);
+fn what_no_source_says_is_not_found() {
+    assert_eq!(quotes("The bridge opened in 1932 [1].")[0].2, Verdict::NotFound, "a wrong number");
+    assert_eq!(quotes("Jupiter has many large moons [2].")[0].2, Verdict::NotFound);
 }
 
 #[test]
 fn markers_without_a_source_are_reported() {
     let (_, sources) = library();
-    let cited = cite("The bridge opened in 1931 [1][7]. No [0], no [7].", &sources);
+    let (_, cited) = cite("The bridge opened in 1931 [1][7]. No [0], no [7].", &sources);
     assert_eq!(cited.citations.len(), 1);
     assert_eq!(cited.not_found, [7, 0]);
+}
+
+fn reviewed(pieces: &[&str], policy: GatePolicy) -> (String, Cited, Vec<Said>) {
+    let (_, sources) = library();
+    let texts: Vec<&str> = sources.iter().map(PackedSource::text).collect();
+    let mut reviewer = Reviewer::new(&sources, Gate::new(&texts), policy, "I don't know.");
+    let mut said: Vec<Said> = pieces.iter().flat_map(|piece| reviewer.hear(piece)).collect();
+    said.extend(reviewer.finish());
+    let (text, cited) = reviewer.done();
+    (text, cited, said)
+}
+
+fn passed_on(said: &[Said]) -> String {
+    said.iter().map(|said| if let Said::Text(text) = said { text.as_str() } else { "" }).collect()
+}
+
+const MIXED: &str = "The bridge was opened in 1931 [2]. It is 421 metres long [1]. The rye bread keeps for a week [2].";
+
+#[test]
+fn a_marker_of_the_wrong_source_is_pointed_at_the_right_one() {
+    for policy in [GatePolicy::Flag, GatePolicy::Strip] {
+        let (text, cited, _) = reviewed(&["The bridge was opened in 1931 [2]. The rye bread keeps for a week [2]."], policy);
+        assert_eq!(text, "The bridge was opened in 1931 [1]. The rye bread keeps for a week [2].");
+        let found: Vec<_> = cited.citations.iter().map(|one| (one.marker, one.cited_as, one.verdict)).collect();
+        assert_eq!(found, [(1, Some(2), Verdict::Misattributed), (2, None, Verdict::Supported)]);
+        assert_eq!((cited.gate.supported, cited.gate.misattributed, cited.gate.not_found), (1, 1, 0));
+    }
+}
+
+#[test]
+fn what_is_not_found_is_told_left_out_or_refused() {
+    let (text, cited, _) = reviewed(&[MIXED], GatePolicy::Flag);
+    assert_eq!(text, MIXED.replacen("[2]", "[1]", 1));
+    let told: Vec<_> = cited.gate.sentences.iter().map(|one| (one.verdict, one.markers.clone())).collect();
+    assert_eq!(told, [(Verdict::Misattributed, vec![1]), (Verdict::NotFound, vec![1]), (Verdict::Supported, vec![2])]);
+    let last = &cited.gate.sentences[2];
+    let shown: String = text.chars().skip(last.sentence_start).take(last.sentence_end - last.sentence_start).collect();
+    assert_eq!(shown, "The rye bread keeps for a week [2].");
+
+    let (text, cited, _) = reviewed(&[MIXED], GatePolicy::Strip);
+    assert_eq!(text, "The bridge was opened in 1931 [1]. The rye bread keeps for a week [2].");
+    assert_eq!((cited.gate.stripped, cited.gate.sentences.len(), cited.citations.len()), (1, 2, 2));
+
+    let (text, cited, said) = reviewed(&[MIXED], GatePolicy::Refuse);
+    assert_eq!((text.as_str(), said.len(), cited.citations.len()), ("I don't know.", 1, 0));
+    assert_eq!(cited.gate.reason.as_deref(), Some("1 of the answer's sentences stand in no source"));
+    let (_, cited, _) = reviewed(&["It is 421 metres long [1]."], GatePolicy::Strip);
+    assert!(cited.gate.reason.is_some(), "nothing is left");
+}
+
+#[test]
+fn a_sentence_without_a_marker_is_judged_by_all_sources() {
+    let (_, cited, _) =
+        reviewed(&["I think so: yes. The rye bread keeps for a week. The rye bread keeps for a year. I don't know."], GatePolicy::Flag);
+    let verdicts: Vec<_> = cited.gate.sentences.iter().map(|one| one.verdict).collect();
+    assert_eq!(verdicts.get(verdicts.len() - 2..), Some(&[Verdict::Supported, Verdict::NotFound][..]), "{cited:?}");
+    assert_eq!(cited.gate.uncited as usize, verdicts.len());
+}
+
+#[test]
+fn clauses_with_markers_of_their_own_are_judged_each() {
+    let (_, cited, _) = reviewed(&["The bridge was opened in 1931 [1], and the rye bread keeps for a week [2]."], GatePolicy::Flag);
+    assert!(cited.citations.iter().all(|one| one.verdict == Verdict::Supported) && cited.gate.supported == 1, "{cited:?}");
+    let (_, cited, _) = reviewed(&["The bridge was opened in 1931 [1] keeps for a week [2]."], GatePolicy::Flag);
+    assert_eq!(cited.gate.supported, 0, "{cited:?}");
+}
+
+#[test]
+fn citations_come_as_soon_as_their_sentence_is_complete() {
+    let (_, _, said) = reviewed(&["The bridge was opened in 1931 ", "[", "1", "]. It is", " 420 metres long [1]."], GatePolicy::Flag);
+    let kinds: Vec<_> = said.iter().map(|said| matches!(said, Said::Citation(_))).collect();
+    assert_eq!(kinds, [false, false, true, false, false, false, true], "{said:?}");
+    let (_, _, said) = reviewed(&["It is 421 metres", " long [1]. The rye", " bread keeps for a week [2]."], GatePolicy::Strip);
+    assert_eq!(passed_on(&said), "The rye bread keeps for a week [2].");
 }
 
 #[test]
@@ -80,6 +155,17 @@ fn an_extractive_answer_is_its_quotes() {
 proptest! {
     #[test]
     fn every_quote_is_the_text_at_its_span(answer in "((bridge|1931|rye|bread|面包|opened|week|[.。] )? ?(\\[[0-3](, ?[1-9])?\\])?|\\PC){0,30}") {
+        for policy in [GatePolicy::Flag, GatePolicy::Strip, GatePolicy::Refuse] {
+            let (whole, cited, said) = reviewed(&[&answer], policy);
+            prop_assert_eq!(passed_on(&said), whole.clone());
+            let told: Vec<_> = said.iter().filter_map(|said| if let Said::Citation(one) = said { Some((**one).clone()) } else { None }).collect();
+            prop_assert_eq!(told, cited.citations.clone());
+            let chars: Vec<String> = answer.chars().map(String::from).collect();
+            let pieces: Vec<&str> = chars.iter().map(String::as_str).collect();
+            let (by_char, cited_by_char, said) = reviewed(&pieces, policy);
+            prop_assert_eq!(passed_on(&said), by_char.clone());
+            prop_assert_eq!((by_char, cited_by_char.citations), (whole, cited.citations));
+        }
         let found = quotes(&answer);
         prop_assert!(found.iter().all(|(marker, ..)| (1..=2).contains(marker)));
     }
