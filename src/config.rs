@@ -12,6 +12,7 @@ mod redis_link;
 mod rerank;
 mod server;
 mod spend;
+mod traces;
 
 use crate::auth::{AuthConfig, Keys, QuotasConfig};
 use anyhow::{Context, bail};
@@ -32,6 +33,7 @@ pub(crate) use redis_link::RedisConfig;
 pub(crate) use rerank::RerankConfig;
 pub(crate) use server::{ServerConfig, TlsConfig};
 pub(crate) use spend::{BudgetConfig, ExhaustedConfig, SpendConfig};
+pub(crate) use traces::{SessionsConfig, TextKept, TracesConfig};
 
 /// The whole file. Every field has a default: an empty file is a working server.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -48,6 +50,8 @@ pub(crate) struct Config {
     pub(crate) index: IndexConfig,
     pub(crate) retention: RetentionConfig,
     pub(crate) query: QueryConfig,
+    pub(crate) traces: TracesConfig,
+    pub(crate) sessions: SessionsConfig,
     pub(crate) cache: CacheConfig,
     pub(crate) llm: LlmConfig,
     /// What judges texts by a question; absent: nothing does.
@@ -147,11 +151,24 @@ impl Default for IndexConfig {
 pub(crate) struct QueryConfig {
     /// Tokens of context that an answer is made from, unless the request says otherwise.
     pub(crate) max_context_tokens: usize,
+    /// How a question that leans on its session is made to stand alone.
+    pub(crate) rewrite: RewriteConfig,
+}
+
+/// How a question that leans on its session is made to stand alone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum RewriteConfig {
+    /// Joined with what the last turns were about.
+    #[default]
+    Rule,
+    /// Not at all.
+    Off,
 }
 
 impl Default for QueryConfig {
     fn default() -> Self {
-        Self { max_context_tokens: 3000 }
+        Self { max_context_tokens: 3000, rewrite: RewriteConfig::default() }
     }
 }
 
@@ -244,6 +261,7 @@ impl Config {
         errors.extend(self.redis.iter().flat_map(RedisConfig::validate));
         errors.extend(spend::validate(&self.spend, &self.budgets, &self.llm));
         errors.extend(self.batches.validate());
+        errors.extend(traces::validate(&self.traces, &self.sessions));
         let mut check = |is_right: bool, path: &str, rule: &str| {
             if !is_right {
                 errors.push(format!("{path}: {rule}"));

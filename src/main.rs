@@ -12,6 +12,7 @@ mod error;
 mod http;
 mod limits;
 mod server;
+mod traces;
 mod wiring;
 
 use std::process::ExitCode;

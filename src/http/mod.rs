@@ -17,6 +17,7 @@ mod docs;
 mod documents;
 mod embeddings;
 mod extract;
+mod feedback;
 mod find;
 mod gate;
 mod health;
@@ -32,7 +33,10 @@ mod receive;
 mod rerank;
 mod scopes;
 mod search;
+mod sessions;
+mod told;
 mod trace;
+mod traces;
 mod upload;
 mod usage;
 mod wait;
@@ -103,6 +107,13 @@ fn api() -> Router<AppState> {
         .route("/v1/caches", get(caches::all).delete(caches::clear_all))
         .route("/v1/caches/{kind}", get(caches::entries).delete(caches::clear))
         .route("/v1/caches/{kind}/{key}", get(caches::entry).delete(caches::remove))
+        .route("/v1/traces", get(traces::list))
+        .route("/v1/traces/{trace}", get(traces::get).delete(traces::delete))
+        .route("/v1/traces/{trace}/replay", post(traces::replay))
+        .route("/v1/feedback", get(feedback::list).post(feedback::give))
+        .route("/v1/feedback/cases", get(feedback::cases))
+        .route("/v1/sessions", get(sessions::list))
+        .route("/v1/sessions/{session}", get(sessions::get).delete(sessions::delete))
         .route("/v1/usage", get(usage::get))
         .route("/v1/usage/estimate", post(chat::estimate::estimate))
         .route("/v1/budgets", get(budgets::list))

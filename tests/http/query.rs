@@ -125,7 +125,7 @@ fn a_model_answers_from_the_sources_and_its_markers_become_citations() {
 fn what_is_not_supported_yet_is_refused_by_name() {
     let server = filled();
     for body in [
-        json!({ "question": "x", "session_id": "s" }),
+        json!({ "question": "x", "session_id": "not plain" }),
         json!({ "question": "x", "model": "gpt" }),
         json!({ "question": "x", "why": 1 }),
         json!({ "question": "" }),

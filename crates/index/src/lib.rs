@@ -52,6 +52,7 @@ pub mod blobs;
 mod catalog;
 mod chunks;
 mod collection;
+pub mod feedback;
 mod keys;
 pub mod records;
 mod scored;

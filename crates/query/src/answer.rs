@@ -8,12 +8,14 @@
 mod cached;
 mod events;
 mod request;
+mod steps;
 #[cfg(test)]
 mod tests;
 
 pub use cached::{AnswerCache, AnswerCacheOptions, AnswerCacheStatistics};
 pub use events::{Answer, AnswerEvent, AnswerMode, CacheUse};
 pub use request::{CachePolicy, InvalidQuery, QueryRequest};
+pub use steps::{Excerpt, Found, Steps};
 
 use crate::cite::{Cited, cite, compose};
 use crate::extractive::{ExtractiveParams, extract};
@@ -23,6 +25,7 @@ use crate::prompt::{DONT_KNOW, messages};
 use crate::retrieve::ChunkSource;
 use crate::script::is_cjk;
 use crate::search::{Hit, SearchError, SearchRequest, SearchResponse, search};
+use crate::session::{Said, in_conversation};
 use crate::timings::Timings;
 use cached::Place;
 use corpus::{EmbedError, Principals};
@@ -50,6 +53,8 @@ pub struct EngineParams {
     pub answer_bytes: usize,
     /// How long a model may take, or another request that asks it the same. Default 120 s.
     pub answer_time: Duration,
+    /// Whether a question that leans on its conversation is joined with what it leans on. Default true.
+    pub rewrites: bool,
     /// Whether an answer is extracted where no budget has room for a model's. Default false: that is refused.
     pub extracts_when_exhausted: bool,
 }
@@ -63,6 +68,7 @@ impl Default for EngineParams {
             answer_tokens: 1024,
             answer_bytes: 64 * 1024,
             answer_time: Duration::from_secs(120),
+            rewrites: true,
             extracts_when_exhausted: false,
         }
     }
@@ -103,8 +109,12 @@ pub struct Asker {
 /// What is known before the first word of an answer.
 #[derive(Debug, Clone)]
 pub struct Prepared {
-    /// The question.
+    /// The question, as it stands alone.
     pub question: String,
+    /// As it was asked in a conversation, and what was said there before; `None` where both are the same.
+    pub said: Option<Said>,
+    /// What was done so far.
+    pub steps: Steps,
     /// Who shall answer; `None`: the default model.
     pub model: Option<String>,
     /// On whose account.
@@ -210,6 +220,7 @@ impl Engine {
     /// [`QueryError`].
     pub async fn recall(&self, source: Arc<dyn ChunkSource>, request: QueryRequest, asker: Asker) -> Result<Recalled, QueryError> {
         request.validate(&self.models)?;
+        let request = if self.params.rewrites { request.standing_alone() } else { request };
         let place = self.place(&source, &request, &asker).await?;
         let answer = match &place {
             Some(place) => place.recall(&source).await.map(Box::new),
@@ -261,13 +272,14 @@ impl Engine {
     ///
     /// # Errors
     /// [`QueryError`].
-    pub fn prepare(&self, source: &dyn ChunkSource, request: QueryRequest, asker: Asker) -> Result<Prepared, QueryError> {
+    pub fn prepare(&self, source: &dyn ChunkSource, mut request: QueryRequest, asker: Asker) -> Result<Prepared, QueryError> {
         let started = Instant::now();
         request.validate(&self.models)?;
-        let found = self.search(source, &request.search(), &asker.principals)?;
+        let mut found = self.search(source, &request.search(), &asker.principals)?;
         let mut timings_ms = found.timings_ms;
         timings_ms.note("retrieve", started);
         let budget = request.max_context_tokens.unwrap_or(self.params.context_tokens);
+        let mut steps = Steps::of(&mut found.hits, budget);
         let counter = self.models.counter(request.model.as_deref());
         let count_tokens = |hit: &Hit, text: &str| match counter {
             Some(counter) => usize::try_from(counter.count(text)).unwrap_or(usize::MAX),
@@ -276,8 +288,10 @@ impl Engine {
         };
         let packed = timings_ms.measure("pack", || pack(found.hits, budget, &count_tokens));
         tracing::debug!(tags = ?request.tags, sources = packed.sources.len(), dropped = packed.dropped.len(), tokens = packed.tokens, "context packed");
+        steps.note_packed(&packed);
         let deadline = tokio::time::Instant::now() + self.params.answer_time;
-        Ok(Prepared { question: request.question, model: request.model, account: asker.account, packed, timings_ms, started, deadline })
+        let (question, said) = request.asked_and_said();
+        Ok(Prepared { question, said, steps, model: request.model, account: asker.account, packed, timings_ms, started, deadline })
     }
 
     /// The answer without a model. Blocking.
@@ -348,7 +362,9 @@ impl Engine {
             let late = ChatError::Timeout { stage: Stage::Total, limit: self.params.answer_time };
             return Ok(Asked::Nobody { degraded: Some(late.to_string()) });
         }
-        let messages = messages(&prepared.question, &prepared.packed.sources);
+        let messages = messages(prepared.said.as_ref().map_or(&prepared.question, |said| &said.question), &prepared.packed.sources);
+        let messages = in_conversation(messages, prepared.said.as_ref());
+        prepared.steps.note_prompt(&messages);
         let request = ChatRequest {
             max_tokens: Some(self.params.answer_tokens),
             temperature: Some(0.0),

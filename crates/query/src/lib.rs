@@ -38,15 +38,17 @@ mod metrics;
 mod pack;
 mod prompt;
 mod retrieve;
+mod rewrite;
 mod script;
 mod search;
 mod sentences;
+mod session;
 mod terms;
 mod timings;
 
 pub use answer::{
     Answer, AnswerCache, AnswerCacheOptions, AnswerCacheStatistics, AnswerEvent, AnswerMode, Asker, CachePolicy, CacheUse, Draft, Engine,
-    EngineParams, InvalidQuery, Prepared, QueryError, QueryRequest, Recalled,
+    EngineParams, Excerpt, Found, InvalidQuery, Prepared, QueryError, QueryRequest, Recalled, Steps,
 };
 pub use bench::{BenchError, BenchPoint, BenchReport, BenchRequest, QUERIES_MAX, bench};
 pub use cite::{Citation, Cited, Verdict, cite, compose};
@@ -63,4 +65,5 @@ pub use search::{
     SearchRequest, SearchResponse, SkippedLeg, TOP_K_MAX, search,
 };
 pub use sentences::{Kind as SentenceKind, Sentence, sentences};
+pub use session::{Said, Turn};
 pub use timings::Timings;

@@ -14,6 +14,7 @@ mod collections;
 mod commit;
 mod deletions;
 mod family;
+mod feedback;
 mod housekeeping;
 mod jobs;
 mod opening;

@@ -1,6 +1,6 @@
 //! What comes out of a query: one record, or events that end with it.
 
-use super::{Draft, Prepared, QueryError};
+use super::{Draft, Prepared, QueryError, Steps};
 use crate::cite::Citation;
 use crate::search::Hit;
 use crate::timings::Timings;
@@ -67,8 +67,13 @@ pub struct Answer {
     pub is_whole: bool,
     /// Tokens of context.
     pub context_length: usize,
+    /// The question as it was searched for, if it leaned on a conversation; null: as it was asked.
+    pub rewritten_question: Option<String>,
     /// Milliseconds by stage.
     pub timings_ms: Timings,
+    /// What was done on the way.
+    #[serde(skip)]
+    pub steps: Steps,
 }
 
 impl Answer {
@@ -89,7 +94,9 @@ impl Answer {
             cache: CacheUse::default(),
             is_whole: !draft.is_cut,
             context_length: prepared.packed.tokens,
+            rewritten_question: prepared.said.filter(|said| said.question != prepared.question).map(|_| prepared.question),
             timings_ms: prepared.timings_ms,
+            steps: prepared.steps,
         }
     }
 }
