@@ -109,17 +109,4 @@ fn is_sampled(trace: &TraceId, share: f64) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_share_of_the_ids_is_kept_and_always_the_same() {
-        let ids: Vec<TraceId> = (0..4000).map(|_| TraceId::generate()).collect();
-        for share in [0.0, 0.1, 0.5, 1.0] {
-            let kept = ids.iter().filter(|id| is_sampled(id, share)).count();
-            let expected = share * 4000.0;
-            assert!((f64::from(u32::try_from(kept).unwrap()) - expected).abs() < 200.0, "{share}: {kept}");
-            assert_eq!(ids.iter().filter(|id| is_sampled(id, share)).count(), kept);
-        }
-    }
-}
+mod tests;
