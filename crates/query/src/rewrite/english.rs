@@ -6,7 +6,7 @@ use unicode_segmentation::UnicodeSegmentation;
 
 /// Pronouns that name what was said before.
 const PRONOUNS: [&str; 10] = ["it", "they", "them", "he", "him", "she", "itself", "themselves", "himself", "herself"];
-const POSSESSIVES: [&str; 7] = ["its", "their", "theirs", "his", "her", "hers", "whose's"];
+const POSSESSIVES: [&str; 6] = ["its", "their", "theirs", "his", "her", "hers"];
 /// Words that begin a clause in which a pronoun may mean what the clause before it names.
 const CONNECTORS: [&str; 26] = [
     "and", "but", "or", "when", "if", "because", "after", "before", "while", "than", "so", "although", "though", "that", "who", "which",
@@ -192,11 +192,10 @@ fn is_whole(words: &[&str]) -> bool {
 }
 
 fn has_subject(words: &[&str]) -> bool {
-    words.iter().filter(|word| !is_common(word) && !is_attribute(word) && !CONTINUATIONS.contains(*word)).count()
-        >= 1 + usize::from(
-            // `write anything else`: a verb alone is no subject.
-            words.iter().any(|word| CONTINUATIONS.contains(word)),
-        )
+    let content = words.iter().filter(|word| !is_common(word) && !is_attribute(word) && !CONTINUATIONS.contains(*word));
+    // `write anything else`: a verb alone is no subject.
+    let needed = if words.iter().any(|word| CONTINUATIONS.contains(word)) { 2 } else { 1 };
+    content.count() >= needed
 }
 
 /// It asks for a time, a place or an attribute, and doesn't say of what.
