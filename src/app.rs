@@ -10,6 +10,7 @@ use crate::http::admission::Admission;
 use crate::http::backups::Backups;
 use crate::http::benchmarks::Benchmarks;
 use crate::limits::Limits;
+use crate::traces::{Sessions, Traces};
 use crate::wiring::Spend;
 use corpus::{Embedder, Reranker};
 use index::Catalog;
@@ -43,6 +44,8 @@ pub(crate) struct Rooms {
     pub(crate) engine: Arc<Engine>,
     pub(crate) batches: Batches,
     pub(crate) caches: Caches,
+    pub(crate) traces: Traces,
+    pub(crate) sessions: Sessions,
     pub(crate) spend: Spend,
     /// The Redis that servers share, if there is one.
     pub(crate) link: Option<Arc<cache::Link>>,

@@ -14,6 +14,7 @@ mod redis_link;
 mod rerank;
 mod server;
 mod spend;
+mod traces;
 
 use crate::auth::{AuthConfig, Keys, QuotasConfig};
 use anyhow::{Context, bail};
@@ -36,6 +37,7 @@ pub(crate) use redis_link::RedisConfig;
 pub(crate) use rerank::RerankConfig;
 pub(crate) use server::{ServerConfig, TlsConfig};
 pub(crate) use spend::{BudgetConfig, ExhaustedConfig, SpendConfig};
+pub(crate) use traces::{SessionsConfig, TextKept, TracesConfig};
 
 /// The whole file. Every field has a default: an empty file is a working server.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -53,6 +55,8 @@ pub(crate) struct Config {
     pub(crate) retention: RetentionConfig,
     pub(crate) query: QueryConfig,
     pub(crate) answers: AnswersConfig,
+    pub(crate) traces: TracesConfig,
+    pub(crate) sessions: SessionsConfig,
     pub(crate) cache: CacheConfig,
     pub(crate) llm: LlmConfig,
     /// What judges texts by a question; absent: nothing does.
@@ -157,6 +161,8 @@ pub(crate) struct QueryConfig {
     pub(crate) compression: Compression,
     /// Share of the context that `extractive` keeps, 0.1 to 1.
     pub(crate) compression_share: f32,
+    /// How a question that leans on its session is made to stand alone.
+    pub(crate) rewrite: RewriteConfig,
 }
 
 /// What of the context a model is shown.
@@ -168,9 +174,20 @@ pub(crate) enum Compression {
     Extractive,
 }
 
+/// How a question that leans on its session is made to stand alone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum RewriteConfig {
+    /// Joined with what the last turns were about.
+    #[default]
+    Rule,
+    /// Not at all.
+    Off,
+}
+
 impl Default for QueryConfig {
     fn default() -> Self {
-        Self { max_context_tokens: 3000, compression: Compression::default(), compression_share: 0.7 }
+        Self { max_context_tokens: 3000, compression: Compression::default(), compression_share: 0.7, rewrite: RewriteConfig::default() }
     }
 }
 
@@ -264,6 +281,7 @@ impl Config {
         errors.extend(spend::validate(&self.spend, &self.budgets, &self.llm));
         errors.extend(self.batches.validate());
         errors.extend(self.evaluations.validate());
+        errors.extend(traces::validate(&self.traces, &self.sessions));
         let mut check = |is_right: bool, path: &str, rule: &str| {
             if !is_right {
                 errors.push(format!("{path}: {rule}"));

@@ -13,6 +13,7 @@ mod evaluations;
 mod http;
 mod limits;
 mod server;
+mod traces;
 mod wiring;
 
 use std::process::ExitCode;

@@ -4,12 +4,13 @@ mod caches;
 mod calls;
 mod models;
 mod spend;
+mod traces;
 
 use crate::app::{App, AppState, Rooms};
 use crate::auth::Keys;
 use crate::batches::Batches;
 use crate::caches::Caches;
-use crate::config::{Compression, Config, EmbeddingConfig, EmbeddingEngine, ExhaustedConfig, PrecisionConfig, Settings};
+use crate::config::{Compression, Config, EmbeddingConfig, EmbeddingEngine, ExhaustedConfig, PrecisionConfig, RewriteConfig, Settings};
 use crate::limits::{Limits, TokenLimit};
 use anyhow::{Context, bail};
 use cache::{Link, LinkOptions};
@@ -68,7 +69,24 @@ pub(crate) fn start(settings: Settings) -> anyhow::Result<AppState> {
         None => engine,
     });
     let caches = Caches { answers, embeddings };
-    let rooms = Rooms { config, keys, limits, catalog, ingest, embedder, reranker, engine, batches, caches, spend, link, metrics };
+    let (traces, sessions) = traces::traces(&config, &catalog)?;
+    let rooms = Rooms {
+        config,
+        keys,
+        limits,
+        catalog,
+        ingest,
+        embedder,
+        reranker,
+        engine,
+        batches,
+        caches,
+        traces,
+        sessions,
+        spend,
+        link,
+        metrics,
+    };
     Ok(AppState(Arc::new(App::new(rooms))))
 }
 
@@ -211,6 +229,7 @@ fn engine_params(config: &Config) -> EngineParams {
     EngineParams {
         context_tokens: config.query.max_context_tokens,
         compression: (config.query.compression == Compression::Extractive).then_some(config.query.compression_share),
+        rewrites: config.query.rewrite == RewriteConfig::Rule,
         answer_tokens: config.llm.max_answer_tokens,
         answer_time: Duration::from_secs(config.llm.total_timeout_s),
         gate: config.answers.citation_gate,

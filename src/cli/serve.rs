@@ -145,6 +145,8 @@ async fn keep_house(app: AppState) {
             let now = time::OffsetDateTime::now_utc();
             let removed = app.catalog.keep_house(now, kept)?;
             let first_day = now - time::Duration::days(i64::from(app.config.retention.usage_days) - 1);
+            app.traces.store().keep_house().map_err(ApiError::internal)?;
+            app.sessions.keep_house().map_err(ApiError::internal)?;
             let usage_rows = app.spend.ledger.remove_usage_before(&Period::Day.label(first_day)).map_err(ApiError::internal)?;
             Ok((removed, usage_rows))
         });

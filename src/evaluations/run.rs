@@ -12,7 +12,7 @@ use gateway::{Money, TokenUsage};
 use index::evaluations::{EvaluationKind, EvaluationRecord, EvaluationState};
 use query::{
     AnswerSummary, CachePolicy, CaseScore, Comparison, Figures, Given, Hit, Judgement, Judgements, PASS_DEFAULT, QueryRequest, QueryScores,
-    SearchRequest, judge_messages,
+    Rerank, SearchRequest, judge_messages,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -152,7 +152,7 @@ impl Run<'_> {
         let request = SearchRequest {
             top_k: self.settings.k,
             mode: mode.search(),
-            rerank: (mode == Mode::Reranked).then_some(Value::Bool(true)),
+            rerank: (mode == Mode::Reranked).then_some(Rerank::Is(true)),
             ..SearchRequest::new(named.case.question.clone())
         };
         let tags = self.record.asker.tags.clone();

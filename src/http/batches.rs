@@ -311,6 +311,9 @@ fn item_of(app: &App, question: Value, defaults: &Map<String, Value>) -> Result<
     if request.stream {
         return Err(bad("stream is not for batches"));
     }
+    if request.session_id.is_some() {
+        return Err(bad("session_id is not for batches: their questions have no order"));
+    }
     request.validate(app.engine.models())?;
     Ok(Item { id, body })
 }

@@ -18,7 +18,12 @@ pub(crate) async fn verify(State(app): State<AppState>, caller: Caller, Path(id)
     let mut found = app
         .blocking(move |app| {
             let receipt = find::deletion(app, &caller, &id)?;
-            Ok(app.catalog.verify_deletion(&caller.tenant, &receipt.id)?)
+            let mut found = app.catalog.verify_deletion(&caller.tenant, &receipt.id)?;
+            let traces = app.traces.settled().left(&caller.tenant, &receipt.collection).map_err(ApiError::internal)?;
+            let turns = app.sessions.left(&caller.tenant, &receipt.collection).map_err(ApiError::internal)?;
+            found.checks.push(DeletionCheck { what: "traces", remaining: traces });
+            found.checks.push(DeletionCheck { what: "session_turns", remaining: turns });
+            Ok(found)
         })
         .await?;
     let receipt = &found.receipt;
@@ -57,9 +62,21 @@ pub(crate) async fn purge_owed(app: &AppState) {
     }
 }
 
-/// How many values went.
+/// How many values of caches went. Traces and sessions first: they lie here, and no Redis that is away keeps them.
 async fn purge(app: &AppState, owed: Unpurged) -> u64 {
+    let of = owed.clone();
+    let told = app.blocking(move |app| {
+        let traces = app.traces.store().purge(&of.tenant, &of.collection).map_err(ApiError::internal)?;
+        let turns = app.sessions.purge(&of.tenant, &of.collection).map_err(ApiError::internal)?;
+        tracing::debug!(deletion = %of.deletion, traces, turns, "what was told of it is purged");
+        Ok(())
+    });
+    let told = told.await;
     let removed = app.caches.forget(&owed.tenant, &owed.collection).await;
+    if let Err(error) = told {
+        tracing::warn!(deletion = %owed.deletion, cause = error.cause, "traces can't be purged: housekeeping tries again");
+        return removed.entries;
+    }
     if !removed.failed.is_empty() {
         tracing::warn!(deletion = %owed.deletion, tiers = ?removed.failed, "a cache can't be purged: housekeeping tries again");
         return removed.entries;

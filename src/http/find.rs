@@ -5,11 +5,13 @@
 use crate::app::App;
 use crate::auth::Caller;
 use crate::error::ApiError;
-use corpus::{EvaluationId, JobId};
-use index::batches::BatchRecord;
+use corpus::{CollectionId, EvaluationId, JobId};
+use index::batches::{BatchAsker, BatchRecord};
 use index::evaluations::EvaluationRecord;
 use index::records::{CollectionRecord, DeletionReceipt, DocumentRecord, JobRecord};
 use index::{CatalogError, Page};
+use std::cell::RefCell;
+use std::collections::HashMap;
 
 /// Records read at a time behind the first page, where a caller may not read all of them.
 const SCAN_PAGE: usize = 256;
@@ -101,6 +103,15 @@ pub(crate) fn deletion(app: &App, caller: &Caller, id: &str) -> Result<DeletionR
     let not_found = || ApiError::not_found("deletion", id);
     let receipt = app.catalog.deletion(&caller.tenant, &id.parse().map_err(|_| not_found())?)?;
     if caller.is_unbounded() { Ok(receipt) } else { Err(not_found()) }
+}
+
+/// Whether the caller may see what somebody asked of a collection: its own, with bounds no narrower than then; all of the
+/// tenant if it manages that; and in either case only of collections that it may still use. Each is looked for once.
+pub(crate) fn recall<'c>(app: &'c App, caller: &'c Caller) -> impl Fn(&CollectionId, &BatchAsker) -> bool + 'c {
+    let usable: RefCell<HashMap<CollectionId, bool>> = RefCell::default();
+    move |id, asker| {
+        caller.may_see(asker) && *usable.borrow_mut().entry(id.clone()).or_insert_with(|| collection(app, caller, id.as_str()).is_ok())
+    }
 }
 
 /// A whole page of what the caller may see: neither its length nor its cursor tells of anything else.

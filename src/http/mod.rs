@@ -18,6 +18,7 @@ mod documents;
 mod embeddings;
 mod evaluations;
 mod extract;
+mod feedback;
 mod find;
 mod gate;
 mod health;
@@ -33,7 +34,10 @@ mod receive;
 mod rerank;
 mod scopes;
 pub(crate) mod search;
+mod sessions;
+mod told;
 mod trace;
+mod traces;
 mod upload;
 mod usage;
 mod wait;
@@ -105,6 +109,13 @@ fn api() -> Router<AppState> {
         .route("/v1/caches", get(caches::all).delete(caches::clear_all))
         .route("/v1/caches/{kind}", get(caches::entries).delete(caches::clear))
         .route("/v1/caches/{kind}/{key}", get(caches::entry).delete(caches::remove))
+        .route("/v1/traces", get(traces::list))
+        .route("/v1/traces/{trace}", get(traces::get).delete(traces::delete))
+        .route("/v1/traces/{trace}/replay", post(traces::replay))
+        .route("/v1/feedback", get(feedback::list).post(feedback::give))
+        .route("/v1/feedback/cases", get(feedback::cases))
+        .route("/v1/sessions", get(sessions::list))
+        .route("/v1/sessions/{session}", get(sessions::get).delete(sessions::delete))
         .route("/v1/usage", get(usage::get))
         .route("/v1/usage/estimate", post(chat::estimate::estimate))
         .route("/v1/budgets", get(budgets::list))

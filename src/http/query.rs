@@ -3,10 +3,13 @@
 use super::cut_off::until_cut_off;
 use super::extract::Body;
 use super::search::source;
+use super::sessions;
+use super::told::Told;
 use super::trace::RequestIds;
 use crate::app::{App, AppState};
 use crate::auth::Caller;
 use crate::error::ApiError;
+use crate::traces::TraceKind;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -33,14 +36,17 @@ pub(crate) async fn query(
 ) -> Result<Response, ApiError> {
     let turn = Turn::of(&app).await?;
     let (is_stream, asker) = (request.stream, caller.clone());
-    let events = begin(&app, caller, collection, request, turn).await?;
+    let asked = Asked::of(caller, collection, TraceKind::Query, ids.trace.clone());
+    let (events, session) = begin(&app, asked, request, turn).await?;
     if !is_stream {
-        return Ok(Json(in_one_piece(events).await?).into_response());
+        let answer = in_one_piece(events).await?;
+        // The trace id is put in by the outermost layer.
+        return Ok(Json(whole(&answer, None, session.as_deref())).into_response());
     }
     let request_id = ids.request.clone();
     let events = events.map(move |event| {
         let is_end = matches!(event, AnswerEvent::Done(_) | AnswerEvent::Error(_));
-        (wire(event, &ids), is_end)
+        (wire(event, &ids, session.as_deref()), is_end)
     });
     let last = move |code, detail| {
         let data = json!({ "code": code, "detail": detail, "request_id": request_id });
@@ -57,27 +63,64 @@ pub(crate) async fn answer_quietly(
     collection: &str,
     request: QueryRequest,
 ) -> Result<(Value, TokenUsage), ApiError> {
+    if request.session_id.is_some() {
+        return Err(ApiError::bad_request("bad_query", "session_id: the questions of a batch have no order, so they make no conversation"));
+    }
     let turn = Turn::quietly(app).await?;
-    let events = begin(app, caller.clone(), collection.to_owned(), request, turn).await?;
+    let asked = Asked::of(caller.clone(), collection.to_owned(), TraceKind::Batch, TraceId::generate());
+    let trace = asked.trace.clone();
+    let (events, _) = begin(app, asked, request, turn).await?;
     let answer = in_one_piece(events).await?;
-    Ok((whole(&answer, &TraceId::generate()), answer.usage))
+    Ok((whole(&answer, Some(&trace), None), answer.usage))
 }
 
-async fn begin(
-    app: &AppState,
-    caller: Caller,
-    collection: String,
-    request: QueryRequest,
-    turn: Turn,
-) -> Result<BoxStream<'static, AnswerEvent>, ApiError> {
+/// Answers a question of an earlier trace anew.
+pub(super) async fn answer_again(app: &AppState, asked: Asked, request: QueryRequest) -> Result<Answer, ApiError> {
+    let turn = Turn::of(app).await?;
+    in_one_piece(begin(app, asked, request, turn).await?.0).await
+}
+
+/// Who asks what, for the answer and for its trace.
+#[derive(Clone)]
+pub(super) struct Asked {
+    pub(super) caller: Caller,
+    pub(super) collection: String,
+    pub(super) kind: TraceKind,
+    pub(super) trace: TraceId,
+    pub(super) replays: Option<TraceId>,
+}
+
+impl Asked {
+    pub(super) fn of(caller: Caller, collection: String, kind: TraceKind, trace: TraceId) -> Self {
+        Self { caller, collection, kind, trace, replays: None }
+    }
+}
+
+/// The events of an answer, and the session that it belongs to.
+type Begun = (BoxStream<'static, AnswerEvent>, Option<String>);
+
+async fn begin(app: &AppState, asked: Asked, mut request: QueryRequest, turn: Turn) -> Result<Begun, ApiError> {
+    let Asked { caller, collection, .. } = asked.clone();
     // Goes with the client, and then what a provider of embeddings is asked ends.
     let waiter = Waiter::default();
-    let source = {
+    request.validate(app.engine.models())?;
+    let named = request.session_id.take();
+    let (source, session) = {
         let (caller, errand) = (caller.clone(), caller.errand(request.tags.clone(), Some(&waiter)));
-        app.blocking(move |app| source(app, &caller, &collection, errand)).await?
+        app.blocking(move |app| {
+            let source = source(app, &caller, &collection, errand)?;
+            let session = sessions::said(app, &caller, named, &source.errand().account)?;
+            Ok((source, session))
+        })
+        .await?
     };
     let engine = Arc::clone(&app.engine);
-    let asker = Asker { principals: caller.principals, account: Arc::clone(&source.errand().account) };
+    let asker = Asker { principals: caller.principals.clone(), account: Arc::clone(&source.errand().account) };
+    if let Some(session) = &session {
+        (request.session_id, request.turns) = (Some(session.id.clone()), session.said.clone());
+    }
+    let collection = asker.account.collection.as_deref().and_then(|id| id.parse().ok());
+    let told = Told::new(&asked, collection, &request, session);
     let gate = app.clone();
     let answering = async move {
         let recalled = engine.recall(source, request, asker).await?;
@@ -87,8 +130,24 @@ async fn begin(
     };
     // A task of its own, so that the turn lasts as long as the search does, even if the client leaves.
     let begun = tokio::spawn(answering.in_current_span());
-    let events = begun.await.unwrap_or_else(|error| Err(ApiError::internal(error)))?;
-    Ok(events.inspect(move |_| _ = &waiter).boxed())
+    let events = begun.await.unwrap_or_else(|error| Err(ApiError::internal(error)));
+    let events = match events {
+        Ok(events) => events,
+        Err(error) => {
+            told.note_failure(app, &error);
+            return Err(error);
+        }
+    };
+    let session = told.session_id();
+    let (told, app) = (Arc::new(told), app.clone());
+    let noted = events.then(move |event| {
+        let (told, app) = (Arc::clone(&told), app.clone());
+        async move {
+            told.note(&app, &event).await;
+            event
+        }
+    });
+    Ok((noted.inspect(move |_| _ = &waiter).boxed(), session))
 }
 
 /// The right to answer one question.
@@ -148,22 +207,23 @@ async fn in_one_piece(mut events: BoxStream<'static, AnswerEvent>) -> Result<Ans
     Err(ApiError::from(QueryError::Aborted))
 }
 
-fn whole(answer: &Answer, trace: &TraceId) -> Value {
+fn whole(answer: &Answer, trace: Option<&TraceId>, session: Option<&str>) -> Value {
     let mut body = json!(answer);
     if let Some(fields) = body.as_object_mut() {
-        fields.insert("trace_id".into(), json!(trace));
+        fields.extend(trace.map(|trace| ("trace_id".to_owned(), json!(trace))));
+        fields.extend(session.map(|session| ("session_id".to_owned(), json!(session))));
     }
     body
 }
 
-fn wire(event: AnswerEvent, ids: &RequestIds) -> Event {
+fn wire(event: AnswerEvent, ids: &RequestIds, session: Option<&str>) -> Event {
     let name = event.name();
     let data = match event {
         AnswerEvent::Sources(hits) => json!({ "sources": hits, "trace_id": ids.trace }),
         AnswerEvent::Delta(text) => json!({ "text": text }),
         AnswerEvent::Citation(citation) => json!(citation),
         AnswerEvent::Usage(usage) => json!(usage),
-        AnswerEvent::Done(answer) => whole(&answer, &ids.trace),
+        AnswerEvent::Done(answer) => whole(&answer, Some(&ids.trace), session),
         AnswerEvent::Error(error) => {
             let error = ApiError::from(error);
             json!({ "code": error.code, "detail": error.detail, "request_id": ids.request })

@@ -20,11 +20,13 @@ const INGEST: Need = Need::OneOf(&[Scope::Ingest]);
 const ADMIN: Need = Need::OneOf(&[Scope::Admin]);
 /// How documents stand: for those who read and for those who upload.
 const STATE: Need = Need::OneOf(&[Scope::Query, Scope::Ingest]);
+/// What was asked before: whoever may ask sees his own, whoever manages the tenant all of it.
+const RECALL: Need = Need::OneOf(&[Scope::Query, Scope::Admin]);
 /// Any key at all.
 const ANY: Need = Need::OneOf(&Scope::ALL);
 
 /// Method, route, need. Grouped by route, so that `Allow` comes out in this order.
-const TABLE: [(&str, &str, Need); 66] = [
+const TABLE: [(&str, &str, Need); 76] = [
     ("GET", "/v1/collections", ANY),
     ("POST", "/v1/collections", ADMIN),
     ("GET", "/v1/collections/{collection}", ANY),
@@ -74,6 +76,16 @@ const TABLE: [(&str, &str, Need); 66] = [
     ("DELETE", "/v1/caches/{kind}", ADMIN),
     ("GET", "/v1/caches/{kind}/{key}", ADMIN),
     ("DELETE", "/v1/caches/{kind}/{key}", ADMIN),
+    ("GET", "/v1/traces", RECALL),
+    ("GET", "/v1/traces/{trace}", RECALL),
+    ("DELETE", "/v1/traces/{trace}", RECALL),
+    ("POST", "/v1/traces/{trace}/replay", QUERY),
+    ("GET", "/v1/feedback", RECALL),
+    ("POST", "/v1/feedback", QUERY),
+    ("GET", "/v1/feedback/cases", RECALL),
+    ("GET", "/v1/sessions", RECALL),
+    ("GET", "/v1/sessions/{session}", RECALL),
+    ("DELETE", "/v1/sessions/{session}", RECALL),
     ("GET", "/v1/usage", ADMIN),
     ("POST", "/v1/usage/estimate", QUERY),
     ("GET", "/v1/budgets", ADMIN),

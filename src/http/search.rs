@@ -2,21 +2,24 @@
 
 use super::extract::{Body, Tags};
 use super::find;
+use super::told;
+use super::trace::RequestIds;
 use crate::app::{App, AppState};
 use crate::auth::Caller;
 use crate::error::ApiError;
-use axum::Json;
 use axum::extract::{Path, State};
+use axum::{Extension, Json};
 use corpus::{Account, Errand, Waiter};
-use query::{CollectionSource, InvalidSearch, SearchError, SearchRequest, SearchResponse, SourceError};
+use query::{ChunkSource, CollectionSource, InvalidSearch, SearchError, SearchRequest, SearchResponse, SourceError};
 use std::sync::Arc;
 
 pub(crate) async fn search(
     State(app): State<AppState>,
     caller: Caller,
     Path(collection): Path<String>,
+    Extension(ids): Extension<RequestIds>,
     Tags(tags): Tags,
-    Body(request): Body<SearchRequest>,
+    Body(mut request): Body<SearchRequest>,
 ) -> Result<Json<SearchResponse>, ApiError> {
     let turn = app.admission.queries.enter().await?;
     // Goes with the client, and then what a provider is asked ends.
@@ -26,7 +29,14 @@ pub(crate) async fn search(
         // Held by the work itself: a client that leaves does not end what is computed here.
         let _turn = turn;
         let source = source(app, &caller, &collection, errand)?;
-        Ok(app.engine.search(source.as_ref(), &request, &caller.principals)?)
+        let is_explained = std::mem::replace(&mut request.explain, true);
+        let mut found = app.engine.search(source.as_ref(), &request, &caller.principals)?;
+        told::note_search(app, &caller, ids.trace, &source.errand().account, &request, &found);
+        if !is_explained {
+            found.explain = None;
+            found.hits.iter_mut().for_each(|hit| hit.explain = None);
+        }
+        Ok(found)
     });
     Ok(Json(found.await?))
 }

@@ -149,7 +149,7 @@ fn what_no_source_says_is_treated_as_the_configuration_says() {
 fn what_is_not_supported_yet_is_refused_by_name() {
     let server = filled();
     for body in [
-        json!({ "question": "x", "session_id": "s" }),
+        json!({ "question": "x", "session_id": "not plain" }),
         json!({ "question": "x", "model": "gpt" }),
         json!({ "question": "x", "why": 1 }),
         json!({ "question": "" }),

@@ -101,6 +101,10 @@ id!(
     DeletionId, "del_"
 );
 id!(
+    /// Names a conversation, where its caller doesn't.
+    SessionId, "ses_"
+);
+id!(
     /// Names one request's trace: begun here (a ULID), or somebody else's (the 32 hexadecimal digits
     /// of a W3C trace id).
     TraceId, "trc_"

@@ -36,7 +36,7 @@ pub use chunk::{Chunk, ChunkDraft, Row};
 pub use embedding::{EmbedError, Embedded, Embedder, Embedding, EmbeddingError, EmbeddingModel, ModelMismatch, Precision, Purpose};
 pub use errand::{Errand, Waiter, Wanted};
 pub use filter::{Filter, FilterError};
-pub use ids::{ChunkId, CollectionId, DeletionId, DocumentId, EvaluationId, IdError, JobId, KeyId, TenantId, TraceId};
+pub use ids::{ChunkId, CollectionId, DeletionId, DocumentId, EvaluationId, IdError, JobId, KeyId, SessionId, TenantId, TraceId};
 pub use metadata::{Metadata, MetadataError};
 pub use rerank::{RerankModel, Reranker};
 pub use span::{Span, SpanIndex};

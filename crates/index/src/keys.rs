@@ -4,7 +4,7 @@
 
 use crate::blobs::BlobId;
 use crate::records::Parent;
-use corpus::{CollectionId, DeletionId, DocumentId, EvaluationId, JobId, KeyId, Row, TenantId};
+use corpus::{CollectionId, DeletionId, DocumentId, EvaluationId, JobId, KeyId, Row, TenantId, TraceId};
 
 const SEPARATOR: u8 = 0;
 
@@ -219,6 +219,23 @@ pub(crate) fn ledger(name: &str) -> Vec<u8> {
 /// The name in a [`ledger`] key.
 pub(crate) fn ledger_name(key: &[u8]) -> String {
     String::from_utf8_lossy(key.get(2..).unwrap_or_default()).into_owned()
+}
+
+/// Kind of what somebody says of an answer: [`crate::feedback::FeedbackRecord`].
+pub(crate) const FEEDBACK: u8 = b'Z';
+
+/// The name of the key is ours and holds no zero byte.
+pub(crate) fn feedback(tenant: &TenantId, collection: &CollectionId, trace: &TraceId, key_name: &str) -> Vec<u8> {
+    let parts = [tenant.as_str(), collection.as_str(), trace.as_str(), key_name];
+    key(FEEDBACK, &parts.map(str::as_bytes))
+}
+
+pub(crate) fn feedback_of(tenant: &TenantId, collection: &CollectionId, trace: &TraceId) -> Vec<u8> {
+    prefix(FEEDBACK, parts!(tenant, collection, trace))
+}
+
+pub(crate) fn feedback_of_tenant(tenant: &TenantId) -> Vec<u8> {
+    prefix(FEEDBACK, parts!(tenant))
 }
 
 /// What a tenant takes: [`crate::TenantUsage`].

@@ -53,6 +53,7 @@ mod catalog;
 mod chunks;
 mod collection;
 pub mod evaluations;
+pub mod feedback;
 mod keys;
 pub mod records;
 mod scored;

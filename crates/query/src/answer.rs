@@ -8,12 +8,14 @@
 mod cached;
 mod events;
 mod request;
+mod steps;
 #[cfg(test)]
 mod tests;
 
 pub use cached::{AnswerCache, AnswerCacheOptions, AnswerCacheStatistics};
 pub use events::{Answer, AnswerEvent, AnswerMode, CacheUse};
 pub use request::{CachePolicy, InvalidQuery, QueryRequest};
+pub use steps::{Excerpt, Found, Steps};
 
 use crate::cite::{Cited, GatePolicy, Reviewer, compose, quoted};
 use crate::compress::compress;
@@ -25,6 +27,7 @@ use crate::prompt::{DONT_KNOW, Mark, messages};
 use crate::retrieve::ChunkSource;
 use crate::script::is_cjk;
 use crate::search::{Hit, Ranking, SearchError, SearchRequest, SearchResponse, search_by};
+use crate::session::{Said, in_conversation};
 use crate::timings::Timings;
 use cached::Place;
 use corpus::{Principals, Reranker};
@@ -54,6 +57,8 @@ pub struct EngineParams {
     pub answer_bytes: usize,
     /// How long a model may take, or another request that asks it the same. Default 120 s.
     pub answer_time: Duration,
+    /// Whether a question that leans on its conversation is joined with what it leans on. Default true.
+    pub rewrites: bool,
     /// Whether an answer is extracted where no budget has room for a model's. Default false: that is refused.
     pub extracts_when_exhausted: bool,
     /// What is done about sentences that no source says. Default: they are told.
@@ -70,6 +75,7 @@ impl Default for EngineParams {
             answer_tokens: 1024,
             answer_bytes: 64 * 1024,
             answer_time: Duration::from_secs(120),
+            rewrites: true,
             extracts_when_exhausted: false,
             gate: GatePolicy::default(),
         }
@@ -108,8 +114,12 @@ pub struct Asker {
 /// What is known before the first word of an answer.
 #[derive(Debug, Clone)]
 pub struct Prepared {
-    /// The question.
+    /// The question, as it stands alone.
     pub question: String,
+    /// As it was asked in a conversation, and what was said there before; `None` where both are the same.
+    pub said: Option<Said>,
+    /// What was done so far.
+    pub steps: Steps,
     /// Who shall answer; `None`: the default model.
     pub model: Option<String>,
     /// On whose account.
@@ -222,6 +232,7 @@ impl Engine {
     /// [`QueryError`].
     pub async fn recall(&self, source: Arc<dyn ChunkSource>, request: QueryRequest, asker: Asker) -> Result<Recalled, QueryError> {
         request.validate(&self.models)?;
+        let request = if self.params.rewrites { request.standing_alone() } else { request };
         let place = self.place(&source, &request, &asker).await?;
         let answer = match &place {
             Some(place) => place.recall(&source).await.map(Box::new),
@@ -273,18 +284,21 @@ impl Engine {
     ///
     /// # Errors
     /// [`QueryError`].
-    pub fn prepare(&self, source: &dyn ChunkSource, request: QueryRequest, asker: Asker) -> Result<Prepared, QueryError> {
+    pub fn prepare(&self, source: &dyn ChunkSource, mut request: QueryRequest, asker: Asker) -> Result<Prepared, QueryError> {
         let started = Instant::now();
         request.validate(&self.models)?;
-        let found = self.search(source, &request.search(), &asker.principals)?;
+        let mut found = self.search(source, &request.search(), &asker.principals)?;
         let mut timings_ms = found.timings_ms;
         timings_ms.note("retrieve", started);
         let budget = request.max_context_tokens.unwrap_or(self.params.context_tokens);
         let count_tokens = |hit: &Hit, text: &str| self.count_tokens(source, request.model.as_deref(), hit, text);
+        let mut steps = Steps::of(&mut found.hits, budget);
         let packed = timings_ms.measure("pack", || pack(found.hits, budget, &count_tokens));
         tracing::debug!(tags = ?request.tags, sources = packed.sources.len(), dropped = packed.dropped.len(), tokens = packed.tokens, "context packed");
+        steps.note_packed(&packed);
         let deadline = tokio::time::Instant::now() + self.params.answer_time;
-        Ok(Prepared { question: request.question, model: request.model, account: asker.account, packed, timings_ms, started, deadline })
+        let (question, said) = request.asked_and_said();
+        Ok(Prepared { question, said, steps, model: request.model, account: asker.account, packed, timings_ms, started, deadline })
     }
 
     fn count_tokens(&self, source: &dyn ChunkSource, model: Option<&str>, hit: &Hit, text: &str) -> usize {
@@ -385,7 +399,10 @@ impl Engine {
             return Ok(Asked::Nobody { degraded: Some(late.to_string()) });
         }
         let mark = Mark::draw().map_err(|_| QueryError::Aborted)?;
-        let messages = messages(&prepared.question, &prepared.packed.sources, &mark);
+        let question = prepared.said.as_ref().map_or(&prepared.question, |said| &said.question);
+        let messages = messages(question, &prepared.packed.sources, &mark);
+        let messages = in_conversation(messages, prepared.said.as_ref(), &mark);
+        prepared.steps.note_prompt(&messages, &mark);
         let request = ChatRequest {
             max_tokens: Some(self.params.answer_tokens),
             temperature: Some(0.0),

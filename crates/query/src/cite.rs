@@ -99,7 +99,7 @@ pub struct Cited {
 
 /// What may be passed on of an answer.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Said {
+pub enum Passed {
     /// Words.
     Text(String),
     /// What a sentence rests on that was passed on before.
@@ -137,7 +137,7 @@ impl<'s> Reviewer<'s> {
     }
 
     /// Hears more; says what may be passed on.
-    pub fn hear(&mut self, words: &str) -> Vec<Said> {
+    pub fn hear(&mut self, words: &str) -> Vec<Passed> {
         self.pending.push_str(words);
         let mut said = Vec::new();
         while let Some(end) = complete(&self.pending) {
@@ -147,7 +147,7 @@ impl<'s> Reviewer<'s> {
         if self.policy == GatePolicy::Flag {
             let end = self.pending.find(OPENINGS).unwrap_or(self.pending.len());
             if let Some(words) = self.pending.get(self.passed..end).filter(|words| !words.is_empty()) {
-                said.push(Said::Text(words.to_owned()));
+                said.push(Passed::Text(words.to_owned()));
                 self.passed = end;
             }
         }
@@ -155,7 +155,7 @@ impl<'s> Reviewer<'s> {
     }
 
     /// Hears the end; says what is left to be passed on.
-    pub fn finish(&mut self) -> Vec<Said> {
+    pub fn finish(&mut self) -> Vec<Passed> {
         let mut said = Vec::new();
         self.take(self.pending.len(), &mut said);
         let is_empty = self.text.trim().is_empty() && self.cited.gate.stripped > 0;
@@ -165,13 +165,13 @@ impl<'s> Reviewer<'s> {
             report.sentences.clear();
             self.cited.citations.clear();
             self.abstention.clone_into(&mut self.text);
-            return vec![Said::Text(self.text.clone())];
+            return vec![Passed::Text(self.text.clone())];
         }
         if self.policy == GatePolicy::Refuse {
-            said = vec![Said::Text(self.text.clone())];
-            said.extend(self.cited.citations.iter().map(|citation| Said::Citation(Box::new(citation.clone()))));
+            said = vec![Passed::Text(self.text.clone())];
+            said.extend(self.cited.citations.iter().map(|citation| Passed::Citation(Box::new(citation.clone()))));
         }
-        said.retain(|said| !matches!(said, Said::Text(text) if text.is_empty()));
+        said.retain(|said| !matches!(said, Passed::Text(text) if text.is_empty()));
         said
     }
 
@@ -182,7 +182,7 @@ impl<'s> Reviewer<'s> {
     }
 
     /// Judges what was said up to `end`.
-    fn take(&mut self, end: usize, said: &mut Vec<Said>) {
+    fn take(&mut self, end: usize, said: &mut Vec<Passed>) {
         let rest = self.pending.split_off(end.min(self.pending.len()));
         let piece = std::mem::replace(&mut self.pending, rest);
         let passed = self.passed.min(piece.len());
@@ -215,12 +215,12 @@ impl<'s> Reviewer<'s> {
         let is_silent = self.policy == GatePolicy::Refuse;
         // What was passed on before has no marker, so nothing of it was changed.
         if let Some(words) = reviewed.text.get(passed..).filter(|words| !words.is_empty() && !is_silent) {
-            said.push(Said::Text(words.to_owned()));
+            said.push(Passed::Text(words.to_owned()));
         }
         for citation in reviewed.citations {
             if !self.cited.citations.contains(&citation) {
                 self.cited.citations.push(citation.clone());
-                said.extend((!is_silent).then(|| Said::Citation(Box::new(citation))));
+                said.extend((!is_silent).then(|| Passed::Citation(Box::new(citation))));
             }
         }
     }

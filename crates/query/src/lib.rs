@@ -43,19 +43,21 @@ mod metrics;
 mod pack;
 mod prompt;
 mod retrieve;
+mod rewrite;
 mod script;
 mod search;
 mod sentences;
+mod session;
 mod terms;
 mod timings;
 
 pub use altered::{QuoteCase, quote_cases};
 pub use answer::{
     Answer, AnswerCache, AnswerCacheOptions, AnswerCacheStatistics, AnswerEvent, AnswerMode, Asker, CachePolicy, CacheUse, Draft, Engine,
-    EngineParams, InvalidQuery, Prepared, QueryError, QueryRequest, Recalled,
+    EngineParams, Excerpt, Found, InvalidQuery, Prepared, QueryError, QueryRequest, Recalled, Steps,
 };
 pub use bench::{BenchError, BenchPoint, BenchReport, BenchRequest, QUERIES_MAX, bench};
-pub use cite::{Citation, Cited, GatePolicy, GateReport, GatedSentence, Reviewer, Said, cite, compose};
+pub use cite::{Citation, Cited, GatePolicy, GateReport, GatedSentence, Passed, Reviewer, cite, compose};
 pub use collection_source::CollectionSource;
 pub use compress::compress;
 pub use evaluate::{
@@ -76,4 +78,5 @@ pub use search::{
     RerankSome, SearchError, SearchExplain, SearchMode, SearchRequest, SearchResponse, SkippedLeg, TOP_K_MAX, search, search_by,
 };
 pub use sentences::{Kind as SentenceKind, Sentence, sentences};
+pub use session::{Said, Turn};
 pub use timings::Timings;

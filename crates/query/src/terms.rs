@@ -54,6 +54,11 @@ const COMMON_CJK: [&str; 35] = [
     "是",
 ];
 
+/// Whether a lower-case English word is too common to tell sentences apart.
+pub(crate) fn is_common(word: &str) -> bool {
+    COMMON.contains(&format!(" {word} "))
+}
+
 /// The content terms of a text, in order, repetitions included.
 pub(crate) fn terms(text: &str) -> Vec<String> {
     let mut terms: Vec<String> = words(text).map(|word| stem(&word)).collect();

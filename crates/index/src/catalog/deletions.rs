@@ -153,6 +153,7 @@ impl Catalog {
             ("changes", below(b'L')?),
             ("inner_documents", below(b'F')?),
             ("retired_rows", below(b'G')?),
+            ("feedback", below(keys::FEEDBACK)?),
             ("view_files", u64::from(self.view_directory(&(tenant.clone(), id.clone())).exists())),
             ("file_uses", self.count_uses_in(tenant, id)?),
         ])

@@ -15,6 +15,7 @@ mod commit;
 mod deletions;
 mod evaluations;
 mod family;
+mod feedback;
 mod housekeeping;
 mod jobs;
 mod opening;

@@ -16,7 +16,7 @@ const DOCUMENTS_PER_PAGE: usize = 64;
 const KEYS_PER_PAGE: usize = 1024;
 
 /// What is left below a collection when its documents are gone.
-const KINDS_BELOW: [u8; 8] = *b"DEFHKVPL";
+const KINDS_BELOW: [u8; 9] = *b"DEFHKVPLZ";
 
 impl Catalog {
     /// Deletes a collection with all its documents; durable on return. The record goes first and leaves

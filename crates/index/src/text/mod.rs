@@ -311,7 +311,7 @@ impl TextIndex {
         Ok(bm25::search(&searcher, &self.fields, &question.groups, &bonuses, k, allowed)?)
     }
 
-    /// What quotation marks and minus signs leave of `allowed`; `None` for a query without any, and for a question, in
+    /// What quotation marks and minus signs leave of `allowed`; `None` for a query without any, and for prose, in
     /// which they are no signs. Words that no allowed row has side by side are not required.
     ///
     /// # Errors
@@ -381,7 +381,10 @@ impl TextIndex {
         let searcher = self.reader.searcher();
         let stemmers: Vec<Stemmer> = self.languages(&searcher)?.into_iter().map(Language::stemmer).collect();
         let rows_with = |term: &analyzer::Term| -> Result<u64, TantivyError> {
-            let counts = question::group(term, &stemmers).terms.into_iter().map(|stem| searcher.doc_freq(&Term::from_field_text(self.fields.body, &stem)));
+            let counts = question::group(term, &stemmers)
+                .terms
+                .into_iter()
+                .map(|stem| searcher.doc_freq(&Term::from_field_text(self.fields.body, &stem)));
             Ok(counts.collect::<Result<Vec<u64>, _>>()?.into_iter().max().unwrap_or_default())
         };
         let count = |word: &&str| -> Result<u64, TextError> {

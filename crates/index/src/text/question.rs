@@ -1,9 +1,9 @@
 //! What a query asks of the words: what is looked up, what counts how much, and what must or must not stand there.
 //!
 //! A query is never an error: what is no sign of this little language is text.
-//! - `"a few words"` (also “…” and 「…」): they stand side by side. Required, unless the query is a question or no row
-//!   has them; then rows that have them score higher.
-//! - `-word` and `-"a few words"`: no row that has them. Questions have no such signs.
+//! - `"a few words"` (also “…” and 「…」): they stand side by side. Required, unless the query is prose (a question, or
+//!   many words) or no row has them; then rows that have them score higher.
+//! - `-word` and `-"a few words"`: no row that has them. Prose has no such signs.
 //! - Words that every text of a language has, question words among them, count a third; single characters of scripts
 //!   without spaces a half; question words of Chinese and Japanese are cut out.
 
@@ -109,7 +109,7 @@ pub(super) struct Question {
 impl Question {
     /// Reads a query, in all `languages`; groups beyond the first `groups_max` are left out.
     pub(super) fn read(query: &str, languages: &[Language], groups_max: usize) -> Self {
-        let requires_phrases = !is_question(query);
+        let requires_phrases = !is_prose(query);
         let pieces = pieces(query, requires_phrases);
         let of = |wanted: fn(&Piece<'_>) -> bool| -> Vec<Phrase> {
             pieces.iter().filter(|piece| wanted(piece)).filter_map(|piece| phrase(piece.text)).collect()
@@ -137,11 +137,17 @@ struct Piece<'q> {
 
 const QUOTES: [(char, char); 3] = [('"', '"'), ('“', '”'), ('「', '」')];
 
-/// Whether a query is a question in a natural language rather than words to look for.
-fn is_question(query: &str) -> bool {
+/// Words outside of quotation marks from which on a query is prose.
+const PROSE_WORDS_MIN: usize = 9;
+
+/// Whether a query is a question or a description in a natural language rather than words to look for: prose quotes
+/// names and has dashes.
+fn is_prose(query: &str) -> bool {
     let query = query.trim();
     let first: String = query.chars().take_while(|c| c.is_alphabetic()).flat_map(char::to_lowercase).collect();
-    query.ends_with(['?', '？']) || QUESTION_STARTS.contains(&first.as_str())
+    let plain = pieces(query, false).into_iter().filter(|piece| !piece.is_quoted);
+    let words = plain.flat_map(|piece| terms(piece.text)).filter(|term| matches!(term.kind, Kind::Word | Kind::Unspaced)).count();
+    query.ends_with(['?', '？']) || QUESTION_STARTS.contains(&first.as_str()) || words >= PROSE_WORDS_MIN
 }
 
 fn pieces(query: &str, with_exclusions: bool) -> Vec<Piece<'_>> {
@@ -289,6 +295,14 @@ mod tests {
         let asked = super::tests::read("What is \"neap tide\" -moon?");
         assert!(!asked.requires_phrases && asked.excluded.is_empty() && phrases(&asked.phrases) == ["neap tide"]);
         assert!(asked.groups.iter().any(|group| group.terms == ["moon"]));
+    }
+
+    #[test]
+    fn prose_has_no_signs() {
+        for prose in ["Who is \"X\"", "a \"b\"?", "studies of \"relevance\" as users of libraries judge it in their daily work"] {
+            assert!(!read(prose).requires_phrases, "{prose}");
+        }
+        assert!(read("studies of \"relevance judgements of many users in their daily work with catalogues\"").requires_phrases);
     }
 
     #[test]

@@ -11,9 +11,9 @@ use roaring::RoaringBitmap;
 use std::collections::BTreeSet;
 
 /// Kinds of keys that begin with tenant and collection.
-const BELOW_COLLECTIONS: [u8; 11] = *b"SDEFHKVPLGX";
+const BELOW_COLLECTIONS: [u8; 12] = *b"SDEFHKVPLGXZ";
 /// All kinds of keys.
-const KINDS: [u8; 27] = *b"CNSDEFHKVPLJUGXBIARQMTWYOer";
+const KINDS: [u8; 28] = *b"CNSDEFHKVPLJUGXBIARQMTWYOZer";
 
 /// What a collection's documents add up to.
 #[derive(Default)]

@@ -1,7 +1,8 @@
-//! Jobs, their notes of being unfinished, and remembered answers.
+//! Jobs, their notes of being unfinished, remembered answers, and feedback.
 
 use super::read::{self, Value};
 use super::{Fix, Verifier, VerifyError};
+use crate::feedback::FeedbackRecord;
 use crate::keys;
 use crate::records::{IdempotencyRecord, JobRecord};
 use corpus::{JobId, TenantId};
@@ -10,6 +11,15 @@ impl Verifier<'_> {
     pub(super) fn check_jobs(&mut self) -> Result<(), VerifyError> {
         read::each(self.store, b"J", |key, value| self.check_job(key, value))?;
         read::each(self.store, b"U", |key, value| self.check_unfinished(key, value))?;
+        read::each(self.store, &[keys::FEEDBACK], |key, value| {
+            let record = value.ok().and_then(|value| serde_json::from_slice::<FeedbackRecord>(value).ok());
+            let is_in_place =
+                |record: &FeedbackRecord| keys::feedback(&record.tenant, &record.collection, &record.trace, &record.asker.key) == key;
+            if !record.as_ref().is_some_and(is_in_place) {
+                self.repairable("feedback_damaged", key, "the record of feedback can't be read", Fix::Delete { key: key.to_vec() });
+            }
+            Ok(())
+        })?;
         read::each(self.store, b"I", |key, value| {
             if value.ok().and_then(|value| serde_json::from_slice::<IdempotencyRecord>(value).ok()).is_none() {
                 self.repairable("answer_damaged", key, "the remembered answer can't be read", Fix::Delete { key: key.to_vec() });

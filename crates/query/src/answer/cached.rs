@@ -11,7 +11,7 @@
 //! - Only a model's answers are given to other words of a question. Those that the documents give cost nothing, and
 //!   depend on the question alone.
 
-use super::{Answer, Asker, CachePolicy, CacheUse, Engine, Prepared, QueryError, QueryRequest, off_thread};
+use super::{Answer, Asker, CachePolicy, CacheUse, Engine, Prepared, QueryError, QueryRequest, Steps, off_thread};
 use super::{AnswerMode, events::Events};
 use crate::cite::{Citation, GateReport};
 use crate::prompt::PROMPT_VERSION;
@@ -143,7 +143,9 @@ impl Engine {
         asker: &Asker,
     ) -> Result<Option<Place>, QueryError> {
         let started = Instant::now();
-        let Some(cache) = self.cache.as_ref().filter(|_| request.cache != CachePolicy::Bypass) else { return Ok(None) };
+        // What was said before is in the answer too.
+        let is_kept = request.cache != CachePolicy::Bypass && request.turns.is_empty();
+        let Some(cache) = self.cache.as_ref().filter(|_| is_kept) else { return Ok(None) };
         // Before the data is read: an answer from what is deleted meanwhile is not kept.
         let since = cache.stack.moment();
         let moved = Arc::clone(source);
@@ -172,8 +174,9 @@ impl Engine {
         request: &QueryRequest,
         asker: &Asker,
     ) -> Partition {
-        let QueryRequest { top_k, model, filter, max_context_tokens, .. } = request;
-        let QueryRequest { question: _, stream: _, session_id, prompt, cache: _, tags: _, .. } = request;
+        let QueryRequest { top_k, mode, model, filter, max_context_tokens, .. } = request;
+        // The first question of a session is like any other; later ones are not kept.
+        let QueryRequest { question: _, stream: _, session_id: _, turns: _, rewritten: _, prompt, cache: _, tags: _, .. } = request;
         let said = |value: &dyn std::fmt::Debug| format!("{value:?}");
         let values = [
             ("mark", said(&state.mark)),
@@ -181,9 +184,9 @@ impl Engine {
             ("engine", said(&self.params)),
             ("embedding", said(embedding)),
             ("top_k", said(top_k)),
+            ("mode", said(mode)),
             ("filter", serde_json::to_string(filter).unwrap_or_else(|_| said(filter))),
             ("context_tokens", said(&max_context_tokens.unwrap_or(self.params.context_tokens))),
-            ("session", said(session_id)),
             ("prompt", said(prompt)),
         ];
         let parameters: Vec<(&str, &str)> = values.iter().map(|(name, value)| (*name, value.as_str())).collect();
@@ -312,7 +315,9 @@ impl Kept {
             cache: CacheUse { hit: true, kind: Some(kind), similarity },
             is_whole: true,
             context_length,
+            rewritten_question: None,
             timings_ms,
+            steps: Steps::default(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What comes out of a query: one record, or events that end with it.
 
-use super::{Draft, Prepared, QueryError};
-use crate::cite::{Citation, GateReport, Said};
+use super::{Draft, Prepared, QueryError, Steps};
+use crate::cite::{Citation, GateReport, Passed};
 use crate::search::Hit;
 use crate::timings::Timings;
 use futures::channel::mpsc;
@@ -69,8 +69,13 @@ pub struct Answer {
     pub is_whole: bool,
     /// Tokens of context.
     pub context_length: usize,
+    /// The question as it was searched for, if it leaned on a conversation; null: as it was asked.
+    pub rewritten_question: Option<String>,
     /// Milliseconds by stage.
     pub timings_ms: Timings,
+    /// What was done on the way.
+    #[serde(skip)]
+    pub steps: Steps,
 }
 
 impl Answer {
@@ -92,7 +97,9 @@ impl Answer {
             cache: CacheUse::default(),
             is_whole: !draft.is_cut,
             context_length: prepared.packed.tokens,
+            rewritten_question: prepared.said.filter(|said| said.question != prepared.question).map(|_| prepared.question),
             timings_ms: prepared.timings_ms,
+            steps: prepared.steps,
         }
     }
 }
@@ -156,11 +163,11 @@ impl Events {
     }
 
     /// Tells what may be passed on of an answer that is being heard.
-    pub(super) async fn pass_on(&mut self, said: Vec<Said>) {
+    pub(super) async fn pass_on(&mut self, said: Vec<Passed>) {
         for said in said {
             let event = match said {
-                Said::Text(text) => AnswerEvent::Delta(text),
-                Said::Citation(citation) => AnswerEvent::Citation(*citation),
+                Passed::Text(text) => AnswerEvent::Delta(text),
+                Passed::Citation(citation) => AnswerEvent::Citation(*citation),
             };
             self.send(|| event).await;
         }

@@ -1,6 +1,8 @@
 //! What a query may ask for. Fields that don't work yet are refused by name, never ignored.
 
-use crate::search::{InvalidSearch, SearchRequest, in_range, validate_query};
+use crate::rewrite::rewrite;
+use crate::search::{InvalidSearch, SearchMode, SearchRequest, in_range, validate_query};
+use crate::session::{SESSION_ID_BYTES_MAX, Said, Turn, is_session_id};
 use corpus::{Filter, FilterError};
 use gateway::Models;
 use serde::Deserialize;
@@ -30,9 +32,18 @@ pub struct QueryRequest {
     /// Whether the caller wants server-sent events.
     #[serde(default)]
     pub stream: bool,
-    /// Not supported yet.
+    /// The conversation on the server that it belongs to, 1 to 128 of `A-Z a-z 0-9 _ - . :`.
     #[serde(default)]
     pub session_id: Option<String>,
+    /// What was said there before, oldest first: whoever keeps sessions fills it in.
+    #[serde(skip)]
+    pub turns: Vec<Turn>,
+    /// The question as it stands alone, if it leans on those: the engine fills it in.
+    #[serde(skip)]
+    pub rewritten: Option<String>,
+    /// How chunks are searched for.
+    #[serde(skip)]
+    pub mode: SearchMode,
     /// Name of a configured model; absent: the one that answers questions.
     #[serde(default)]
     pub model: Option<String>,
@@ -80,6 +91,9 @@ pub enum InvalidQuery {
     /// No such model.
     #[error("no model {0:?} is configured")]
     UnknownModel(String),
+    /// Not what a session can be called.
+    #[error("session_id must have 1 to {SESSION_ID_BYTES_MAX} of A-Z a-z 0-9 _ - . :")]
+    Session,
     /// Too many or too long.
     #[error("at most {TAGS_MAX} tags of 1 to {TAG_BYTES_MAX} bytes each are accepted")]
     Tags,
@@ -94,6 +108,9 @@ impl QueryRequest {
             top_k: default_top_k(),
             stream: false,
             session_id: None,
+            turns: Vec::new(),
+            rewritten: None,
+            mode: SearchMode::default(),
             model: None,
             filter: None,
             prompt: None,
@@ -112,10 +129,11 @@ impl QueryRequest {
         in_range("top_k", self.top_k, 1, crate::search::TOP_K_MAX)?;
         in_range("max_context_tokens", self.max_context_tokens.unwrap_or(CONTEXT_TOKENS_MAX), CONTEXT_TOKENS_MIN, CONTEXT_TOKENS_MAX)?;
         self.filter.as_ref().map_or(Ok(()), Filter::validate)?;
-        for (field, is_set) in [("session_id", self.session_id.is_some()), ("prompt", self.prompt.is_some())] {
-            if is_set {
-                return Err(InvalidQuery::Unsupported { field });
-            }
+        if self.prompt.is_some() {
+            return Err(InvalidQuery::Unsupported { field: "prompt" });
+        }
+        if !self.session_id.as_deref().is_none_or(is_session_id) {
+            return Err(InvalidQuery::Session);
         }
         if let Some(model) = self.model.as_deref().filter(|model| models.get(Some(model)).is_none()) {
             return Err(InvalidQuery::UnknownModel(model.to_owned()));
@@ -126,6 +144,31 @@ impl QueryRequest {
 
     /// The search that finds the chunks to answer from.
     pub(crate) fn search(&self) -> SearchRequest {
-        SearchRequest { top_k: self.top_k, filter: self.filter.clone(), ..SearchRequest::new(self.question.clone()) }
+        SearchRequest {
+            top_k: self.top_k,
+            mode: self.mode,
+            filter: self.filter.clone(),
+            explain: true,
+            ..SearchRequest::new(self.asked().to_owned())
+        }
+    }
+
+    /// The question, joined with what it leans on in its conversation.
+    pub(crate) fn standing_alone(self) -> Self {
+        Self { rewritten: rewrite(&self.question, &self.turns), ..self }
+    }
+
+    /// As it stands alone.
+    pub(crate) fn asked(&self) -> &str {
+        self.rewritten.as_deref().unwrap_or(&self.question)
+    }
+
+    /// As it stands alone, and as it was said in its conversation.
+    pub(crate) fn asked_and_said(&mut self) -> (String, Option<Said>) {
+        let (question, turns) = (std::mem::take(&mut self.question), std::mem::take(&mut self.turns));
+        match self.rewritten.take() {
+            None if turns.is_empty() => (question, None),
+            rewritten => (rewritten.unwrap_or_else(|| question.clone()), Some(Said { question, turns })),
+        }
     }
 }

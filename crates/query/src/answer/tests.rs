@@ -95,6 +95,7 @@ async fn the_record_has_the_agreed_fields() {
         "cost_usd",
         "cache",
         "context_length",
+        "rewritten_question",
         "timings_ms",
     ];
     assert_eq!(fields, agreed.into_iter().collect());
@@ -226,7 +227,7 @@ async fn a_broken_embedder_fails_before_anything_is_streamed() {
 fn what_does_not_work_yet_is_refused_by_name() {
     let request = |value| serde_json::from_value::<QueryRequest>(value);
     let invalid = |value| request(value).unwrap().validate(&small()).unwrap_err();
-    assert_eq!(invalid(json!({"question": "a", "session_id": "s"})), InvalidQuery::Unsupported { field: "session_id" });
+    assert_eq!(invalid(json!({"question": "a", "session_id": "not plain"})), InvalidQuery::Session);
     assert_eq!(invalid(json!({"question": "a", "prompt": "p"})), InvalidQuery::Unsupported { field: "prompt" });
     assert_eq!(invalid(json!({"question": "a", "model": "large"})), InvalidQuery::UnknownModel("large".to_owned()));
     assert_eq!(invalid(json!({"question": " "})), InvalidQuery::Search(InvalidSearch::EmptyQuery));

@@ -63,18 +63,18 @@ fn markers_without_a_source_are_reported() {
     assert_eq!(cited.not_found, [7, 0]);
 }
 
-fn reviewed(pieces: &[&str], policy: GatePolicy) -> (String, Cited, Vec<Said>) {
+fn reviewed(pieces: &[&str], policy: GatePolicy) -> (String, Cited, Vec<Passed>) {
     let (_, sources) = library();
     let texts: Vec<&str> = sources.iter().map(PackedSource::text).collect();
     let mut reviewer = Reviewer::new(&sources, Gate::new(&texts), policy, "I don't know.");
-    let mut said: Vec<Said> = pieces.iter().flat_map(|piece| reviewer.hear(piece)).collect();
+    let mut said: Vec<Passed> = pieces.iter().flat_map(|piece| reviewer.hear(piece)).collect();
     said.extend(reviewer.finish());
     let (text, cited) = reviewer.done();
     (text, cited, said)
 }
 
-fn passed_on(said: &[Said]) -> String {
-    said.iter().map(|said| if let Said::Text(text) = said { text.as_str() } else { "" }).collect()
+fn passed_on(said: &[Passed]) -> String {
+    said.iter().map(|said| if let Passed::Text(text) = said { text.as_str() } else { "" }).collect()
 }
 
 const MIXED: &str = "The bridge was opened in 1931 [2]. It is 421 metres long [1]. The rye bread keeps for a week [2].";
@@ -131,7 +131,7 @@ fn clauses_with_markers_of_their_own_are_judged_each() {
 #[test]
 fn citations_come_as_soon_as_their_sentence_is_complete() {
     let (_, _, said) = reviewed(&["The bridge was opened in 1931 ", "[", "1", "]. It is", " 420 metres long [1]."], GatePolicy::Flag);
-    let kinds: Vec<_> = said.iter().map(|said| matches!(said, Said::Citation(_))).collect();
+    let kinds: Vec<_> = said.iter().map(|said| matches!(said, Passed::Citation(_))).collect();
     assert_eq!(kinds, [false, false, true, false, false, false, true], "{said:?}");
     let (_, _, said) = reviewed(&["It is 421 metres", " long [1]. The rye", " bread keeps for a week [2]."], GatePolicy::Strip);
     assert_eq!(passed_on(&said), "The rye bread keeps for a week [2].");
@@ -158,7 +158,7 @@ proptest! {
         for policy in [GatePolicy::Flag, GatePolicy::Strip, GatePolicy::Refuse] {
             let (whole, cited, said) = reviewed(&[&answer], policy);
             prop_assert_eq!(passed_on(&said), whole.clone());
-            let told: Vec<_> = said.iter().filter_map(|said| if let Said::Citation(one) = said { Some((**one).clone()) } else { None }).collect();
+            let told: Vec<_> = said.iter().filter_map(|said| if let Passed::Citation(one) = said { Some((**one).clone()) } else { None }).collect();
             prop_assert_eq!(told, cited.citations.clone());
             let chars: Vec<String> = answer.chars().map(String::from).collect();
             let pieces: Vec<&str> = chars.iter().map(String::as_str).collect();
