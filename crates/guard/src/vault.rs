@@ -64,7 +64,7 @@ impl Vault {
     /// Restores a text that comes in pieces.
     #[must_use]
     pub fn restorer(&self) -> Restorer<'_> {
-        Restorer { vault: self, held: String::new() }
+        Restorer { vault: self, held: String::new(), restored: Vec::new() }
     }
 
     /// Values kept.
@@ -100,6 +100,7 @@ impl Vault {
 pub struct Restorer<'v> {
     vault: &'v Vault,
     held: String,
+    restored: Vec<Kind>,
 }
 
 impl Restorer<'_> {
@@ -115,7 +116,13 @@ impl Restorer<'_> {
             match placeholder_at(from) {
                 At::Whole(length) => {
                     let (placeholder, after) = from.split_at(length);
-                    said.push_str(self.vault.values.get(placeholder).map_or(placeholder, String::as_str));
+                    match self.vault.values.get(placeholder) {
+                        Some(value) => {
+                            self.restored.extend(placeholder.get(1..).and_then(|rest| Kind::from_label(rest.split('_').next()?)));
+                            said.push_str(value);
+                        }
+                        None => said.push_str(placeholder),
+                    }
                     rest = after;
                 }
                 At::Begun => {
@@ -130,6 +137,12 @@ impl Restorer<'_> {
         }
         said.push_str(rest);
         said
+    }
+
+    /// The kinds of the values that were put back so far, one for each place.
+    #[must_use]
+    pub fn restored(&self) -> &[Kind] {
+        &self.restored
     }
 
     /// What was held back: the text has ended.

@@ -7,12 +7,14 @@
 
 mod cached;
 mod events;
+mod guarded;
 mod request;
 #[cfg(test)]
 mod tests;
 
 pub use cached::{AnswerCache, AnswerCacheOptions, AnswerCacheStatistics};
 pub use events::{Answer, AnswerEvent, AnswerMode, CacheUse};
+pub use guarded::{GuardAction, GuardDecision, GuardKind, GuardParams, GuardStage, OnInjectedQuestion, OnInjectedSource};
 pub use request::{CachePolicy, InvalidQuery, QueryRequest};
 
 use crate::cite::{Cited, cite, compose};
@@ -52,6 +54,8 @@ pub struct EngineParams {
     pub answer_time: Duration,
     /// Whether an answer is extracted where no budget has room for a model's. Default false: that is refused.
     pub extracts_when_exhausted: bool,
+    /// What is done about injections and personal data.
+    pub guards: GuardParams,
 }
 
 impl Default for EngineParams {
@@ -64,6 +68,7 @@ impl Default for EngineParams {
             answer_bytes: 64 * 1024,
             answer_time: Duration::from_secs(120),
             extracts_when_exhausted: false,
+            guards: GuardParams::default(),
         }
     }
 }
@@ -86,6 +91,14 @@ pub enum QueryError {
     /// The caller may not have a model asked now: a budget or a limit has no room.
     #[error(transparent)]
     Refused(ChatError),
+    /// The question looks like an attempt to give the model other instructions.
+    #[error("the question was taken for a prompt injection (score {score:.2}: {rules})")]
+    Injection {
+        /// 0 to 1.
+        score: f32,
+        /// The rules that fired.
+        rules: String,
+    },
     /// A blocking step panicked or the server is stopping.
     #[error("a step of the query did not finish")]
     Aborted,
@@ -111,6 +124,8 @@ pub struct Prepared {
     pub account: Arc<Account>,
     /// The context.
     pub packed: Packed,
+    /// What the guards decided about the question and the sources.
+    pub guards: Vec<GuardDecision>,
     /// Milliseconds by stage so far.
     pub timings_ms: Timings,
     /// When the request began.
@@ -133,6 +148,8 @@ pub struct Draft {
     route: Option<Route>,
     usage: TokenUsage,
     cited: Cited,
+    /// What the guards decided about what the model was told and has said.
+    guards: Vec<GuardDecision>,
 }
 
 /// A question for which it was looked whether it was answered before.
@@ -210,9 +227,10 @@ impl Engine {
     /// [`QueryError`].
     pub async fn recall(&self, source: Arc<dyn ChunkSource>, request: QueryRequest, asker: Asker) -> Result<Recalled, QueryError> {
         request.validate(&self.models)?;
+        let on_question = guarded::judge_question(&request.question, &self.params.guards)?;
         let place = self.place(&source, &request, &asker).await?;
         let answer = match &place {
-            Some(place) => place.recall(&source).await.map(Box::new),
+            Some(place) => place.recall(&source).await.map(|answer| Box::new(guarded::told_again(answer, on_question))),
             None => None,
         };
         Ok(Recalled { source, request, asker, place, answer })
@@ -264,7 +282,8 @@ impl Engine {
     pub fn prepare(&self, source: &dyn ChunkSource, request: QueryRequest, asker: Asker) -> Result<Prepared, QueryError> {
         let started = Instant::now();
         request.validate(&self.models)?;
-        let found = self.search(source, &request.search(), &asker.principals)?;
+        let mut guards = guarded::judge_question(&request.question, &self.params.guards)?;
+        let mut found = self.search(source, &request.search(), &asker.principals)?;
         let mut timings_ms = found.timings_ms;
         timings_ms.note("retrieve", started);
         let budget = request.max_context_tokens.unwrap_or(self.params.context_tokens);
@@ -274,10 +293,12 @@ impl Engine {
             None if text.len() == hit.text.len() => hit.tokens,
             None => source.embedder().count_tokens(text),
         };
-        let packed = timings_ms.measure("pack", || pack(found.hits, budget, &count_tokens));
+        let judged = guarded::judge_sources(&mut found.hits, &self.params.guards);
+        let mut packed = timings_ms.measure("pack", || pack(found.hits, budget, &count_tokens));
+        guards.extend(judged.told(&mut packed));
         tracing::debug!(tags = ?request.tags, sources = packed.sources.len(), dropped = packed.dropped.len(), tokens = packed.tokens, "context packed");
         let deadline = tokio::time::Instant::now() + self.params.answer_time;
-        Ok(Prepared { question: request.question, model: request.model, account: asker.account, packed, timings_ms, started, deadline })
+        Ok(Prepared { question: request.question, model: request.model, account: asker.account, packed, guards, timings_ms, started, deadline })
     }
 
     /// The answer without a model. Blocking.
@@ -316,8 +337,8 @@ impl Engine {
         let started = Instant::now();
         events.send(|| AnswerEvent::Sources(prepared.packed.sources.iter().map(|source| source.hit.clone()).collect())).await;
         let draft = match self.ask_model(&prepared).await? {
-            Asked::Answering(reply) => {
-                let draft = self.hear(*reply, &prepared, events).await?;
+            Asked::Answering(reply, sealed) => {
+                let draft = self.hear(*reply, sealed, &prepared, events).await?;
                 prepared.timings_ms.note("generate", started);
                 draft
             }
@@ -348,7 +369,8 @@ impl Engine {
             let late = ChatError::Timeout { stage: Stage::Total, limit: self.params.answer_time };
             return Ok(Asked::Nobody { degraded: Some(late.to_string()) });
         }
-        let messages = messages(&prepared.question, &prepared.packed.sources);
+        let mut messages = messages(&prepared.question, &prepared.packed.sources);
+        let sealed = guarded::Sealed::new(&mut messages, prepared, &self.params.guards);
         let request = ChatRequest {
             max_tokens: Some(self.params.answer_tokens),
             temperature: Some(0.0),
@@ -357,7 +379,7 @@ impl Engine {
             ..ChatRequest::new(messages)
         };
         match model.chat(request).instrument(request_span(model.name())).await {
-            Ok(reply) => Ok(Asked::Answering(Box::new(reply))),
+            Ok(reply) => Ok(Asked::Answering(Box::new(reply), sealed)),
             Err(error @ ChatError::OverLimit { .. }) => Err(QueryError::Refused(error)),
             Err(error @ ChatError::OverBudget { .. }) if !self.params.extracts_when_exhausted => Err(QueryError::Refused(error)),
             Err(error) => {
@@ -368,18 +390,22 @@ impl Engine {
     }
 
     /// Hears a model out and checks its citations.
-    async fn hear(&self, mut reply: ChatReply, prepared: &Prepared, events: &mut Events) -> Result<Draft, QueryError> {
+    async fn hear(&self, mut reply: ChatReply, sealed: guarded::Sealed, prepared: &Prepared, events: &mut Events) -> Result<Draft, QueryError> {
         let (degraded, model) = (reply.route.degraded(), Some(reply.route.model.clone()));
         let mut draft = Draft { mode: AnswerMode::Generated, model, degraded, route: Some(reply.route), ..Draft::default() };
+        let mut opened = sealed.opened();
         while let Some(event) = reply.events.next().await {
             match event.map_err(QueryError::Interrupted)? {
                 ChatEvent::Delta(text) => {
+                    let text = opened.push(text);
                     if draft.text.len() + text.len() > self.params.answer_bytes {
                         let error = ChatError::TooLarge { what: "the answer", bytes_max: self.params.answer_bytes };
                         return Err(QueryError::Interrupted(error));
                     }
                     draft.text.push_str(&text);
-                    events.send(|| AnswerEvent::Delta(text)).await;
+                    if !text.is_empty() {
+                        events.send(|| AnswerEvent::Delta(text)).await;
+                    }
                 }
                 ChatEvent::Usage(usage) => draft.usage = usage,
                 // None was offered.
@@ -390,6 +416,12 @@ impl Engine {
                 }
             }
         }
+        let (rest, restored) = opened.finish();
+        if !rest.is_empty() {
+            draft.text.push_str(&rest);
+            events.send(|| AnswerEvent::Delta(rest)).await;
+        }
+        draft.guards = sealed.decisions(restored);
         draft.cited = cite(&draft.text, &prepared.packed.sources);
         draft.is_abstained = draft.cited.citations.is_empty() && says_dont_know(&draft.text);
         Ok(draft)
@@ -406,7 +438,7 @@ enum Begun {
 
 enum Asked {
     /// A model has begun to answer.
-    Answering(Box<ChatReply>),
+    Answering(Box<ChatReply>, guarded::Sealed),
     /// There is none to ask, or it failed.
     Nobody { degraded: Option<String> },
 }

@@ -37,15 +37,10 @@ const PHONE_WORDS: &[&str] = &[
     "message",
     "answering at",
     "answering on",
-    "desk",
-    "office",
-    "home",
-    "work",
     "pager",
     "phone number",
     "my number",
     "your number",
-    "number is",
     "his number",
     "her number",
     "handy",
@@ -158,6 +153,8 @@ const OTHER_WORDS: &[&str] = &[
     "帳號",
     "卡号",
 ];
+/// Words that do so only right before it.
+const LABELS: &[&str] = &["desk", "office", "home", "work", "direct", "m", "t", "f", "p", "no", "nr"];
 /// Words behind a number that call it one of a phone.
 const WORDS_BEHIND: &[&str] = &["office", "fax", "mobile", "cell", "home", "work", "desk", "phone", "(mobile)", "(fax)", "(office)"];
 /// Fewest and most digits of a number, without extension.
@@ -242,8 +239,10 @@ fn called(text: &str, start: usize, end: usize) -> Option<bool> {
     let behind = behind.trim_start_matches([' ', '-', ',', '(']);
     let is_named_behind =
         WORDS_BEHIND.iter().any(|word| behind.strip_prefix(word).is_some_and(|rest| !rest.starts_with(char::is_alphanumeric)));
+    let label = before.trim_end().strip_suffix([':', '：']).unwrap_or_default();
+    let is_labelled = LABELS.iter().any(|word| label.strip_suffix(word).is_some_and(|rest| !rest.ends_with(char::is_alphanumeric)));
     match (last_end(&before, PHONE_WORDS), last_end(&before, OTHER_WORDS)) {
-        _ if is_named_behind => Some(true),
+        _ if is_named_behind || is_labelled => Some(true),
         (Some(phone), other) if other.is_none_or(|other| other <= phone) => Some(true),
         (_, Some(_)) => Some(false),
         _ => None,
@@ -317,7 +316,7 @@ fn shape(written: &str, groups: &[Group], number: &str) -> Shape {
     }
     // A trunk prefix: most of Europe and beyond.
     if number.starts_with('0') && (9..=12).contains(&count) && !number.starts_with("000") {
-        let is_split = groups.len() > 1 && lengths.iter().all(|length| *length > 1);
+        let is_split = (groups.len() > 1 && count > 9 || groups.len() > 2) && lengths.iter().all(|length| *length > 1);
         let is_mobile = lengths.len() == 1
             && ((number.starts_with("07") && count == 11)
                 || (number.starts_with("06") || number.starts_with("07")) && count == 10

@@ -1,6 +1,6 @@
 //! What comes out of a query: one record, or events that end with it.
 
-use super::{Draft, Prepared, QueryError};
+use super::{Draft, GuardDecision, Prepared, QueryError};
 use crate::cite::Citation;
 use crate::search::Hit;
 use crate::timings::Timings;
@@ -62,6 +62,8 @@ pub struct Answer {
     pub cost_usd: Option<f64>,
     /// Whether it came from a cache.
     pub cache: CacheUse,
+    /// What the guards decided, without the values.
+    pub guards: Vec<GuardDecision>,
     /// Whether whoever wrote it had said everything: a model may be cut off.
     #[serde(skip)]
     pub is_whole: bool,
@@ -87,6 +89,7 @@ impl Answer {
             usage: draft.usage,
             cost_usd: draft.usage.cost.map(Money::usd),
             cache: CacheUse::default(),
+            guards: [prepared.guards, draft.guards].concat(),
             is_whole: !draft.is_cut,
             context_length: prepared.packed.tokens,
             timings_ms: prepared.timings_ms,
