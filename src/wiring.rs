@@ -211,6 +211,7 @@ fn engine_params(config: &Config) -> EngineParams {
         answer_tokens: config.llm.max_answer_tokens,
         answer_time: Duration::from_secs(config.llm.total_timeout_s),
         extracts_when_exhausted: config.llm.on_exhausted == ExhaustedConfig::Extract,
+        guards: config.guards.params(),
         ..EngineParams::default()
     }
 }

@@ -1,6 +1,8 @@
 //! `ragstone eval retrieval DIR…`: judged collections in BEIR layout, through the API: documents go
 //! in over HTTP, every query is searched in every mode, and the rankings are scored.
 
+mod guards;
+
 use super::target::{Target, TargetArgs};
 use super::{Global, runtime};
 use crate::client::{Client, segment};
@@ -21,6 +23,8 @@ const CONCURRENT: usize = 8;
 pub(crate) enum EvalCommand {
     /// nDCG@10, recall@10 and MRR@10 of each retrieval mode
     Retrieval(RetrievalArgs),
+    /// What the guards find of judged personal data and injections; needs no server
+    Guards(guards::GuardArgs),
 }
 
 #[derive(Debug, Args)]
@@ -51,7 +55,10 @@ pub(crate) struct RetrievalArgs {
 }
 
 pub(crate) fn run(command: &EvalCommand, global: &Global) -> anyhow::Result<ExitCode> {
-    let EvalCommand::Retrieval(args) = command;
+    let args = match command {
+        EvalCommand::Retrieval(args) => args,
+        EvalCommand::Guards(args) => return guards::run(args),
+    };
     let sets = runtime()?.block_on(async {
         let target = Target::reach(&args.target, global).await?;
         let mut sets = Vec::new();

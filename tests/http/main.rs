@@ -24,6 +24,7 @@ mod content;
 mod documents;
 mod embedding;
 mod faults;
+mod guards;
 mod hygiene;
 mod jobs;
 mod keys;

@@ -148,7 +148,18 @@ fn base64_blocks(text: &str) -> Vec<(Range<usize>, String)> {
                 if block.len() < BASE64_CHARS_MIN || is_word || found.len() >= BASE64_BLOCKS_MAX {
                     continue;
                 }
-                let standard: String = block.chars().map(|c| if c == '-' { '+' } else if c == '_' { '/' } else { c }).collect();
+                let standard: String = block
+                    .chars()
+                    .map(|c| {
+                        if c == '-' {
+                            '+'
+                        } else if c == '_' {
+                            '/'
+                        } else {
+                            c
+                        }
+                    })
+                    .collect();
                 let decoded = STANDARD_NO_PAD.decode(standard).ok().and_then(|bytes| String::from_utf8(bytes).ok());
                 let is_text = |text: &String| text.chars().all(|c| !c.is_control() || c.is_whitespace());
                 found.extend(decoded.filter(is_text).map(|decoded| (begin..at, decoded)));

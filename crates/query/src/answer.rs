@@ -298,7 +298,16 @@ impl Engine {
         guards.extend(judged.told(&mut packed));
         tracing::debug!(tags = ?request.tags, sources = packed.sources.len(), dropped = packed.dropped.len(), tokens = packed.tokens, "context packed");
         let deadline = tokio::time::Instant::now() + self.params.answer_time;
-        Ok(Prepared { question: request.question, model: request.model, account: asker.account, packed, guards, timings_ms, started, deadline })
+        Ok(Prepared {
+            question: request.question,
+            model: request.model,
+            account: asker.account,
+            packed,
+            guards,
+            timings_ms,
+            started,
+            deadline,
+        })
     }
 
     /// The answer without a model. Blocking.
@@ -390,7 +399,13 @@ impl Engine {
     }
 
     /// Hears a model out and checks its citations.
-    async fn hear(&self, mut reply: ChatReply, sealed: guarded::Sealed, prepared: &Prepared, events: &mut Events) -> Result<Draft, QueryError> {
+    async fn hear(
+        &self,
+        mut reply: ChatReply,
+        sealed: guarded::Sealed,
+        prepared: &Prepared,
+        events: &mut Events,
+    ) -> Result<Draft, QueryError> {
         let (degraded, model) = (reply.route.degraded(), Some(reply.route.model.clone()));
         let mut draft = Draft { mode: AnswerMode::Generated, model, degraded, route: Some(reply.route), ..Draft::default() };
         let mut opened = sealed.opened();

@@ -46,7 +46,8 @@ mod timings;
 
 pub use answer::{
     Answer, AnswerCache, AnswerCacheOptions, AnswerCacheStatistics, AnswerEvent, AnswerMode, Asker, CachePolicy, CacheUse, Draft, Engine,
-    EngineParams, GuardAction, GuardDecision, GuardKind, GuardParams, GuardStage, InvalidQuery, OnInjectedQuestion, OnInjectedSource, Prepared, QueryError, QueryRequest, Recalled,
+    EngineParams, GuardAction, GuardDecision, GuardKind, GuardParams, GuardStage, InvalidQuery, OnInjectedQuestion, OnInjectedSource,
+    Prepared, QueryError, QueryRequest, Recalled,
 };
 pub use bench::{BenchError, BenchPoint, BenchReport, BenchRequest, QUERIES_MAX, bench};
 pub use cite::{Citation, Cited, Verdict, cite, compose};

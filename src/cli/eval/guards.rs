@@ -44,7 +44,9 @@ struct Judged {
 
 pub(crate) fn run(args: &GuardArgs) -> anyhow::Result<ExitCode> {
     let mut personal = Vec::new();
-    for (path, read) in args.presidio.iter().map(|path| (path, presidio as Read)).chain(args.chinese.iter().map(|path| (path, lines as Read))) {
+    for (path, read) in
+        args.presidio.iter().map(|path| (path, presidio as Read)).chain(args.chinese.iter().map(|path| (path, lines as Read)))
+    {
         let judged = text_of(path).and_then(|text| read(&text)).with_context(|| path.display().to_string())?;
         personal.push(json!({ "set": name_of(path), "texts": judged.len(), "kinds": kinds(&judged, args.faults) }));
     }
@@ -84,35 +86,41 @@ fn kind_of(name: &str) -> Option<Kind> {
 
 fn presidio(text: &str) -> anyhow::Result<Vec<Judged>> {
     let samples: Vec<Value> = serde_json::from_str(text)?;
-    samples.iter().map(|sample| {
-        let text = sample.get("full_text").and_then(Value::as_str).context("a sample without full_text")?;
-        // Places are in characters.
-        let starts: Vec<usize> = text.char_indices().map(|(at, _)| at).chain([text.len()]).collect();
-        let place = |span: &Value, field: &str| starts.get(usize::try_from(span.get(field)?.as_u64()?).ok()?).copied();
-        let span = |span: &Value| {
-            let kind = kind_of(span.get("entity_type")?.as_str()?)?;
-            Some((place(span, "start_position")?..place(span, "end_position")?, kind))
-        };
-        let spans = sample.get("spans").and_then(Value::as_array).into_iter().flatten().filter_map(span).collect();
-        Ok(Judged { text: text.to_owned(), spans })
-    }).collect()
+    samples
+        .iter()
+        .map(|sample| {
+            let text = sample.get("full_text").and_then(Value::as_str).context("a sample without full_text")?;
+            // Places are in characters.
+            let starts: Vec<usize> = text.char_indices().map(|(at, _)| at).chain([text.len()]).collect();
+            let place = |span: &Value, field: &str| starts.get(usize::try_from(span.get(field)?.as_u64()?).ok()?).copied();
+            let span = |span: &Value| {
+                let kind = kind_of(span.get("entity_type")?.as_str()?)?;
+                Some((place(span, "start_position")?..place(span, "end_position")?, kind))
+            };
+            let spans = sample.get("spans").and_then(Value::as_array).into_iter().flatten().filter_map(span).collect();
+            Ok(Judged { text: text.to_owned(), spans })
+        })
+        .collect()
 }
 
 fn lines(text: &str) -> anyhow::Result<Vec<Judged>> {
-    text.lines().filter(|line| !line.trim().is_empty()).map(|line| {
-        let sample: Value = serde_json::from_str(line)?;
-        let text = sample.get("text").and_then(Value::as_str).context("a line without text")?;
-        let mut end = 0;
-        let mut spans = Vec::new();
-        for span in sample.get("spans").and_then(Value::as_array).into_iter().flatten() {
-            let value = span.get("value").and_then(Value::as_str).context("a span without value")?;
-            let kind = span.get("kind").and_then(Value::as_str).and_then(kind_of).context("a span of an unknown kind")?;
-            let at = text.get(end..).and_then(|rest| rest.find(value)).with_context(|| format!("{value:?} is not in {text:?}"))?;
-            spans.push((end + at..end + at + value.len(), kind));
-            end += at + value.len();
-        }
-        Ok(Judged { text: text.to_owned(), spans })
-    }).collect()
+    text.lines()
+        .filter(|line| !line.trim().is_empty())
+        .map(|line| {
+            let sample: Value = serde_json::from_str(line)?;
+            let text = sample.get("text").and_then(Value::as_str).context("a line without text")?;
+            let mut end = 0;
+            let mut spans = Vec::new();
+            for span in sample.get("spans").and_then(Value::as_array).into_iter().flatten() {
+                let value = span.get("value").and_then(Value::as_str).context("a span without value")?;
+                let kind = span.get("kind").and_then(Value::as_str).and_then(kind_of).context("a span of an unknown kind")?;
+                let at = text.get(end..).and_then(|rest| rest.find(value)).with_context(|| format!("{value:?} is not in {text:?}"))?;
+                spans.push((end + at..end + at + value.len(), kind));
+                end += at + value.len();
+            }
+            Ok(Judged { text: text.to_owned(), spans })
+        })
+        .collect()
 }
 
 fn labelled(text: &str) -> anyhow::Result<Vec<(String, bool)>> {
@@ -163,7 +171,11 @@ fn kinds(judged: &[Judged], is_telling: bool) -> Value {
         for one in judged {
             let value = |range: &Range<usize>| one.text.get(range.clone()).unwrap_or_default().to_owned();
             let spans: Vec<&Range<usize>> = one.spans.iter().filter(|(_, of)| *of == kind).map(|(range, _)| range).collect();
-            let findings: Vec<Range<usize>> = guard::find(&one.text, Kinds::ALL).into_iter().filter(|finding| finding.kind == kind).map(|Finding { range, .. }| range).collect();
+            let findings: Vec<Range<usize>> = guard::find(&one.text, Kinds::ALL)
+                .into_iter()
+                .filter(|finding| finding.kind == kind)
+                .map(|Finding { range, .. }| range)
+                .collect();
             let shared = |a: &Range<usize>, b: &Range<usize>| a.end.min(b.end).saturating_sub(a.start.max(b.start));
             wanted += u32::try_from(spans.len()).unwrap_or(u32::MAX);
             found += u32::try_from(findings.len()).unwrap_or(u32::MAX);
@@ -198,19 +210,35 @@ fn kinds(judged: &[Judged], is_telling: bool) -> Value {
 
 /// How well the score parts injections from other texts.
 fn detection(name: &str, texts: &[(String, bool)], origin: Origin, is_telling: bool) -> Value {
-    let scored: Vec<(f32, bool, &str)> = texts.iter().map(|(text, label)| (guard::assess(text, origin).score, *label, text.as_str())).collect();
+    let scored: Vec<(f32, bool, &str)> =
+        texts.iter().map(|(text, label)| (guard::assess(text, origin).score, *label, text.as_str())).collect();
     let of = |label: bool| scored.iter().filter(move |(_, is_injection, _)| *is_injection == label);
     let share = |label: bool| {
         let all = of(label).count();
         (all > 0).then(|| of(label).filter(|(score, ..)| *score >= guard::THRESHOLD).count() as f64 / all as f64)
     };
     let pairs = of(true).flat_map(|(above, ..)| of(false).map(move |(below, ..)| (above, below)));
-    let wins: f64 = pairs.map(|(above, below)| if above > below { 1.0 } else if above == below { 0.5 } else { 0.0 }).sum();
+    let wins: f64 = pairs
+        .map(|(above, below)| {
+            if above > below {
+                1.0
+            } else if above == below {
+                0.5
+            } else {
+                0.0
+            }
+        })
+        .sum();
     let (injections, others) = (of(true).count(), of(false).count());
     let auc = (injections > 0 && others > 0).then(|| wins / (injections as f64 * others as f64));
     let mut row = json!({ "set": name, "injections": injections, "others": others, "auc": auc, "recall": share(true), "false_alarms": share(false), "threshold": guard::THRESHOLD });
     if let (true, Some(fields)) = (is_telling, row.as_object_mut()) {
-        let told = |label: bool, is_above: bool| -> Vec<String> { of(label).filter(|(score, ..)| (*score >= guard::THRESHOLD) == is_above).map(|(score, _, text)| format!("{score:.2} {text}")).collect() };
+        let told = |label: bool, is_above: bool| -> Vec<String> {
+            of(label)
+                .filter(|(score, ..)| (*score >= guard::THRESHOLD) == is_above)
+                .map(|(score, _, text)| format!("{score:.2} {text}"))
+                .collect()
+        };
         fields.insert("missed".into(), json!(told(true, false)));
         fields.insert("strays".into(), json!(told(false, true)));
     }
@@ -224,7 +252,8 @@ fn print(report: &Value, as_json: bool) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let list = |value: &Value, field: &str| value.get(field).and_then(Value::as_array).cloned().unwrap_or_default();
-    let text = |value: &Value, field: &str| value.get(field).map(|value| value.to_string().trim_matches('"').to_owned()).unwrap_or_default();
+    let text =
+        |value: &Value, field: &str| value.get(field).map(|value| value.to_string().trim_matches('"').to_owned()).unwrap_or_default();
     let share = |value: &Value, field: &str| value.get(field).and_then(Value::as_f64).map_or("-".to_owned(), |share| format!("{share:.4}"));
     let faults = |value: &Value| {
         for (field, mark) in [("missed", "missed"), ("strays", "stray ")] {
@@ -236,8 +265,17 @@ fn print(report: &Value, as_json: bool) -> anyhow::Result<ExitCode> {
     }
     for set in list(report, "personal_data") {
         for row in list(&set, "kinds") {
-            let shares = ["precision", "recall", "f1"].map(|field| share(&row, field));
-            println!("{:<28} {:<8} {:>6} {:>6} {:>10} {:>8} {:>8}", text(&set, "set"), text(&row, "kind"), text(&row, "spans"), text(&row, "found"), shares[0], shares[1], shares[2]);
+            let [precision, recall, f1] = ["precision", "recall", "f1"].map(|field| share(&row, field));
+            println!(
+                "{:<28} {:<8} {:>6} {:>6} {:>10} {:>8} {:>8}",
+                text(&set, "set"),
+                text(&row, "kind"),
+                text(&row, "spans"),
+                text(&row, "found"),
+                precision,
+                recall,
+                f1
+            );
             faults(&row);
         }
     }
@@ -245,8 +283,16 @@ fn print(report: &Value, as_json: bool) -> anyhow::Result<ExitCode> {
         println!("{:<28} {:>10} {:>8} {:>8} {:>8} {:>12}", "set", "injections", "others", "AUC", "recall", "false alarms");
     }
     for row in list(report, "injections") {
-        let shares = ["auc", "recall", "false_alarms"].map(|field| share(&row, field));
-        println!("{:<28} {:>10} {:>8} {:>8} {:>8} {:>12}", text(&row, "set"), text(&row, "injections"), text(&row, "others"), shares[0], shares[1], shares[2]);
+        let [auc, recall, alarms] = ["auc", "recall", "false_alarms"].map(|field| share(&row, field));
+        println!(
+            "{:<28} {:>10} {:>8} {:>8} {:>8} {:>12}",
+            text(&row, "set"),
+            text(&row, "injections"),
+            text(&row, "others"),
+            auc,
+            recall,
+            alarms
+        );
         faults(&row);
     }
     Ok(ExitCode::SUCCESS)

@@ -84,11 +84,12 @@ fn is_card(number: &str) -> bool {
 
 fn has_card_prefix(number: &str) -> bool {
     // Generators of test data give Maestro this prefix.
-    number.starts_with("0604") && number.len() == 12 || CARDS.iter().any(|(least, most, lengths)| {
-        let width = least.to_string().len();
-        let prefix = number.get(..width).and_then(|prefix| prefix.parse::<u32>().ok());
-        lengths.contains(&number.len()) && prefix.is_some_and(|prefix| (*least..=*most).contains(&prefix))
-    })
+    number.starts_with("0604") && number.len() == 12
+        || CARDS.iter().any(|(least, most, lengths)| {
+            let width = least.to_string().len();
+            let prefix = number.get(..width).and_then(|prefix| prefix.parse::<u32>().ok());
+            lengths.contains(&number.len()) && prefix.is_some_and(|prefix| (*least..=*most).contains(&prefix))
+        })
 }
 
 /// ISO/IEC 7812-1, annex B.
