@@ -14,7 +14,7 @@ mod rules;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use normal::Normal;
-use regex::{Regex, RegexSet, RegexSetBuilder};
+use regex::Regex;
 use rules::{RULES, Rule};
 use std::ops::Range;
 use std::sync::LazyLock;
@@ -26,8 +26,6 @@ pub const THRESHOLD: f32 = 0.5;
 const BIAS: f32 = -2.2;
 /// More of a text is not read: an order that comes later is met in another chunk.
 const TEXT_BYTES_MAX: usize = 256 * 1024;
-/// Most bytes that the patterns take, and their automaton for each thread.
-const SET_BYTES_MAX: usize = 32 << 20;
 /// A question of so many bytes is more than one.
 const LONG_QUESTION_BYTES: usize = 260;
 /// Fewest characters of base64 that are opened.
@@ -64,13 +62,8 @@ pub struct Assessment {
     pub reasons: Vec<Reason>,
 }
 
-/// All patterns in one automaton, to see in one pass which are worth a look.
-static SET: LazyLock<Option<RegexSet>> = LazyLock::new(|| set().ok());
+/// One automaton each: one of all of them would be larger than what it saves.
 static PATTERNS: LazyLock<Vec<Option<Regex>>> = LazyLock::new(|| RULES.iter().map(|rule| Regex::new(rule.pattern).ok()).collect());
-
-fn set() -> Result<RegexSet, regex::Error> {
-    RegexSetBuilder::new(RULES.iter().map(|rule| rule.pattern)).size_limit(SET_BYTES_MAX).dfa_size_limit(SET_BYTES_MAX).build()
-}
 
 /// Assesses a text.
 #[must_use]
@@ -95,16 +88,13 @@ pub fn assess(text: &str, origin: Origin) -> Assessment {
 }
 
 fn fired(normal: &Normal, origin: Origin) -> Vec<Reason> {
-    let Some(set) = SET.as_ref() else { return Vec::new() };
-    let met = set.matches(&normal.text);
-    let reason = |at: usize| {
-        let (rule, pattern): (&Rule, &Option<Regex>) = (RULES.get(at)?, PATTERNS.get(at)?);
+    let met = RULES.iter().zip(PATTERNS.iter()).filter_map(|(rule, pattern): (&Rule, &Option<Regex>)| {
         let weight = if origin == Origin::Question { rule.in_question } else { rule.in_source };
-        let place = pattern.as_ref()?.find(&normal.text)?;
-        (weight != 0.0).then(|| Reason { rule: rule.name, weight, range: normal.range(place.range()) })
-    };
+        let place = pattern.as_ref().filter(|_| weight != 0.0)?.find(&normal.text)?;
+        Some(Reason { rule: rule.name, weight, range: normal.range(place.range()) })
+    });
     let mut reasons: Vec<Reason> = Vec::new();
-    for one in met.into_iter().filter_map(reason) {
+    for one in met {
         // The same order in another language is the same order: of a name the heaviest pattern counts.
         match reasons.iter_mut().find(|known| known.rule == one.rule) {
             Some(known) if known.weight < one.weight => *known = one,

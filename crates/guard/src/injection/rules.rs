@@ -35,7 +35,7 @@ pub(super) const RULES: &[Rule] = &[
         "override",
         3.0,
         2.2,
-        r"\b(?:ignore|disregard|forget)\b (?:the |all |everything |all of the )?(?:above|previous|preceding|prior|everything|before)\b|\bignore (?:all )?(?:the )?(?:provided )?(?:context|documents?|sources?|articles?)\b",
+        r"\b(?:ignore|disregard|forget)\b (?:the |all |everything |all of the )?(?:above|previous|preceding|prior|everything|before)\b|\bignore (?:all )?(?:the )?(?:provided )?(?:context|documents?|sources?|articles?)\b|\byour (?:new |real |actual |only )?instructions are\b|\binstructions? you (?:have )?(?:received|were given)\b|\byou are supposed to answer\b",
     ),
     rule(
         "override",
@@ -47,7 +47,7 @@ pub(super) const RULES: &[Rule] = &[
         "override",
         3.2,
         2.6,
-        r"\bvergiss (?:nun |jetzt |bitte )?alle?s?\b|\b(?:vorherigen|bisherigen|obigen|vorangegangenen)\b[^.!?\n]{0,40}\b(?:ignorier\w{0,4}|vergessen|hinter sich|streichen|verwerfen)\b|\bobigen ausführungen\b",
+        r"\bvergiss (?:nun |jetzt |bitte )?alle?s?\b|\b(?:vorherigen|bisherigen|obigen|vorangegangenen)\b[^.!?\n]{0,40}\b(?:ignorier\w{0,4}|vergessen|hinter sich|streichen|verwerfen)\b|\bobigen ausführungen\b|\b(?:höre?|hören sie) nicht auf\b|\b(?:abweichend|entgegen|ungeachtet)\b[^.!?\n]{0,20}\b(?:vorherig|bisherig|obig)\w{1,2}\b|\b(?:vorherig|bisherig)en informationen\b[^.!?\n]{0,50}\b(?:irrelevant|nicht|ungültig)\b",
     ),
     rule(
         "override",
@@ -102,14 +102,14 @@ pub(super) const RULES: &[Rule] = &[
     rule(
         "persona",
         2.6,
-        2.2,
+        1.6,
         r"\b(?:i want you to|you (?:will|must|should|shall|are going to)|please|now|,|and|to|can you|could you) (?:act|behave|respond|reply|speak|talk|answer) (?:as|like)\b|\b(?:act|behave) (?:as|like) (?:an?|the|if|my)\b|\b(?:respond|reply|answer|speak) (?:as|like) (?:an?|the)\b|\bin the style of\b",
     ),
     rule(
         "persona",
         2.6,
-        2.6,
-        r"\b(?:pretend|imagine|suppose|assume) (?:that )?(?:you|to be|you're)\b|\brole-?play(?:ing)?\b|\bfrom (?:now|this (?:moment|point)) on\b|\bstay in (?:character|your role)\b|\b(?:do not|don't|never|without(?: even)?|not) break(?:ing)? (?:out of )?(?:the |their )?(?:character|roles?)\b|\bplay the (?:role|part) of\b|\btake on the (?:role|persona)\b|\blet's play a game\b|\bwe are playing a game\b|\byour (?:new )?(?:role|persona|character) is\b|\bremain in their roles?\b",
+        1.6,
+        r"\b(?:pretend|imagine|suppose|assume) (?:that )?(?:you|to be|you're)\b|\brole-?play(?:ing)?\b|\bfrom (?:now|this (?:moment|point)) on\b|\bstay in (?:character|your role)\b|\b(?:do not|don't|never|without(?: even)?|not) break(?:ing)? (?:out of )?(?:the |their )?(?:character|roles?)\b|\bplay the (?:role|part) of\b|\btake on the (?:role|persona)\b|\blet's play a game\b|\bwe are playing a game\b|\byour (?:new )?(?:role|persona|character) is\b|\bnow,? you are\b|\b(?:hypothetical|theoretical) world\b|\bremain in their roles?\b",
     ),
     rule(
         "persona",
@@ -120,13 +120,13 @@ pub(super) const RULES: &[Rule] = &[
     rule(
         "persona",
         2.4,
-        2.4,
-        r"\b(?:fungier(?:en|e|st)|agier(?:en|e|st) als|stell(?:e|en sie)? (?:dir|dich|sich) vor|tu(?:n sie)? so,? als|spiel(?:e|en sie|t)? die rolle|verhalt(?:e|en sie)? (?:dich|sich) wie|schlüpf\w{1,3} in|du bist (?:jetzt|nun|ein\w{0,2}|kein\w{0,2}|der|die|das|[a-zäöü]{3,20}[.,])|(?:jetzt|nun) (?:bist du|sind sie)|im stil (?:eines|einer|von)|in ihren rollen|antworte(?:n sie)? (?:wie|als)|als (?:schauspieler|charakter))\b",
+        1.6,
+        r"\b(?:fungier(?:en|e|st)|agier(?:en|e|st)|auftreten|stell(?:e|en sie)? (?:dir|dich|sich) vor|tu(?:n sie)? so,? als|spiel(?:e|en sie|t)? die rolle|verhalt(?:e|en sie)? (?:dich|sich) wie|schlüpf\w{1,3} in|du bist (?:jetzt|nun|ein\w{0,2}|kein\w{0,2}|der|die|das|[a-zäöü]{3,20}[.,])|(?:jetzt|nun) (?:bist du|sind sie)|im stil (?:eines|einer|von)|in ihren rollen|antworte(?:n sie)? (?:wie|als)|als (?:schauspieler|charakter))\b",
     ),
     rule(
         "persona",
         2.8,
-        2.6,
+        1.6,
         r"你(?:现在|現在)(?:是|就是|的身份)|从(?:现在|此刻|这一刻)(?:起|开始)|從現在(?:起|開始)|扮演|假装|假裝|(?:假设|假設|想象|想像)(?:一下)?你(?:是|现在)|充当|充當|角色(?:扮演|设定)|(?:请|請)(?:以|用)[^。！？\n]{1,12}(?:的)?(?:身份|口吻|语气|語氣)|你不再是|以下身份",
     ),
     rule(
@@ -146,7 +146,7 @@ pub(super) const RULES: &[Rule] = &[
         "extraction",
         3.0,
         2.6,
-        r"\b(?:prompt[ -]?texts?|system ?prompts?|above prompt|prompt above|text above|following texts|return your embeddings)\b[^.!?\n]{0,60}|\b(?:written|said|stated|stands?) (?:above|at the (?:beginning|top|start))\b|\bspell-? ?check[^.!?\n]{0,20}\babove\b|\ball of the text above\b",
+        r"\b(?:prompt[ -]?texts?|system ?prompts?|above prompt|prompt above|text above|following texts|return your embeddings)\b[^.!?\n]{0,60}|\b(?:written|said|stated|stands?) (?:above|at the (?:beginning|top|start))\b|\bspell-? ?check[^.!?\n]{0,20}\babove\b|\ball of the text above\b|\b(?:in|display|print|show|read) (?:this|the|your) prompt\b",
     ),
     rule(
         "extraction",
@@ -215,25 +215,25 @@ pub(super) const RULES: &[Rule] = &[
     rule(
         "forced_words",
         2.4,
-        2.2,
-        r"\b(?:say|print|output|respond|reply|answer|repeat|return|write|claim|state)\b (?:only |just |simply |always |exactly |back |it |the following |the words? |with |this )*[\x22'`][^\x22'`\n]{1,60}[\x22'`]|\brepeat after me\b|\b(?:just|only|simply|always) (?:say|print|output|reply|respond|return)\b|\b(?:say|answer|reply|respond)(?: with)? (?:yes|no|ja|nein)\b[.!:\x22]?|\bsay (?:that )?(?:you|i|we|he|she|it|everyone)\b|\bevery (?:question|answer|sentence) with\b|\bhave to (?:just )?say\b|\bprint yay\b|\bjust output\b|\bsay slut\b",
+        1.6,
+        r"\b(?:say|print|output|respond|reply|answer|repeat|return|write|claim|state)\b (?:only |just |simply |always |exactly |back |it |the following |the words? |with |this )*[\x22'`][^\x22'`\n]{1,60}[\x22'`]|\brepeat after me\b|\b(?:just|only|simply|always) (?:say|print|output|respond)\b|\b(?:say|answer|reply|respond)(?: with)? (?:yes|no|ja|nein)\b[.!:\x22]?|\bsay (?:that )?(?:you|i|we|he|she|it|everyone)\b|\bevery (?:question|answer|sentence) with\b|\bhave to (?:just )?say\b|\bprint yay\b|\bjust output\b|\bsay slut\b",
     ),
     rule(
         "forced_words",
         2.2,
-        1.8,
+        1.4,
         r"\b(?:include|add|mention|tell me|tell us|say|write)\b (?:in (?:the|your) answer )?that (?:you|i|they|everyone) (?:hate|love|are|am|is|will|want)\b|\b(?:stop|please|now)\b[:,!]? ?(?:write|say|print)\b|\bwrite,? (?:that )?[a-z]{2,16} (?:hates?|is|are|loves?)\b|\b(?:respond|reply|answer) (?:only|exclusively|solely) (?:with|in|using|to|as)\b|\bonly (?:respond|reply|answer)\b|\bdo not (?:write|say|explain|output) (?:anything|explanations|all)\b",
     ),
     rule(
         "forced_words",
         2.2,
-        2.0,
+        1.4,
         r"\b(?:sag\w{0,2}|schreib\w{0,2}|gib|geben|antworte\w{0,2}|nenn\w?|behaupt\w{1,2}|druck\w{1,2})\b (?:sie )?(?:mir )?(?:nur|einfach|immer|stattdessen|bitte nur|ausschließlich|: ?)|\bsage? (?:ja|nein|dass)\b|\bdi lo siguiente\b|\bdites ce qui suit\b|\btienes que decir\b|\bdices\b|\bscheisse antworten\b|\bstop[p,:! -]{1,3}(?:schreib\w?|ignor\w{1,5}|ich)",
     ),
     rule(
         "forced_words",
         2.4,
-        2.2,
+        1.6,
         r"(?:只|仅|僅|必须|必須|一律|直接|统一|都要?)(?:能|要|需|可以|用|以)?(?:回答|输出|輸出|说|說|回复|回覆|返回|写)[^。！？\n]{0,4}[“「\x22'‘:：]|(?:跟着我|跟著我|跟我)(?:说|說|念|重复)|(?:对|對)(?:所有|任何|每个|每個)(?:问题|問題)[^。！？\n]{0,8}(?:回答|回复)",
     ),
     // It is to carry something out.
