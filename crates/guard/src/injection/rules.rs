@@ -127,7 +127,7 @@ pub(super) const RULES: &[Rule] = &[
         "persona",
         2.8,
         1.6,
-        r"你(?:现在|現在)(?:是|就是|的身份)|从(?:现在|此刻|这一刻)(?:起|开始)|從現在(?:起|開始)|扮演|假装|假裝|(?:假设|假設|想象|想像)(?:一下)?你(?:是|现在)|充当|充當|角色(?:扮演|设定)|(?:请|請)(?:以|用)[^。！？\n]{1,12}(?:的)?(?:身份|口吻|语气|語氣)|你不再是|以下身份",
+        r"你(?:现在|現在)(?:是|就是|的身份)|从(?:现在|此刻|这一刻)(?:起|开始)|從現在(?:起|開始)|(?:请|請|你|您|来|來|要)[^。！？\n]{0,4}(?:扮演|充当|充當)|(?:^|[。！？，,\n])(?:扮演|充当|充當)|假装|假裝|(?:假设|假設|想象|想像)(?:一下)?你(?:是|现在)|角色(?:扮演|设定)|(?:请|請)(?:以|用)[^。！？\n]{1,12}(?:的)?(?:身份|口吻|语气|語氣)|你不再是|以下身份",
     ),
     rule(
         "actors",
@@ -216,7 +216,7 @@ pub(super) const RULES: &[Rule] = &[
         "forced_words",
         2.4,
         1.6,
-        r"\b(?:say|print|output|respond|reply|answer|repeat|return|write|claim|state)\b (?:only |just |simply |always |exactly |back |it |the following |the words? |with |this )*[\x22'`][^\x22'`\n]{1,60}[\x22'`]|\brepeat after me\b|\b(?:just|only|simply|always) (?:say|print|output|respond)\b|\b(?:say|answer|reply|respond)(?: with)? (?:yes|no|ja|nein)\b[.!:\x22]?|\bsay (?:that )?(?:you|i|we|he|she|it|everyone)\b|\bevery (?:question|answer|sentence) with\b|\bhave to (?:just )?say\b|\bprint yay\b|\bjust output\b|\bsay slut\b",
+        r"\b(?:say|print|output|respond|reply|answer|repeat|return|write|claim|state)\b (?:only |just |simply |always |exactly |back |it |the following |the words? |with |this )*[\x22'`][^\x22'`\n]{1,60}[\x22'`]|\brepeat after me\b|\b(?:just|only|simply|always) (?:say|print|output|respond)\b|\b(?:say|answer|reply|respond)(?: with)? (?:yes|no|ja|nein)\b[.!:\x22]?|\bsay (?:that )?(?:you|i|we)\b|\bevery (?:question|answer|sentence) with\b|\bhave to (?:just )?say\b|\bprint yay\b|\bjust output\b|\bsay slut\b",
     ),
     rule(
         "forced_words",
@@ -253,7 +253,7 @@ pub(super) const RULES: &[Rule] = &[
     rule(
         "jailbreak",
         3.0,
-        2.6,
+        2.1,
         r"\bdo anything now\b|\byou are dan\b|\b(?:developer|sudo|god|dan|jailbreak|debug|admin(?:istrator)?|maintenance|unrestricted) mode\b|\bjail ?break\w{0,4}\b|\b(?:no|without(?: any)?|free (?:of|from)|zero) (?:ethical |content |safety |moral )?(?:restrictions?|rules|limit(?:s|ations)|filters?|censorship|constraints|guidelines|guardrails)\b|\b(?:unfiltered|uncensored|unrestricted)\b|\b(?:bypass|disable|turn off|deactivate|circumvent|evade)\w{0,3}\b[^.!?\n]{0,24}\b(?:safety|restrictions?|filters?|guardrails?|polic(?:y|ies)|moderation)\b|\bsafety (?:filters|guidelines|rules|protocols)\b[^.!?\n]{0,20}\b(?:disabled|off|not apply|lifted|removed)\b|\b(?:evil|böse) (?:ai|ki)\b|\bexploit\w{0,3} ai\b|\bpwned\b|\bbig cheese\b",
     ),
     rule(

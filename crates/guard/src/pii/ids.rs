@@ -9,9 +9,9 @@ use std::sync::LazyLock;
 /// Letters and digits: Hong Kong, Taiwan, United Kingdom, Spain, Italy.
 static LETTERED: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(concat!(
-        r"(?P<hk>[A-Za-z]{1,2}[0-9０-９]{6} ?[(（][0-9０-９Aa][)）]|[A-Z]{1,2}[0-9]{6}[0-9A])",
+        r"(?P<tw>[A-Za-z][1289][0-9]{8})",
+        r"|(?P<hk>[A-Za-z]{1,2}[0-9０-９]{6} ?[(（][0-9０-９Aa][)）]|[A-Z]{1,2}[0-9]{6}[0-9A])",
         r"|(?P<it>[A-Za-z]{6}[0-9]{2}[A-EHLMPRSTa-ehlmprst][0-9]{2}[A-Za-z][0-9]{3}[A-Za-z])",
-        r"|(?P<tw>[A-Za-z][1289][0-9]{8})",
         r"|(?P<uk>[A-CEGHJ-PR-TW-Za-ceghj-pr-tw-z][A-CEGHJ-NPR-TW-Za-ceghj-npr-tw-z] ?[0-9]{2} ?[0-9]{2} ?[0-9]{2} ?[A-Da-d])",
         r"|(?P<es>[XYZ]?[0-9]{7,8}-?[A-HJ-NP-TV-Z])",
     ))

