@@ -37,7 +37,11 @@ impl Vault {
             return text.to_owned();
         }
         let found = find(text, self.kinds);
-        let literal = literal_placeholders(text).into_iter().filter(|one| !found.iter().any(|finding| finding.overlaps(&one.range)));
+        let is_free = |one: &Finding| {
+            let next = found.get(found.partition_point(|finding| finding.range.end <= one.range.start));
+            !next.is_some_and(|finding| finding.overlaps(&one.range))
+        };
+        let literal = literal_placeholders(text).into_iter().filter(is_free);
         let mut places: Vec<Finding> = literal.collect();
         places.extend(found.iter().cloned());
         places.sort_by_key(|finding| finding.range.start);

@@ -124,7 +124,7 @@ fn time_is_linear() {
     for part in ["1 ", "a@", "1.", "(1", "http://", "::", "A1", "-----BEGIN ", "password=", "12-", "x.y."] {
         let text = part.repeat(200_000 / part.len());
         let started = std::time::Instant::now();
-        find(&text, Kinds::ALL);
+        let _ = find(&text, Kinds::ALL);
         assert!(started.elapsed().as_secs() < 20, "{part}: {:?}", started.elapsed());
     }
 }
