@@ -136,7 +136,7 @@ fn is_date(date: &str) -> bool {
     let days = match month {
         1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
         4 | 6 | 9 | 11 => 30,
-        2 if year % 4 == 0 => 29,
+        2 if year.is_multiple_of(4) => 29,
         2 => 28,
         _ => 0,
     };
@@ -176,7 +176,7 @@ fn hong_kong(value: &str) -> bool {
     // One letter is preceded by a blank, which counts 36.
     let padded = std::iter::repeat_n(36, 2_usize.saturating_sub(letters)).chain(value.chars().filter_map(|c| c.to_digit(36)));
     let sum: u32 = padded.zip((1..=9).rev()).map(|(value, weight)| value * weight).sum();
-    letters <= 2 && value.len() == letters + 7 && sum % 11 == 0
+    letters <= 2 && value.len() == letters + 7 && sum.is_multiple_of(11)
 }
 
 fn taiwan(value: &str) -> bool {
@@ -184,7 +184,7 @@ fn taiwan(value: &str) -> bool {
     let letter = letter as u32 + 10;
     let digits = value.chars().skip(1).filter_map(|c| c.to_digit(10)).zip([8, 7, 6, 5, 4, 3, 2, 1, 1]);
     let sum: u32 = letter / 10 + letter % 10 * 9 + digits.map(|(digit, weight)| digit * weight).sum::<u32>();
-    sum % 10 == 0
+    sum.is_multiple_of(10)
 }
 
 /// DNI and NIE: the letter is the number's remainder by 23.

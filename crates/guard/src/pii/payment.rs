@@ -103,7 +103,7 @@ fn luhn(number: &str) -> bool {
             if at % 2 == 0 { digit } else { digit * 2 - if digit > 4 { 9 } else { 0 } }
         })
         .sum();
-    sum % 10 == 0
+    sum.is_multiple_of(10)
 }
 
 /// IBANs, with or without spaces, in either case.
