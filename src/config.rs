@@ -8,6 +8,7 @@ mod cache;
 mod calls;
 mod embedding;
 mod evaluations;
+mod guards;
 mod limits;
 mod llm;
 mod redis_link;
@@ -29,6 +30,7 @@ pub(crate) use cache::CacheConfig;
 pub(crate) use calls::CallsConfig;
 pub(crate) use embedding::{EmbeddingConfig, EmbeddingEngine, PrecisionConfig, RemoteConfig};
 pub(crate) use evaluations::EvaluationsConfig;
+pub(crate) use guards::GuardsConfig;
 pub(crate) use limits::{LimitConfig, LimitsConfig};
 pub(crate) use llm::{
     BalanceConfig, BreakerConfig, DeploymentConfig, DeploymentKeys, LlmConfig, PLAIN, PreferenceConfig, Provider, RetryConfig,
@@ -57,6 +59,7 @@ pub(crate) struct Config {
     pub(crate) answers: AnswersConfig,
     pub(crate) traces: TracesConfig,
     pub(crate) sessions: SessionsConfig,
+    pub(crate) guards: GuardsConfig,
     pub(crate) cache: CacheConfig,
     pub(crate) llm: LlmConfig,
     /// What judges texts by a question; absent: nothing does.
@@ -276,6 +279,7 @@ impl Config {
         errors.extend(self.embedding.validate());
         errors.extend(self.llm.validate());
         errors.extend(self.cache.validate());
+        errors.extend(self.guards.validate());
         errors.extend(self.rerank.iter().flat_map(RerankConfig::validate));
         errors.extend(self.redis.iter().flat_map(RedisConfig::validate));
         errors.extend(spend::validate(&self.spend, &self.budgets, &self.llm));

@@ -234,6 +234,7 @@ fn engine_params(config: &Config) -> EngineParams {
         answer_time: Duration::from_secs(config.llm.total_timeout_s),
         gate: config.answers.citation_gate,
         extracts_when_exhausted: config.llm.on_exhausted == ExhaustedConfig::Extract,
+        guards: config.guards.params(),
         ..EngineParams::default()
     }
 }

@@ -13,16 +13,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room with the rooms it may depend on.
-const ARROWS: [(&str, &[&str]); 9] = [
+const ARROWS: [(&str, &[&str]); 10] = [
     ("corpus", &[]),
     ("cache", &["corpus"]),
     ("encoder", &["corpus"]),
+    ("guard", &[]),
     ("index", &["corpus"]),
     ("mock", &[]),
     ("gateway", &["corpus", "mock"]),
     ("ingest", &["corpus", "encoder", "gateway", "index"]),
-    ("query", &["cache", "corpus", "gateway", "index"]),
-    ("ragstone", &["cache", "corpus", "encoder", "gateway", "index", "ingest", "mock", "query"]),
+    ("query", &["cache", "corpus", "gateway", "guard", "index"]),
+    ("ragstone", &["cache", "corpus", "encoder", "gateway", "guard", "index", "ingest", "mock", "query"]),
 ];
 
 /// Libraries and the only places below which they may be named.

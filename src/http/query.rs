@@ -242,6 +242,7 @@ impl From<QueryError> for ApiError {
                 cause: Some(cause.to_string()),
                 ..Self::new(StatusCode::BAD_GATEWAY, "answer_interrupted", "the model broke off in the middle of its answer")
             },
+            QueryError::Injection { .. } => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "injection_refused", error.to_string()),
             QueryError::Aborted => Self::internal(error),
         }
     }

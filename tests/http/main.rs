@@ -26,6 +26,7 @@ mod embedding;
 mod evaluations;
 mod faults;
 mod feedback;
+mod guards;
 mod hygiene;
 mod jobs;
 mod keys;

@@ -102,15 +102,15 @@ fn case(
     let origin = chance.below(picked.len());
     picked.swap(0, origin);
     let sources: Vec<String> = picked.iter().filter_map(|at| chunks.get(*at)).map(|(text, _)| text.clone()).collect();
-    let mut cited = origin;
-    if kind == "wrong_source" {
-        cited = (origin + 1 + chance.below(DISTRACTORS)) % picked.len();
-        if plain(sources.get(cited)?).contains(&plain(&sentence)) {
-            return None;
-        }
-    } else if !is_true && sources.iter().any(|source| plain(source).contains(&plain(&claim))) {
-        return None;
-    } else if is_true && kind != "verbatim" && claim == sentence {
+    let cited = if kind == "wrong_source" { (origin + 1 + chance.below(DISTRACTORS)) % picked.len() } else { origin };
+    let has = |source: &String, text: &str| plain(source).contains(&plain(text));
+    let is_no_case = match (kind, is_true) {
+        ("wrong_source", _) => has(sources.get(cited)?, &sentence),
+        ("verbatim", _) => false,
+        (_, true) => claim == sentence,
+        (_, false) => sources.iter().any(|source| has(source, &claim)),
+    };
+    if is_no_case {
         return None;
     }
     Some(QuoteCase { kind, is_true, claim, from: sentence, sources, cited, origin })

@@ -7,6 +7,7 @@
 
 mod cached;
 mod events;
+mod guarded;
 mod request;
 mod steps;
 #[cfg(test)]
@@ -14,6 +15,7 @@ mod tests;
 
 pub use cached::{AnswerCache, AnswerCacheOptions, AnswerCacheStatistics};
 pub use events::{Answer, AnswerEvent, AnswerMode, CacheUse};
+pub use guarded::{GuardAction, GuardDecision, GuardKind, GuardParams, GuardStage, OnInjectedQuestion, OnInjectedSource};
 pub use request::{CachePolicy, InvalidQuery, QueryRequest};
 pub use steps::{Excerpt, Found, Steps};
 
@@ -63,6 +65,8 @@ pub struct EngineParams {
     pub extracts_when_exhausted: bool,
     /// What is done about sentences that no source says. Default: they are told.
     pub gate: GatePolicy,
+    /// What is done about injections and personal data.
+    pub guards: GuardParams,
 }
 
 impl Default for EngineParams {
@@ -78,6 +82,7 @@ impl Default for EngineParams {
             rewrites: true,
             extracts_when_exhausted: false,
             gate: GatePolicy::default(),
+            guards: GuardParams::default(),
         }
     }
 }
@@ -97,6 +102,14 @@ pub enum QueryError {
     /// The caller may not have a model asked now: a budget or a limit has no room.
     #[error(transparent)]
     Refused(ChatError),
+    /// The question looks like an attempt to give the model other instructions.
+    #[error("the question was taken for a prompt injection (score {score:.2}: {rules})")]
+    Injection {
+        /// 0 to 1.
+        score: f32,
+        /// The rules that fired.
+        rules: String,
+    },
     /// A blocking step panicked or the server is stopping.
     #[error("a step of the query did not finish")]
     Aborted,
@@ -126,6 +139,8 @@ pub struct Prepared {
     pub account: Arc<Account>,
     /// The context.
     pub packed: Packed,
+    /// What the guards decided about the question and the sources.
+    pub guards: Vec<GuardDecision>,
     /// Milliseconds by stage so far.
     pub timings_ms: Timings,
     /// When the request began.
@@ -148,6 +163,8 @@ pub struct Draft {
     route: Option<Route>,
     usage: TokenUsage,
     cited: Cited,
+    /// What the guards decided about what the model was told and has said.
+    guards: Vec<GuardDecision>,
 }
 
 /// A question for which it was looked whether it was answered before.
@@ -232,10 +249,11 @@ impl Engine {
     /// [`QueryError`].
     pub async fn recall(&self, source: Arc<dyn ChunkSource>, request: QueryRequest, asker: Asker) -> Result<Recalled, QueryError> {
         request.validate(&self.models)?;
+        let on_question = guarded::judge_question(&request.question, &self.params.guards)?;
         let request = if self.params.rewrites { request.standing_alone() } else { request };
         let place = self.place(&source, &request, &asker).await?;
         let answer = match &place {
-            Some(place) => place.recall(&source).await.map(Box::new),
+            Some(place) => place.recall(&source).await.map(|answer| Box::new(guarded::told_again(answer, on_question))),
             None => None,
         };
         Ok(Recalled { source, request, asker, place, answer })
@@ -287,18 +305,21 @@ impl Engine {
     pub fn prepare(&self, source: &dyn ChunkSource, mut request: QueryRequest, asker: Asker) -> Result<Prepared, QueryError> {
         let started = Instant::now();
         request.validate(&self.models)?;
+        let mut guards = guarded::judge_question(&request.question, &self.params.guards)?;
         let mut found = self.search(source, &request.search(), &asker.principals)?;
         let mut timings_ms = found.timings_ms;
         timings_ms.note("retrieve", started);
         let budget = request.max_context_tokens.unwrap_or(self.params.context_tokens);
         let count_tokens = |hit: &Hit, text: &str| self.count_tokens(source, request.model.as_deref(), hit, text);
         let mut steps = Steps::of(&mut found.hits, budget);
-        let packed = timings_ms.measure("pack", || pack(found.hits, budget, &count_tokens));
+        let judged = guarded::judge_sources(&mut found.hits, &self.params.guards);
+        let mut packed = timings_ms.measure("pack", || pack(found.hits, budget, &count_tokens));
+        guards.extend(judged.told(&mut packed));
         tracing::debug!(tags = ?request.tags, sources = packed.sources.len(), dropped = packed.dropped.len(), tokens = packed.tokens, "context packed");
         steps.note_packed(&packed);
         let deadline = tokio::time::Instant::now() + self.params.answer_time;
         let (question, said) = request.asked_and_said();
-        Ok(Prepared { question, said, steps, model: request.model, account: asker.account, packed, timings_ms, started, deadline })
+        Ok(Prepared { question, said, steps, model: request.model, account: asker.account, packed, guards, timings_ms, started, deadline })
     }
 
     fn count_tokens(&self, source: &dyn ChunkSource, model: Option<&str>, hit: &Hit, text: &str) -> usize {
@@ -366,8 +387,8 @@ impl Engine {
             prepared = compressed.await??;
         }
         let draft = match self.ask_model(&prepared).await? {
-            Asked::Answering(reply) => {
-                let draft = self.hear(*reply, &prepared, events).await?;
+            Asked::Answering(reply, sealed) => {
+                let draft = self.hear(*reply, sealed, &prepared, events).await?;
                 prepared.timings_ms.note("generate", started);
                 draft
             }
@@ -401,7 +422,8 @@ impl Engine {
         let mark = Mark::draw().map_err(|_| QueryError::Aborted)?;
         let question = prepared.said.as_ref().map_or(&prepared.question, |said| &said.question);
         let messages = messages(question, &prepared.packed.sources, &mark);
-        let messages = in_conversation(messages, prepared.said.as_ref(), &mark);
+        let mut messages = in_conversation(messages, prepared.said.as_ref(), &mark);
+        let sealed = guarded::Sealed::new(&mut messages, prepared, &self.params.guards);
         prepared.steps.note_prompt(&messages, &mark);
         let request = ChatRequest {
             max_tokens: Some(self.params.answer_tokens),
@@ -411,7 +433,7 @@ impl Engine {
             ..ChatRequest::new(messages)
         };
         match model.chat(request).instrument(request_span(model.name())).await {
-            Ok(reply) => Ok(Asked::Answering(Box::new(reply))),
+            Ok(reply) => Ok(Asked::Answering(Box::new(reply), sealed)),
             Err(error @ ChatError::OverLimit { .. }) => Err(QueryError::Refused(error)),
             Err(error @ ChatError::OverBudget { .. }) if !self.params.extracts_when_exhausted => Err(QueryError::Refused(error)),
             Err(error) => {
@@ -422,17 +444,25 @@ impl Engine {
     }
 
     /// Hears a model out and checks its citations.
-    async fn hear(&self, mut reply: ChatReply, prepared: &Prepared, events: &mut Events) -> Result<Draft, QueryError> {
+    async fn hear(
+        &self,
+        mut reply: ChatReply,
+        sealed: guarded::Sealed,
+        prepared: &Prepared,
+        events: &mut Events,
+    ) -> Result<Draft, QueryError> {
         let (degraded, model) = (reply.route.degraded(), Some(reply.route.model.clone()));
         let mut draft = Draft { mode: AnswerMode::Generated, model, degraded, route: Some(reply.route), ..Draft::default() };
         let sources = &prepared.packed.sources;
         let texts: Vec<String> = sources.iter().map(|source| source.text().to_owned()).collect();
         let gate = off_thread(move || Gate::new(&texts.iter().map(String::as_str).collect::<Vec<_>>())).await?;
         let mut reviewer = Reviewer::new(sources, gate, self.params.gate, abstention(&prepared.question));
+        let mut opened = sealed.opened();
         let mut heard_bytes = 0_usize;
         while let Some(event) = reply.events.next().await {
             match event.map_err(QueryError::Interrupted)? {
                 ChatEvent::Delta(text) => {
+                    let text = opened.push(text);
                     heard_bytes += text.len();
                     if heard_bytes > self.params.answer_bytes {
                         let error = ChatError::TooLarge { what: "the answer", bytes_max: self.params.answer_bytes };
@@ -449,7 +479,10 @@ impl Engine {
                 }
             }
         }
+        let (rest, restored) = opened.finish();
+        events.pass_on(reviewer.hear(&rest)).await;
         events.pass_on(reviewer.finish()).await;
+        draft.guards = sealed.decisions(restored);
         (draft.text, draft.cited) = reviewer.done();
         let says_nothing = draft.cited.citations.is_empty() && says_dont_know(&draft.text);
         draft.is_abstained = says_nothing || draft.cited.gate.reason.is_some();
@@ -467,7 +500,7 @@ enum Begun {
 
 enum Asked {
     /// A model has begun to answer.
-    Answering(Box<ChatReply>),
+    Answering(Box<ChatReply>, guarded::Sealed),
     /// There is none to ask, or it failed.
     Nobody { degraded: Option<String> },
 }

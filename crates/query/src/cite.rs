@@ -287,7 +287,7 @@ impl<'s> Reviewer<'s> {
     }
 
     /// A sentence of several clauses, each with markers of its own; `None` if it is not one.
-    fn clauses(&self, piece: &str, statement: &str, markers: &[(Range<usize>, u32)]) -> Option<Vec<(String, Vec<u32>, Option<Judged>)>> {
+    fn clauses(&self, piece: &str, statement: &str, markers: &[(Range<usize>, u32)]) -> Option<Vec<Clause>> {
         let mut groups: Vec<(Range<usize>, Vec<u32>)> = Vec::new();
         for (place, number) in markers.iter().filter(|(_, number)| self.index(*number).is_some()) {
             match groups.last_mut() {
@@ -330,6 +330,9 @@ impl<'s> Reviewer<'s> {
         sentences(text).into_iter().next().map_or(0..text.len(), |sentence| sentence.range)
     }
 }
+
+/// A part of a sentence, the markers behind it, and what the gate says of it.
+type Clause = (String, Vec<u32>, Option<Judged>);
 
 struct Reviewed {
     text: String,

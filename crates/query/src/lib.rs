@@ -54,7 +54,8 @@ mod timings;
 pub use altered::{QuoteCase, quote_cases};
 pub use answer::{
     Answer, AnswerCache, AnswerCacheOptions, AnswerCacheStatistics, AnswerEvent, AnswerMode, Asker, CachePolicy, CacheUse, Draft, Engine,
-    EngineParams, Excerpt, Found, InvalidQuery, Prepared, QueryError, QueryRequest, Recalled, Steps,
+    EngineParams, Excerpt, Found, GuardAction, GuardDecision, GuardKind, GuardParams, GuardStage, InvalidQuery, OnInjectedQuestion,
+    OnInjectedSource, Prepared, QueryError, QueryRequest, Recalled, Steps,
 };
 pub use bench::{BenchError, BenchPoint, BenchReport, BenchRequest, QUERIES_MAX, bench};
 pub use cite::{Citation, Cited, GatePolicy, GateReport, GatedSentence, Passed, Reviewer, cite, compose};

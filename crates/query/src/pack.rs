@@ -79,6 +79,8 @@ pub enum DropReason {
     Budget,
     /// Earlier sources say it already.
     Duplicate,
+    /// It looks like an attempt to give the model other instructions.
+    Injection,
 }
 
 /// A hit that is not in the context.

@@ -2,6 +2,7 @@
 
 mod answers;
 mod citations;
+mod guards;
 mod report;
 mod retrieval;
 mod upload;
@@ -19,6 +20,8 @@ pub(crate) enum EvalCommand {
     Answers(Box<answers::AnswersArgs>),
     /// Altered quotes that the citation gate finds, and true ones that it doubts
     Citations(citations::CitationsArgs),
+    /// What the guards find of judged personal data and injections; needs no server
+    Guards(guards::GuardArgs),
 }
 
 pub(crate) fn run(command: &EvalCommand, global: &Global) -> anyhow::Result<ExitCode> {
@@ -26,5 +29,6 @@ pub(crate) fn run(command: &EvalCommand, global: &Global) -> anyhow::Result<Exit
         EvalCommand::Retrieval(args) => retrieval::run(args, global),
         EvalCommand::Answers(args) => answers::run(args, global),
         EvalCommand::Citations(args) => citations::run(args),
+        EvalCommand::Guards(args) => guards::run(args),
     }
 }

@@ -11,7 +11,7 @@
 //! - Only a model's answers are given to other words of a question. Those that the documents give cost nothing, and
 //!   depend on the question alone.
 
-use super::{Answer, Asker, CachePolicy, CacheUse, Engine, Prepared, QueryError, QueryRequest, Steps, off_thread};
+use super::{Answer, Asker, CachePolicy, CacheUse, Engine, GuardDecision, Prepared, QueryError, QueryRequest, Steps, off_thread};
 use super::{AnswerMode, events::Events};
 use crate::cite::{Citation, GateReport};
 use crate::prompt::PROMPT_VERSION;
@@ -100,6 +100,9 @@ struct Kept {
     abstained: bool,
     model: Option<String>,
     context_length: usize,
+    /// Absent in what an older version kept.
+    #[serde(default)]
+    guards: Vec<GuardDecision>,
 }
 
 impl AnswerCache {
@@ -293,7 +296,7 @@ impl Place {
 impl Kept {
     /// The answer as it was first given, at no cost. `similarity` is that of the two questions, if they are not the same.
     fn answer(self, similarity: Option<f32>, started: Instant) -> Answer {
-        let Self { question: _, answer, citations, not_found, gate, sources, mode, abstained, model, context_length } = self;
+        let Self { question: _, answer, citations, not_found, gate, sources, mode, abstained, model, context_length, guards } = self;
         let mut timings_ms = Timings::default();
         timings_ms.note("cache", started);
         timings_ms.note("total", started);
@@ -313,6 +316,7 @@ impl Kept {
             usage: TokenUsage::default(),
             cost_usd: Some(0.0),
             cache: CacheUse { hit: true, kind: Some(kind), similarity },
+            guards,
             is_whole: true,
             context_length,
             rewritten_question: None,
@@ -324,8 +328,8 @@ impl Kept {
 
 fn encode(question: &str, answer: &Answer) -> Option<Vec<u8>> {
     let (question, answer) = (Some(question.to_owned()), answer.clone());
-    let Answer { answer, citations, not_found, gate, sources, mode, abstained, model, context_length, .. } = answer;
-    let kept = Kept { question, answer, citations, not_found, gate, sources, mode, abstained, model, context_length };
+    let Answer { answer, citations, not_found, gate, sources, mode, abstained, model, context_length, guards, .. } = answer;
+    let kept = Kept { question, answer, citations, not_found, gate, sources, mode, abstained, model, context_length, guards };
     let json = serde_json::to_vec(&kept).ok()?;
     let mut bytes = vec![VERSION];
     ZlibEncoder::new(json.as_slice(), Compression::fast()).read_to_end(&mut bytes).ok()?;

@@ -1,6 +1,6 @@
 //! What comes out of a query: one record, or events that end with it.
 
-use super::{Draft, Prepared, QueryError, Steps};
+use super::{Draft, GuardDecision, Prepared, QueryError, Steps};
 use crate::cite::{Citation, GateReport, Passed};
 use crate::search::Hit;
 use crate::timings::Timings;
@@ -64,6 +64,8 @@ pub struct Answer {
     pub cost_usd: Option<f64>,
     /// Whether it came from a cache.
     pub cache: CacheUse,
+    /// What the guards decided, without the values.
+    pub guards: Vec<GuardDecision>,
     /// Whether whoever wrote it had said everything: a model may be cut off.
     #[serde(skip)]
     pub is_whole: bool,
@@ -95,6 +97,7 @@ impl Answer {
             usage: draft.usage,
             cost_usd: draft.usage.cost.map(Money::usd),
             cache: CacheUse::default(),
+            guards: [prepared.guards, draft.guards].concat(),
             is_whole: !draft.is_cut,
             context_length: prepared.packed.tokens,
             rewritten_question: prepared.said.filter(|said| said.question != prepared.question).map(|_| prepared.question),

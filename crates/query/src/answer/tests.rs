@@ -89,6 +89,7 @@ async fn the_record_has_the_agreed_fields() {
         "abstained",
         "degraded",
         "degraded_reason",
+        "guards",
         "model",
         "route",
         "usage",
