@@ -27,12 +27,13 @@ const ARROWS: [(&str, &[&str]); 10] = [
 ];
 
 /// Libraries and the only places below which they may be named.
-const KEPT_IN: [(&[&str], &[&str]); 6] = [
+const KEPT_IN: [(&[&str], &[&str]); 7] = [
     (&["axum"], &["src/"]),
     (&["sled", "hnsw_rs", "tantivy"], &["crates/index/"]),
     (&["candle_core", "candle_nn", "tokenizers", "fastembed", "ort"], &["crates/encoder/"]),
     (&["text_splitter", "landlock", "seccompiler"], &["crates/ingest/"]),
     (&["redis", "moka"], &["crates/cache/"]),
+    (&["regex"], &["crates/guard/"]),
     (&["reqwest"], &["crates/gateway/", "src/client.rs"]),
 ];
 

@@ -124,7 +124,7 @@ fn a_model_answers_from_the_sources_and_its_markers_become_citations() {
 #[test]
 fn what_no_source_says_is_treated_as_the_configuration_says() {
     let answered = |policy: &str| {
-        let (port, _) = provider(&["The lamp is filled with colza oil [1]. The lamp ", "was lit in 1840 [1]."]);
+        let (port, _asked) = provider(&["The lamp is filled with colza oil [1]. The lamp ", "was lit in 1840 [1]."]);
         let config =
             format!("[llm]\nbase_url = \"http://127.0.0.1:{port}/v1\"\nmodel = \"small\"\n[answers]\ncitation_gate = \"{policy}\"\n");
         let server = Setup::hash().config(&config).environment("RAGSTONE_LLM_API_KEY", "secret-key").start();
