@@ -6,7 +6,7 @@
 
 use frostem::{Algorithm, Stemmer};
 use tantivy::tokenizer::{Language as Listed, RawTokenizer, StopWordFilter, TextAnalyzer, TokenStream};
-use whatlang::Lang;
+use whatlang::{Lang, Script};
 
 /// A language whose stemmer is known. What is in none of them is treated as English, whose stemmer only
 /// knows endings in a to z.
@@ -63,7 +63,8 @@ impl Language {
     pub(super) fn of(text: &str) -> Self {
         let Some(info) = whatlang::detect(text).filter(|_| text.split_whitespace().nth(WORDS_MIN).is_some()) else { return ENGLISH };
         let known = LANGUAGES.into_iter().find(|language| language.detected == info.lang());
-        known.filter(|_| info.is_reliable()).unwrap_or(ENGLISH)
+        // Few languages share another script: there a doubtful guess is better than English.
+        known.filter(|_| info.is_reliable() || info.script() != Script::Latin).unwrap_or(ENGLISH)
     }
 
     pub(super) fn of_code(code: &str) -> Option<Self> {

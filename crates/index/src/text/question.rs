@@ -317,6 +317,6 @@ mod tests {
         let german = Language::of_code("deu").unwrap();
         let groups = Question::read("leuchttürme", &[ENGLISH, german], 256).groups;
         assert_eq!(groups.len(), 1);
-        assert_eq!(groups[0].terms, ["leuchttürme", "leuchtturm"]);
+        assert_eq!(groups[0].terms, ["leuchttürm", "leuchtturm"]);
     }
 }

@@ -104,7 +104,9 @@ mod tests {
     fn what_ran_is_interrupted_and_the_oldest_go() {
         let fixture = fixture();
         let catalog = open_catalog(fixture.data.path());
-        let all: Vec<_> = (0..3).map(|_| catalog.create_evaluation(record(&fixture.at), None).unwrap()).collect();
+        let mut all: Vec<_> = (0..3).map(|_| catalog.create_evaluation(record(&fixture.at), None).unwrap()).collect();
+        // Ids of one millisecond have no order of their own.
+        all.sort_by(|a, b| a.id.cmp(&b.id));
         let tenant = &fixture.at.tenant;
         let [first, second, third] = [&all[0].id, &all[1].id, &all[2].id];
         catalog.commit_evaluation_results(tenant, second, &results(&[0])).unwrap();

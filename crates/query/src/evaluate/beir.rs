@@ -101,7 +101,9 @@ impl BeirSet {
     pub fn read(folder: &Path) -> Result<Self, BeirError> {
         let judgements = read_judgements(&folder.join("qrels.tsv"))?;
         let mut queries: Vec<BeirText> = read_jsonl(&folder.join("queries.jsonl"))?;
-        queries.retain(|query| judgements.get(&query.id).is_some_and(|judged| judged.values().any(|gain| *gain > 0.0)));
+        queries.retain(|query| {
+            !query.text.trim().is_empty() && judgements.get(&query.id).is_some_and(|judged| judged.values().any(|gain| *gain > 0.0))
+        });
         let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let answers = folder.join("answers.jsonl");
         let answers: Vec<GoldAnswer> = if answers.exists() { read_jsonl(&answers)? } else { Vec::new() };

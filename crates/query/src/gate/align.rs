@@ -139,14 +139,23 @@ impl<'t> Alignment<'t> {
 
     /// Single words between two that were found.
     fn match_between(&mut self) {
-        for at in 0..self.claim.len() {
-            if self.places.get(at) != Some(&None) {
-                continue;
+        // The next place that was found behind each word.
+        let mut afters = vec![None; self.places.len()];
+        let mut after = None;
+        for (at, place) in self.places.iter().enumerate().rev() {
+            if let Some(slot) = afters.get_mut(at) {
+                *slot = after;
             }
-            let found = self.gap(at..at + 1).into_iter().find(|place| self.meets(at, *place));
-            if let Some(place) = found {
+            after = place.or(after);
+        }
+        let mut before = None;
+        for (at, after) in afters.into_iter().enumerate() {
+            if self.places.get(at) == Some(&None)
+                && let Some(place) = self.free_between(before, after).into_iter().find(|place| self.meets(at, *place))
+            {
                 self.set(at, place);
             }
+            before = self.places.get(at).copied().flatten().or(before);
         }
     }
 
@@ -154,6 +163,10 @@ impl<'t> Alignment<'t> {
     fn gap(&self, run: Range<usize>) -> Vec<usize> {
         let before = self.places.get(..run.start).unwrap_or_default().iter().rev().copied().find_map(|place| place);
         let after = self.places.get(run.end..).unwrap_or_default().iter().copied().find_map(|place| place);
+        self.free_between(before, after)
+    }
+
+    fn free_between(&self, before: Option<usize>, after: Option<usize>) -> Vec<usize> {
         let places = match (before, after) {
             (Some(before), Some(after)) if before < after => (before + 1..after.min(before + 2 * NEAR)).collect::<Vec<_>>(),
             (Some(before), Some(after)) => (before + 1..before + 1 + NEAR / 2).chain(after.saturating_sub(NEAR / 2)..after).collect(),

@@ -224,18 +224,9 @@ impl Gate {
             missing.iter().any(|run| {
                 let reaches_end = run.start <= 2 || run.end + 2 >= claim.len();
                 let around = run.start.saturating_sub(2)..(run.end + 2).min(claim.len());
-                let longest = around
-                    .clone()
-                    .map(|at| {
-                        around
-                            .clone()
-                            .skip_while(|next| *next < at)
-                            .zip(0..)
-                            .take_while(|(next, step)| has(at).is_some_and(|place| has(*next) == Some(place + step)))
-                            .count()
-                    })
-                    .max()
-                    .unwrap_or(0);
+                let is_next = |at: usize, next: usize| has(at).is_some_and(|place| has(next) == Some(place + next - at));
+                let run_from = |at: usize| (at..around.end).take_while(|next| is_next(at, *next)).count();
+                let longest = around.clone().map(run_from).max().unwrap_or(0);
                 reaches_end && run.clone().any(|at| is_content(&at) && has(at).is_some()) && longest >= 3
             })
         })
