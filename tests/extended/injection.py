@@ -28,7 +28,7 @@ def main():
         for name, token, text, _ in cases:
             server.upload("default", [(f"{name}.txt", text.encode())], external_id=name, wait=True)
         for _, token, _, _ in cases:
-            server.post("/v1/collections/default/query", {"question": f"What does {token} say?", "top_k": 2, "cache": "bypass"})
+            server.post("/v1/collections/default/query", {"question": f"{token}?", "top_k": 10, "cache": "bypass"})
         calls = [call["body"]["messages"] for call in mock_calls(mock)]
         report.none(server.complaints(), "the log has no complaints")
     report.expect(len(calls) == len(cases), f"{len(cases)} documents with planted instructions, {len(calls)} prompts")
