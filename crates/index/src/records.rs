@@ -37,6 +37,27 @@ impl Rows {
         self.0.iter().flat_map(|(first, count)| *first..first.saturating_add(*count))
     }
 
+    /// The rows directly before and behind one; none for a row that is not among them.
+    #[must_use]
+    pub fn around(&self, row: Row) -> [Option<Row>; 2] {
+        let Some(at) = self.0.iter().position(|(first, count)| (*first..first.saturating_add(*count)).contains(&row)) else {
+            return [None, None];
+        };
+        let last = |(first, count): &(Row, u32)| first.saturating_add(*count).checked_sub(1);
+        let run = self.0.get(at);
+        let before = if run.is_some_and(|(first, _)| *first < row) {
+            row.checked_sub(1)
+        } else {
+            at.checked_sub(1).and_then(|at| self.0.get(at)).and_then(last)
+        };
+        let after = if run.and_then(last).is_some_and(|last| row < last) {
+            row.checked_add(1)
+        } else {
+            self.0.get(at + 1).map(|(first, _)| *first)
+        };
+        [before, after]
+    }
+
     /// How many.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -514,7 +535,11 @@ mod tests {
             prop_assert_eq!(packed.iter().collect::<Vec<_>>(), rows.clone());
             prop_assert_eq!(packed.len(), rows.len());
             for row in 0..61 {
-                prop_assert_eq!(packed.position(row), rows.iter().position(|other| *other == row));
+                let at = rows.iter().position(|other| *other == row);
+                prop_assert_eq!(packed.position(row), at);
+                let beside = |at: Option<usize>| at.and_then(|at| rows.get(at)).copied();
+                let around = at.map_or([None, None], |at| [beside(at.checked_sub(1)), beside(Some(at + 1))]);
+                prop_assert_eq!(packed.around(row), around);
             }
         }
     }

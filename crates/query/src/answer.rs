@@ -21,6 +21,7 @@ pub use steps::{Excerpt, Found, Steps};
 
 use crate::cite::{Cited, GatePolicy, Reviewer, compose, quoted};
 use crate::compress::compress;
+use crate::diverse::diverse;
 use crate::extractive::{ExtractiveParams, extract};
 use crate::fuse::LegWeights;
 use crate::gate::Gate;
@@ -313,7 +314,7 @@ impl Engine {
         let count_tokens = |hit: &Hit, text: &str| self.count_tokens(source, request.model.as_deref(), hit, text);
         let mut steps = Steps::of(&mut found.hits, budget);
         let judged = guarded::judge_sources(&mut found.hits, &self.params.guards);
-        let mut packed = timings_ms.measure("pack", || pack(found.hits, budget, &count_tokens));
+        let mut packed = timings_ms.measure("pack", || pack(diverse(found.hits, request.top_k), budget, &count_tokens));
         guards.extend(judged.told(&mut packed));
         tracing::debug!(tags = ?request.tags, sources = packed.sources.len(), dropped = packed.dropped.len(), tokens = packed.tokens, "context packed");
         steps.note_packed(&packed);

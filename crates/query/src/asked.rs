@@ -17,6 +17,8 @@ pub(crate) enum Asked {
     Name,
     /// A cause.
     Reason,
+    /// Whether something is so, or all that is known of it: there is no question word.
+    Whether,
     /// Anything.
     Other,
 }
@@ -25,6 +27,7 @@ const TIMES: &str = " year date day month century decade time ";
 const AMOUNTS: &str = " percent number amount percentage proportion score size population ";
 const MEASURES: &str = " many much long old far tall large big high often wide deep fast heavy ";
 const PLACES: &str = " city country state place county town river area region continent ";
+const QUESTION_WORDS: &str = " what which how who whom whose where when why ";
 const MONTHS: &str = " january february march april may june july august september october november december ";
 const NUMBER_WORDS: &str = " one two three four five six seven eight nine ten eleven twelve dozen hundred thousand million billion half \
     third quarter twice once percent both ";
@@ -50,8 +53,12 @@ impl Asked {
             Self::Name
         } else if has("why") || pair(&["what"], " cause causes caused reason ") {
             Self::Reason
-        } else {
+        } else if question.chars().any(is_cjk) {
+            if says(&["是否", "吗", "嗎"]) { Self::Whether } else { Self::Other }
+        } else if words.iter().any(|word| QUESTION_WORDS.contains(&format!(" {word} "))) {
             Self::Other
+        } else {
+            Self::Whether
         }
     }
 
@@ -82,7 +89,7 @@ impl Asked {
                     .iter()
                     .any(|word| lower().contains(word))
             }
-            Self::Other => return 0.5,
+            Self::Whether | Self::Other => return 0.5,
         };
         if is_found { 1.0 } else { 0.0 }
     }
@@ -101,10 +108,13 @@ mod tests {
             ("Who built it?", Asked::Name),
             ("In which city is it?", Asked::Name),
             ("Why did it close?", Asked::Reason),
-            ("Is it closed?", Asked::Other),
+            ("Is it closed?", Asked::Whether),
+            ("Rust and the closing of bridges", Asked::Whether),
+            ("What is rust?", Asked::Other),
             ("它是哪一年建成的？", Asked::Time),
             ("有多少人参加？", Asked::Number),
             ("什么是语义缓存？", Asked::Other),
+            ("它是否关闭？", Asked::Whether),
         ] {
             assert_eq!(Asked::by(question), asked, "{question}");
         }

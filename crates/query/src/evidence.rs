@@ -98,6 +98,8 @@ pub(crate) struct Weighed<'a> {
     pub(crate) has_cosines: bool,
     /// Distinct terms of the question.
     pub(crate) terms: usize,
+    /// Whether it has no question word: then what is known of it stands in more than one sentence.
+    pub(crate) is_open: bool,
 }
 
 /// How sentences are ranked.
@@ -142,7 +144,7 @@ pub(crate) fn weigh<'a>(
             unit.score = ranking.with_cosine.weigh(&unit.evidence, terms);
         }
     }
-    Ok(Weighed { units, has_cosines, terms })
+    Ok(Weighed { units, has_cosines, terms, is_open: asked.asked == Asked::Whether })
 }
 
 /// Places of units, best first; of equals the first.

@@ -19,6 +19,8 @@ use std::ops::Range;
 pub struct ExtractiveParams {
     /// Most sentences in an answer, beside those they lean on: three are read at a glance.
     pub sentences_max: usize,
+    /// The same for a question without a question word: a fact is named in one sentence, findings are told in several.
+    pub sentences_open_max: usize,
     /// Most sentences embedded, the best by words: each costs a few milliseconds on a small machine.
     pub embed_max: usize,
     /// What sentences are ranked by.
@@ -42,6 +44,7 @@ impl Default for ExtractiveParams {
         let none = Weights::default();
         Self {
             sentences_max: 3,
+            sentences_open_max: 5,
             embed_max: 16,
             rank: Weights { own: 3.0, near: 0.9, source: 1.8, kind: 1.2, place: 2.1, cosine: 2.7, ..none },
             rank_by_words: Weights { own: 4.3, near: 3.3, source: 2.9, kind: 1.2, place: 2.7, ..none },
@@ -102,7 +105,8 @@ pub fn extract(
         return Ok(Extracted { support: Vec::new(), confidence });
     }
     let close = ranked.iter().filter(|(_, unit)| unit.score >= best.score - params.margin);
-    let mut taken = distinct(close.copied(), params.sentences_max);
+    let most = if weighed.is_open { params.sentences_open_max } else { params.sentences_max };
+    let mut taken = distinct(close.copied(), most);
     for leaned_on in taken.clone().into_iter().filter_map(|at| antecedent(units, at)) {
         if !taken.contains(&leaned_on) {
             taken.push(leaned_on);

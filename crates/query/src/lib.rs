@@ -32,6 +32,7 @@ mod bench;
 mod cite;
 mod collection_source;
 mod compress;
+mod diverse;
 mod evaluate;
 mod evidence;
 mod extractive;

@@ -98,6 +98,13 @@ impl AttributeView {
         self.owners.get(&row)
     }
 
+    /// How many rows stand directly beside a live one in its document, in the mean: 0 to 2.
+    #[expect(clippy::cast_precision_loss, reason = "counts of rows and documents")]
+    pub(crate) fn neighbours_mean(&self) -> f32 {
+        let rows = self.live.len() as f32;
+        if rows == 0.0 { 0.0 } else { (2.0 * (rows - self.documents.len() as f32) / rows).max(0.0) }
+    }
+
     /// Whether a row belongs to a served version.
     pub(crate) fn is_live(&self, row: Row) -> bool {
         self.live.contains(row)

@@ -20,7 +20,7 @@ use crate::keys;
 use crate::records::{Change, CollectionRecord, CollectionState, DocumentRecord, Unserved};
 use crate::scored::Scored;
 use crate::store::{Store, StoreError};
-use crate::text::{Narrowed, TextChange, TextError, TextHits, TextIndex, TextStats};
+use crate::text::{Beside, Narrowed, TextChange, TextError, TextHits, TextIndex, TextStats};
 use crate::unserved;
 use crate::vector::{VectorError, VectorIndex, VectorParams, VectorQuery, VectorStats};
 use attributes::AttributeView;
@@ -189,7 +189,10 @@ impl Collection {
     /// # Errors
     /// [`CollectionError::Text`].
     pub fn text_search(&self, query: &str, k: usize, allowed: &RoaringBitmap) -> Result<TextHits, CollectionError> {
-        Ok(self.text.search(query, k, allowed)?)
+        // Nobody who writes waits for a search.
+        let of = |row: Row| self.read_attributes().owner(row).map_or([None, None], |view| view.rows.around(row));
+        let mean = self.read_attributes().neighbours_mean();
+        Ok(self.text.search(query, k, allowed, Some(Beside { of: &of, mean }))?)
     }
 
     /// What the signs of a query leave of `allowed` ([`TextIndex::narrow`]).

@@ -3,13 +3,16 @@
 //!
 //! tantivy's own scorer has fixed parameters and no headings that count more, so its postings are read here, a word at
 //! a time. A heading's words count as if they stood [`HEADING_WEIGHT`] times in the text. A word is as rare as its
-//! commonest stem is in its commonest field.
+//! commonest stem is in its commonest field. The best are scored again as passages: what stands beside a row in its
+//! document counts as well, only less, because chunks are cut where they are full and not where a thought ends.
 
 use super::question::Group;
 use super::row_set::row_of;
 use super::{Fields, TextHits};
-use crate::scored::TopK;
+use crate::scored::{Scored, TopK};
+use corpus::Row;
 use roaring::RoaringBitmap;
+use std::collections::HashMap;
 use tantivy::fieldnorm::FieldNormReader;
 use tantivy::postings::Postings;
 use tantivy::schema::IndexRecordOption;
@@ -21,6 +24,20 @@ const K1: f32 = 1.2;
 const B: f32 = 0.75;
 /// What a word in a heading counts, in words of the text.
 const HEADING_WEIGHT: f32 = 2.0;
+
+/// What a word beside a row counts, in words of the row. Tuned on the development sets, where 0.5 to 0.7 do as well.
+const BESIDE_WEIGHT: f32 = 0.6;
+/// Rows that are scored again, at least: so that few hits are ranked as they are among many.
+const PASSAGES_MIN: usize = 200;
+
+/// What stands beside rows in their documents.
+#[derive(Clone, Copy)]
+pub struct Beside<'b> {
+    /// The rows before and behind one.
+    pub of: &'b dyn Fn(Row) -> [Option<Row>; 2],
+    /// How many that is in the mean of the collection, 0 to 2.
+    pub mean: f32,
+}
 
 /// Rows that score `points` more than their words do.
 pub(super) struct Bonus {
@@ -34,19 +51,26 @@ pub(super) fn search(
     fields: &Fields,
     groups: &[Group],
     bonuses: &[Bonus],
+    beside: Option<Beside<'_>>,
     k: usize,
     allowed: &RoaringBitmap,
 ) -> Result<TextHits, TantivyError> {
     let collection = Collection::of(searcher, fields)?;
     let words: Vec<Word> = groups.iter().map(|group| collection.word(fields, group)).collect::<Result<_, _>>()?;
-    let mut top = TopK::new(k);
+    let mut top = TopK::new(if beside.is_some() { k.max(PASSAGES_MIN) } else { k });
     for segment in searcher.segment_readers() {
         let mut scores = Scores::new(segment, fields, collection.mean_length)?;
         words.iter().try_for_each(|word| scores.add(segment, fields, word))?;
         scores.keep_best(segment, bonuses, allowed, &mut top)?;
     }
     let most = words.iter().map(Word::score_max).chain(bonuses.iter().map(|bonus| bonus.points));
-    Ok(TextHits { rows: top.into_sorted(), score_max: most.sum() })
+    let score_max = most.sum();
+    let mut rows = top.into_sorted();
+    if let Some(beside) = beside {
+        rows = collection.as_passages(fields, &words, bonuses, beside, rows)?;
+        rows.truncate(k);
+    }
+    Ok(TextHits { rows, score_max })
 }
 
 /// The most that a text can score for words, if all of them are as rare as the rarest.
@@ -92,6 +116,77 @@ impl<'s> Collection<'s> {
         let rarity = (1.0 + (self.rows.max(rows_with) - rows_with + 0.5) / (rows_with + 0.5)).ln();
         Ok(Word { terms, points: group.weight * rarity })
     }
+
+    /// Scores rows again, with what stands beside them.
+    fn as_passages(
+        &self,
+        fields: &Fields,
+        words: &[Word],
+        bonuses: &[Bonus],
+        beside: Beside<'_>,
+        best: Vec<Scored>,
+    ) -> Result<Vec<Scored>, TantivyError> {
+        let passages: Vec<(Row, [Option<Row>; 2])> = best.into_iter().map(|one| (one.row, (beside.of)(one.row))).collect();
+        let parts = passages.iter().flat_map(|(row, around)| around.iter().flatten().chain([row]));
+        let counted = self.count(fields, words, &parts.copied().collect())?;
+        let mean_length = self.mean_length * (1.0 + BESIDE_WEIGHT * beside.mean);
+        let blank = Counted { length: 0.0, frequencies: vec![0.0; words.len()] };
+        let of = |row: Option<Row>| row.and_then(|row| counted.get(&row)).unwrap_or(&blank);
+        let score = |(row, [before, after]): (Row, [Option<Row>; 2])| {
+            let (own, before, after) = (of(Some(row)), of(before), of(after));
+            let length = own.length + BESIDE_WEIGHT * (before.length + after.length);
+            let around = before.frequencies.iter().zip(&after.frequencies).map(|(before, after)| BESIDE_WEIGHT * (before + after));
+            let frequencies = own.frequencies.iter().zip(around).map(|(own, around)| own + around);
+            let points: f32 = words.iter().zip(frequencies).map(|(word, frequency)| word.score(frequency, length / mean_length)).sum();
+            Scored { row, score: points + bonus(bonuses, row) }
+        };
+        let mut scored: Vec<Scored> = passages.into_iter().map(score).collect();
+        scored.sort_unstable();
+        Ok(scored)
+    }
+
+    /// Lengths of these rows, and how often each word stands in them.
+    #[expect(clippy::cast_precision_loss, reason = "a count of words")]
+    fn count(&self, fields: &Fields, words: &[Word], rows: &RoaringBitmap) -> Result<HashMap<Row, Counted>, TantivyError> {
+        let mut counted = HashMap::new();
+        for segment in self.searcher.segment_readers() {
+            let column = segment.fast_fields().u64(Fields::ROW)?;
+            let lengths = Lengths::of(segment, fields)?;
+            let is_alive = |document: &DocId| segment.alive_bitset().is_none_or(|alive| alive.is_alive(*document));
+            let wanted = (0..segment.max_doc()).filter_map(|document| Some((document, row_of(&column, document)?)));
+            let wanted: Vec<(DocId, Row)> = wanted.filter(|(document, row)| rows.contains(*row) && is_alive(document)).collect();
+            for (document, row) in &wanted {
+                counted.insert(*row, Counted { length: lengths.of_document(*document), frequencies: vec![0.0; words.len()] });
+            }
+            for (at, word) in words.iter().enumerate() {
+                for (term, weight) in &word.terms {
+                    let Some(mut postings) = segment.inverted_index(term.field())?.read_postings(term, IndexRecordOption::WithFreqs)?
+                    else {
+                        continue;
+                    };
+                    for (document, row) in &wanted {
+                        if postings.doc() < *document {
+                            postings.seek(*document);
+                        }
+                        if postings.doc() == *document
+                            && let Some(frequency) = counted.get_mut(row).and_then(|one| one.frequencies.get_mut(at))
+                        {
+                            *frequency += weight * postings.term_freq() as f32;
+                        }
+                    }
+                }
+            }
+        }
+        Ok(counted)
+    }
+}
+
+/// What a row has of the words of a question.
+struct Counted {
+    /// In words, those of headings with their weight.
+    length: f32,
+    /// By word.
+    frequencies: Vec<f32>,
 }
 
 /// A word of the question.
@@ -106,6 +201,15 @@ impl Word {
     fn score_max(&self) -> f32 {
         self.points * (K1 + 1.0)
     }
+
+    /// Of a text of so many mean lengths.
+    fn score(&self, frequency: f32, length: f32) -> f32 {
+        if frequency == 0.0 { 0.0 } else { self.points * frequency * (K1 + 1.0) / (frequency + K1 * (1.0 - B + B * length)) }
+    }
+}
+
+fn bonus(bonuses: &[Bonus], row: Row) -> f32 {
+    bonuses.iter().filter(|bonus| bonus.rows.contains(row)).map(|bonus| bonus.points).sum()
 }
 
 impl Fields {
@@ -122,21 +226,34 @@ struct Scores {
     frequencies: Vec<f32>,
     /// Documents with a frequency.
     holding: Vec<DocId>,
-    lengths: [(FieldNormReader, f32); 2],
+    lengths: Lengths,
     mean_length: f32,
+}
+
+/// Lengths of texts in words, those of headings with their weight.
+struct Lengths([(FieldNormReader, f32); 2]);
+
+impl Lengths {
+    fn of(segment: &SegmentReader, fields: &Fields) -> Result<Self, TantivyError> {
+        let [(body, body_weight), (heading, heading_weight)] = fields.weighed();
+        Ok(Self([(segment.get_fieldnorms_reader(body)?, body_weight), (segment.get_fieldnorms_reader(heading)?, heading_weight)]))
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a count of words")]
+    fn of_document(&self, document: DocId) -> f32 {
+        self.0.iter().map(|(norms, weight)| weight * norms.fieldnorm(document) as f32).sum()
+    }
 }
 
 impl Scores {
     fn new(segment: &SegmentReader, fields: &Fields, mean_length: f32) -> Result<Self, TantivyError> {
         let rows = segment.max_doc() as usize;
-        let [(body, body_weight), (heading, heading_weight)] = fields.weighed();
-        let lengths = [(segment.get_fieldnorms_reader(body)?, body_weight), (segment.get_fieldnorms_reader(heading)?, heading_weight)];
         Ok(Self {
             by_document: vec![0.0; rows],
             scored: Vec::new(),
             frequencies: vec![0.0; rows],
             holding: Vec::new(),
-            lengths,
+            lengths: Lengths::of(segment, fields)?,
             mean_length,
         })
     }
@@ -147,7 +264,7 @@ impl Scores {
         }
         let holding = std::mem::take(&mut self.holding);
         for document in &holding {
-            self.score(*document, word.points);
+            self.score(*document, word);
         }
         self.holding = holding;
         self.holding.clear();
@@ -173,19 +290,14 @@ impl Scores {
         Ok(())
     }
 
-    fn score(&mut self, document: DocId, points: f32) {
-        let length = self.length(document);
+    fn score(&mut self, document: DocId, word: &Word) {
+        let length = self.lengths.of_document(document) / self.mean_length;
         let Some(frequency) = self.frequencies.get_mut(document as usize).map(std::mem::take) else { return };
         let Some(score) = self.by_document.get_mut(document as usize) else { return };
         if *score == 0.0 {
             self.scored.push(document);
         }
-        *score += points * frequency * (K1 + 1.0) / (frequency + K1 * (1.0 - B + B * length / self.mean_length));
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "a count of words")]
-    fn length(&self, document: DocId) -> f32 {
-        self.lengths.iter().map(|(norms, weight)| weight * norms.fieldnorm(document) as f32).sum()
+        *score += word.score(frequency, length);
     }
 
     fn keep_best(self, segment: &SegmentReader, bonuses: &[Bonus], allowed: &RoaringBitmap, top: &mut TopK) -> Result<(), TantivyError> {
@@ -193,8 +305,7 @@ impl Scores {
         let is_alive = |document: DocId| segment.alive_bitset().is_none_or(|alive| alive.is_alive(document));
         for document in self.scored.into_iter().filter(|document| is_alive(*document)) {
             let Some(row) = row_of(&rows, document).filter(|row| allowed.contains(*row)) else { continue };
-            let bonus: f32 = bonuses.iter().filter(|bonus| bonus.rows.contains(row)).map(|bonus| bonus.points).sum();
-            top.push(row, self.by_document.get(document as usize).copied().unwrap_or_default() + bonus);
+            top.push(row, self.by_document.get(document as usize).copied().unwrap_or_default() + bonus(bonuses, row));
         }
         Ok(())
     }

@@ -18,6 +18,7 @@ mod row_set;
 mod tests;
 
 use crate::scored::Scored;
+pub use bm25::Beside;
 use bm25::Bonus;
 use corpus::Row;
 use frostem::Stemmer;
@@ -294,11 +295,12 @@ impl TextIndex {
 
     /// The best `k` allowed rows that hold at least one word of the query, by BM25, best first, ties by row
     /// ascending. Words beyond the first [`QUERY_TERMS_MAX`] distinct ones are ignored; a query without any gives no
-    /// hits. Rows that a query's signs rule out ([`TextIndex::narrow`]) are the caller's to leave out of `allowed`.
+    /// hits. Rows that a query's signs rule out ([`TextIndex::narrow`]) are the caller's to leave out of `allowed`. With
+    /// `beside` a row is scored together with what stands beside it in its document.
     ///
     /// # Errors
     /// [`TextError::Index`] if a segment can't be read.
-    pub fn search(&self, query: &str, k: usize, allowed: &RoaringBitmap) -> Result<TextHits, TextError> {
+    pub fn search(&self, query: &str, k: usize, allowed: &RoaringBitmap, beside: Option<Beside<'_>>) -> Result<TextHits, TextError> {
         let searcher = self.reader.searcher();
         let languages = self.languages(&searcher)?;
         let question = Question::read(query, &languages, QUERY_TERMS_MAX);
@@ -308,7 +310,7 @@ impl TextIndex {
         let stemmers: Vec<Stemmer> = languages.iter().map(|language| language.stemmer()).collect();
         let quoted = question.phrases.iter().filter(|phrase| phrase.len() > 1);
         let bonuses: Vec<Bonus> = quoted.map(|phrase| self.bonus(&searcher, phrase, &stemmers)).collect::<Result<_, _>>()?;
-        Ok(bm25::search(&searcher, &self.fields, &question.groups, &bonuses, k, allowed)?)
+        Ok(bm25::search(&searcher, &self.fields, &question.groups, &bonuses, beside, k, allowed)?)
     }
 
     /// What quotation marks and minus signs leave of `allowed`; `None` for a query without any, and for prose, in

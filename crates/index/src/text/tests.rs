@@ -20,7 +20,7 @@ fn all() -> RoaringBitmap {
 }
 
 fn found(index: &TextIndex, query: &str) -> Vec<Row> {
-    index.search(query, 10, &all()).unwrap().rows.into_iter().map(|hit| hit.row).collect()
+    index.search(query, 10, &all(), None).unwrap().rows.into_iter().map(|hit| hit.row).collect()
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn headings_count_more_than_text() {
 #[test]
 fn no_row_scores_more_than_the_most_and_what_it_lacks_is_missing() {
     let index = index_of(&["ice ice ice ice ice ice ice ice ice ice ice ice", "salt melts ice", "a granite quay"]);
-    let search = |query: &str| index.search(query, 10, &all()).unwrap();
+    let search = |query: &str| index.search(query, 10, &all(), None).unwrap();
     for query in ["ice", "salt ice", "unheard ice", "\"salt melts\" ice"] {
         let hits = search(query);
         assert!(hits.rows[0].score > 0.0 && hits.rows[0].score <= hits.score_max, "{query}: {hits:?}");
@@ -73,6 +73,31 @@ fn no_row_scores_more_than_the_most_and_what_it_lacks_is_missing() {
     let share = |query: &str| search(query).rows[0].score / search(query).score_max;
     assert!(share("salt ice") > 1.5 * share("salt ice unheard unseen"));
     assert_eq!(search("?!").score_max, 0.0);
+}
+
+#[test]
+fn what_stands_beside_a_row_counts_as_well_and_less() {
+    let index = index_of(&["a harbour", "of the ice", "granite rock", "the salt of the sea", "a quay of granite"]);
+    let search = |beside: Option<Beside<'_>>| -> Vec<Row> {
+        index.search("granite sea", 10, &all(), beside).unwrap().rows.into_iter().map(|hit| hit.row).collect()
+    };
+    let of = |row: Row| {
+        if row == 3 {
+            [None, Some(4)]
+        } else if row == 4 {
+            [Some(3), None]
+        } else {
+            [None, None]
+        }
+    };
+    assert_eq!(search(None), [3, 2, 4]);
+    assert_eq!(search(Some(Beside { of: &of, mean: 0.4 })), [3, 4, 2], "the sea is beside the granite");
+    let alone = Beside { of: &|_| [None, None], mean: 0.0 };
+    assert_eq!(search(Some(alone)), search(None));
+    let scores =
+        |beside| index.search("granite salt", 9, &all(), beside).unwrap().rows.into_iter().map(|hit| hit.score).collect::<Vec<_>>();
+    assert!(scores(Some(alone)).iter().zip(scores(None)).all(|(a, b)| (a - b).abs() < 1e-5));
+    assert_eq!(index.search("granite", 1, &all(), Some(alone)).unwrap().rows.len(), 1);
 }
 
 #[test]
@@ -126,7 +151,7 @@ fn no_query_is_an_error_and_no_word_means_no_hit() {
     assert_eq!(found(&index, &"word ".repeat(10_000)), NONE);
     let many: String = (0..2_000).map(|n| format!("w{n} ")).chain(["title".into()]).collect();
     assert_eq!(found(&index, &many), NONE, "terms past the limit are ignored");
-    assert_eq!(index.search("title", 0, &all()).unwrap(), TextHits::default());
+    assert_eq!(index.search("title", 0, &all(), None).unwrap(), TextHits::default());
 }
 
 #[test]
@@ -151,7 +176,7 @@ fn only_allowed_rows_and_ties_by_row_also_at_the_cut() {
     }
     let hits = |k, allowed: &[Row]| -> Vec<Row> {
         let allowed = allowed.iter().copied().collect();
-        index.search("same", k, &allowed).unwrap().rows.into_iter().map(|hit| hit.row).collect()
+        index.search("same", k, &allowed, None).unwrap().rows.into_iter().map(|hit| hit.row).collect()
     };
     assert_eq!(hits(3, &[1, 2, 4, 7, 8, 9]), [1, 2, 4]);
     assert_eq!(hits(2, &[9, 8, 4]), [4, 8]);
@@ -168,7 +193,7 @@ fn merging_changes_neither_order_nor_score() {
     }
     assert_eq!(whole.stats().segments, 1);
     for query in ["alpha", "beta gamma", "gamma beta alpha"] {
-        let (a, b) = (whole.search(query, 20, &all()).unwrap().rows, pieces.search(query, 20, &all()).unwrap().rows);
+        let (a, b) = (whole.search(query, 20, &all(), None).unwrap().rows, pieces.search(query, 20, &all(), None).unwrap().rows);
         assert_eq!(a.iter().map(|hit| hit.row).collect::<Vec<_>>(), b.iter().map(|hit| hit.row).collect::<Vec<_>>(), "{query}");
         assert!(a.iter().zip(&b).all(|(a, b)| (a.score - b.score).abs() < 1e-5), "{query}");
     }

@@ -142,10 +142,10 @@ impl QueryRequest {
         if self.tags.len() <= TAGS_MAX && are_short { Ok(()) } else { Err(InvalidQuery::Tags) }
     }
 
-    /// The search that finds the chunks to answer from.
+    /// The search that finds the chunks to answer from, twice as many as are taken: near-duplicates stand back.
     pub(crate) fn search(&self) -> SearchRequest {
         SearchRequest {
-            top_k: self.top_k,
+            top_k: (2 * self.top_k).min(crate::search::TOP_K_MAX),
             mode: self.mode,
             filter: self.filter.clone(),
             explain: true,
