@@ -296,3 +296,36 @@ fn another_version_is_replaced() {
     let index = TextIndex::open(Some(dir.path())).unwrap();
     assert_eq!((index.checkpoint(), index.stats().rows), (0, 0));
 }
+
+/// Rows come, are replaced and go, in batches of all sizes; after each the index holds exactly those that there are.
+#[test]
+fn random_changes_leave_exactly_the_rows_that_there_are() {
+    let seed = std::env::var("RAGSTONE_SEED").map_or(20_261_123, |seed| seed.parse().unwrap());
+    let mut random = fastrand::Rng::with_seed(seed);
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("text");
+    let mut index = TextIndex::open(Some(&dir)).unwrap();
+    let mut known = std::collections::BTreeSet::new();
+    let rounds = std::env::var("RAGSTONE_ROUNDS").map_or(150, |rounds| rounds.parse().unwrap());
+    for round in 1..=rounds {
+        let changes = (0..random.usize(1..12)).map(|_| {
+            let row = random.u32(0..300);
+            if random.u8(0..3) == 0 {
+                known.remove(&row);
+                TextChange::Remove { row }
+            } else {
+                known.insert(row);
+                add(row, &format!("row {row} of round {round} {}", "word ".repeat(random.usize(0..200))))
+            }
+        });
+        let changes: Vec<TextChange> = changes.collect();
+        index.apply(changes, round).unwrap();
+        if random.u8(0..10) == 0 {
+            drop(index);
+            index = TextIndex::open(Some(&dir)).unwrap();
+        }
+        assert_eq!((index.rows(), index.checkpoint()), (known.len() as u64, round), "seed {seed}, round {round}");
+        let rows: RoaringBitmap = known.iter().copied().collect();
+        assert_eq!(index.count(&rows).unwrap(), known.len() as u64, "seed {seed}, round {round}");
+    }
+}
