@@ -495,45 +495,9 @@ fn settle(tokens: Vec<Token>, stops: &[(usize, usize)]) -> (Vec<Token>, Vec<(usi
         {
             token.key = format!("d{}", plain_value(&token.key));
         }
-        if let Some(last) = out.last_mut().filter(|last| last.kind == Kind::Number && !token.after_break && !is_new) {
-            let han = token.key.chars().next().filter(|_| matches!(token.kind, Kind::Sign | Kind::Function));
-            if let Some(zeros) = scale(&word).filter(|_| last.key.starts_with('#')).or(han.and_then(han_scale)) {
-                last.key = scaled(&last.key, zeros);
-                last.range.end = token.range.end;
-                continue;
-            }
-            if let (Some(tens), Some(ones)) = (tens(&last.key), ones(&token.key))
-                && token.kind == Kind::Number
-                && !token.key.contains('s')
-                && number_word_like(&word)
-            {
-                last.key = format!("#{}", canonical(&(tens + ones).to_string(), 0));
-                last.range.end = token.range.end;
-                continue;
-            }
-            let found = unit(&word).or((word == "cent").then_some("%"));
-            if let Some(unit) = found.filter(|_| last.unit.is_none() && last.key.starts_with('#')) {
-                last.unit = Some(unit);
-                last.range.end = token.range.end;
-                continue;
-            }
-            match han {
-                Some('年') if last.key.starts_with('#') => {
-                    last.range.end = token.range.end;
-                    continue;
-                }
-                Some('月') if last.key.starts_with('#') && small(&last.key, 12) => {
-                    last.key = format!("m{}", plain_value(&last.key));
-                    last.range.end = token.range.end;
-                    continue;
-                }
-                Some('日' | '号' | '號') if last.key.starts_with('#') && small(&last.key, 31) => {
-                    last.key = format!("d{}", plain_value(&last.key));
-                    last.range.end = token.range.end;
-                    continue;
-                }
-                _ => {}
-            }
+        let number = out.last_mut().filter(|last| last.kind == Kind::Number && !token.after_break && !is_new);
+        if number.is_some_and(|number| absorbs(number, &token, &word)) {
+            continue;
         }
         // 百分之三十
         if token.kind == Kind::Number && out.len() >= 3 {
@@ -549,8 +513,47 @@ fn settle(tokens: Vec<Token>, stops: &[(usize, usize)]) -> (Vec<Token>, Vec<(usi
     (out, moved)
 }
 
-fn number_word_like(word: &str) -> bool {
-    number_word(word).is_some()
+/// Whether a number takes what stands behind it: a scale, the ones behind its tens, a unit, a part of a date.
+fn absorbs(last: &mut Token, token: &Token, word: &str) -> bool {
+    let han = token.key.chars().next().filter(|_| matches!(token.kind, Kind::Sign | Kind::Function));
+    if let Some(zeros) = scale(word).filter(|_| last.key.starts_with('#')).or(han.and_then(han_scale)) {
+        last.key = scaled(&last.key, zeros);
+        last.range.end = token.range.end;
+        return true;
+    }
+    if let (Some(tens), Some(ones)) = (tens(&last.key), ones(&token.key))
+        && token.kind == Kind::Number
+        && !token.key.contains('s')
+        && number_word(word).is_some()
+    {
+        last.key = format!("#{}", canonical(&(tens + ones).to_string(), 0));
+        last.range.end = token.range.end;
+        return true;
+    }
+    let found = unit(word).or((word == "cent").then_some("%"));
+    if let Some(unit) = found.filter(|_| last.unit.is_none() && last.key.starts_with('#')) {
+        last.unit = Some(unit);
+        last.range.end = token.range.end;
+        return true;
+    }
+    match han {
+        Some('年') if last.key.starts_with('#') => {
+            last.range.end = token.range.end;
+            return true;
+        }
+        Some('月') if last.key.starts_with('#') && small(&last.key, 12) => {
+            last.key = format!("m{}", plain_value(&last.key));
+            last.range.end = token.range.end;
+            return true;
+        }
+        Some('日' | '号' | '號') if last.key.starts_with('#') && small(&last.key, 31) => {
+            last.key = format!("d{}", plain_value(&last.key));
+            last.range.end = token.range.end;
+            return true;
+        }
+        _ => {}
+    }
+    false
 }
 
 fn plain_value(key: &str) -> String {
