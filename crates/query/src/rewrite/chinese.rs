@@ -52,8 +52,8 @@ const NOUNS_BEHIND_GAI: [&str; 22] = [
     "公司", "国", "书", "人", "项目", "产品", "药", "地", "城市", "作品", "组织", "机构", "系统", "部门", "法", "条", "企业", "学校",
     "大学", "文", "方法", "协议",
 ];
-/// What says nothing of what a question is about, longest first.
-const EMPTY: [&str; 78] = [
+/// Words that ask, longest first.
+const ASKING: [&str; 31] = [
     "为什么",
     "什么时候",
     "什么地方",
@@ -85,6 +85,9 @@ const EMPTY: [&str; 78] = [
     "是谁",
     "是否",
     "时候",
+];
+/// What else says nothing of what a question is about, longest first.
+const EMPTY: [&str; 47] = [
     "原因",
     "价格",
     "时间",
@@ -134,54 +137,9 @@ const EMPTY: [&str; 78] = [
     "用",
 ];
 
-/// What stands between the words that a text is about, longest first. Fewer than above: `都` alone says nothing, but is
+/// What else stands between the words that a text is about, longest first. Fewer than above: `都` alone says nothing, but is
 /// half of `首都`.
-const BETWEEN: [&str; 44] = [
-    "为什么",
-    "什么时候",
-    "什么地方",
-    "什么样",
-    "怎么样",
-    "怎么办",
-    "是什么",
-    "有什么",
-    "哪一个",
-    "哪一年",
-    "哪国人",
-    "多少钱",
-    "请问",
-    "什么",
-    "哪些",
-    "哪个",
-    "哪里",
-    "哪年",
-    "哪国",
-    "如何",
-    "怎么",
-    "怎样",
-    "多少",
-    "多久",
-    "多长",
-    "多大",
-    "多高",
-    "多远",
-    "是谁",
-    "是否",
-    "时候",
-    "介绍一下",
-    "告诉我",
-    "可以",
-    "能否",
-    "需要",
-    "有没有",
-    "谁",
-    "哪",
-    "吗",
-    "呢",
-    "的",
-    "了",
-    "是",
-];
+const BETWEEN: [&str; 13] = ["介绍一下", "告诉我", "可以", "能否", "需要", "有没有", "谁", "哪", "吗", "呢", "的", "了", "是"];
 
 /// Whether the question names too little to stand alone.
 pub(super) fn leans(question: &str) -> bool {
@@ -221,7 +179,7 @@ fn asks_of_another(question: &str) -> bool {
 
 /// Only words that every question has.
 fn says_nothing(question: &str) -> bool {
-    let rest = without(question, &EMPTY, "");
+    let rest = without(&without(question, &ASKING, ""), &EMPTY, "");
     question.chars().any(is_cjk) && !rest.chars().any(char::is_alphanumeric)
 }
 
@@ -232,7 +190,7 @@ fn without(text: &str, words: &[&str], instead: &str) -> String {
 /// What a text is about: its runs of characters without the words that every question has. Single characters say too
 /// little, unless there is nothing else.
 pub(super) fn content_runs(text: &str) -> Vec<String> {
-    let kept = without(&without(text, &BETWEEN, " "), &NAMING, " ");
+    let kept = without(&without(&without(text, &ASKING, " "), &BETWEEN, " "), &NAMING, " ");
     let runs: Vec<String> = kept.split(|c| !is_cjk(c)).filter(|run| !run.is_empty()).map(str::to_owned).collect();
     let long: Vec<String> = runs.iter().filter(|run| run.chars().count() > 1).cloned().collect();
     if long.is_empty() { runs } else { long }
