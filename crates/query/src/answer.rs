@@ -173,6 +173,8 @@ pub struct Recalled {
     source: Arc<dyn ChunkSource>,
     request: QueryRequest,
     asker: Asker,
+    /// What the guards think of it.
+    on_question: Vec<GuardDecision>,
     /// Where its answer is kept.
     place: Option<Place>,
     answer: Option<Box<Answer>>,
@@ -254,10 +256,10 @@ impl Engine {
         let request = if self.params.rewrites { request.standing_alone() } else { request };
         let place = self.place(&source, &request, &asker).await?;
         let answer = match &place {
-            Some(place) => place.recall(&source).await.map(|answer| Box::new(guarded::told_again(answer, on_question))),
+            Some(place) => place.recall(&source).await.map(|answer| Box::new(guarded::told_again(answer, on_question.clone()))),
             None => None,
         };
-        Ok(Recalled { source, request, asker, place, answer })
+        Ok(Recalled { source, request, asker, on_question, place, answer })
     }
 
     /// Answers as a stream: `Sources`, `Delta`s and `Citation`s, `Usage`, and `Done` or `Error` last.
@@ -299,14 +301,15 @@ impl Engine {
         Ok(events::driven_by_listener(heard, work))
     }
 
-    /// Retrieves and packs. Blocking.
-    ///
-    /// # Errors
-    /// [`QueryError`].
-    pub fn prepare(&self, source: &dyn ChunkSource, mut request: QueryRequest, asker: Asker) -> Result<Prepared, QueryError> {
+    /// Retrieves and packs. `guards`: what was thought of the question. Blocking.
+    fn prepare(
+        &self,
+        source: &dyn ChunkSource,
+        mut request: QueryRequest,
+        asker: Asker,
+        mut guards: Vec<GuardDecision>,
+    ) -> Result<Prepared, QueryError> {
         let started = Instant::now();
-        request.validate(&self.models)?;
-        let mut guards = guarded::judge_question(&request.question, &self.params.guards)?;
         let found = self.search(source, &request.search(), &asker.principals)?;
         let mut timings_ms = found.timings_ms;
         timings_ms.note("retrieve", started);
@@ -366,17 +369,13 @@ impl Engine {
 
     /// An answer that was given before, or what a new one needs.
     async fn begin(&self, recalled: Recalled) -> Result<Begun, QueryError> {
-        let Recalled { source, request, asker, place, answer } = recalled;
+        let Recalled { source, request, asker, on_question, place, answer } = recalled;
         if let Some(answer) = answer {
             return Ok(Begun::Known(answer));
         }
-        let prepared = self.prepare_off_thread(&source, request, asker).await?;
+        let (engine, searched) = (self.clone(), Arc::clone(&source));
+        let prepared = off_thread(move || engine.prepare(&*searched, request, asker, on_question)).await??;
         Ok(Begun::New(source, Box::new((prepared, place))))
-    }
-
-    async fn prepare_off_thread(&self, source: &Arc<dyn ChunkSource>, request: QueryRequest, asker: Asker) -> Result<Prepared, QueryError> {
-        let (engine, source) = (self.clone(), Arc::clone(source));
-        off_thread(move || engine.prepare(&*source, request, asker)).await?
     }
 
     /// generate, or extract → cite, telling `events` on the way.
