@@ -18,6 +18,7 @@ mod spend;
 mod traces;
 
 use crate::auth::{AuthConfig, Keys, QuotasConfig};
+use query::NEIGHBOURS_MAX;
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -160,6 +161,9 @@ impl Default for IndexConfig {
 pub(crate) struct QueryConfig {
     /// Tokens of context that an answer is made from, unless the request says otherwise.
     pub(crate) max_context_tokens: usize,
+    /// Chunks on each side of a chunk that are read with it, as far as the context has room, unless the request says
+    /// otherwise: 0 to 5.
+    pub(crate) neighbours: usize,
     /// Whether a model is shown all of the context (`off`) or the sentences that matter (`extractive`).
     pub(crate) compression: Compression,
     /// Share of the context that `extractive` keeps, 0.1 to 1.
@@ -190,7 +194,13 @@ pub(crate) enum RewriteConfig {
 
 impl Default for QueryConfig {
     fn default() -> Self {
-        Self { max_context_tokens: 3000, compression: Compression::default(), compression_share: 0.7, rewrite: RewriteConfig::default() }
+        Self {
+            max_context_tokens: 3000,
+            neighbours: 0,
+            compression: Compression::default(),
+            compression_share: 0.7,
+            rewrite: RewriteConfig::default(),
+        }
     }
 }
 
@@ -316,6 +326,7 @@ impl Config {
         check(self.retention.interval_s > 0, "retention.interval_s", positive);
         check((1..=36_500).contains(&self.retention.usage_days), "retention.usage_days", "must be 1 to 36500");
         check(self.query.max_context_tokens >= 64, "query.max_context_tokens", "must be at least 64");
+        check(self.query.neighbours <= NEIGHBOURS_MAX, "query.neighbours", "must be 0 to 5");
         check((0.1..=1.0).contains(&self.query.compression_share), "query.compression_share", "must be 0.1 to 1");
         check(["text", "json"].contains(&self.log.format.as_str()), "log.format", "must be text or json");
         errors

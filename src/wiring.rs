@@ -228,6 +228,7 @@ fn models_directory(config: &Config) -> PathBuf {
 fn engine_params(config: &Config) -> EngineParams {
     EngineParams {
         context_tokens: config.query.max_context_tokens,
+        neighbours: config.query.neighbours,
         compression: (config.query.compression == Compression::Extractive).then_some(config.query.compression_share),
         rewrites: config.query.rewrite == RewriteConfig::Rule,
         answer_tokens: config.llm.max_answer_tokens,

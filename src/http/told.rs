@@ -28,10 +28,10 @@ impl Told {
         request: &QueryRequest,
         session: Option<super::sessions::Said>,
     ) -> Self {
-        let QueryRequest { question, top_k, stream, model, filter, cache, max_context_tokens, tags, .. } = request;
+        let QueryRequest { question, top_k, stream, model, filter, rerank, neighbours, cache, max_context_tokens, tags, .. } = request;
         let settings = json!({
-            "top_k": top_k, "stream": stream, "model": model, "filter": filter, "cache": format!("{cache:?}").to_lowercase(),
-            "max_context_tokens": max_context_tokens, "tags": tags,
+            "top_k": top_k, "stream": stream, "model": model, "filter": filter, "rerank": rerank, "neighbours": neighbours,
+            "cache": format!("{cache:?}").to_lowercase(), "max_context_tokens": max_context_tokens, "tags": tags,
         });
         Self { asked: asked.clone(), collection, at: OffsetDateTime::now_utc(), question: question.clone(), settings, session }
     }
@@ -120,10 +120,10 @@ pub(super) fn note_search(app: &App, caller: &Caller, trace: TraceId, account: &
     if !app.traces.wants(&trace, TraceKind::Search) {
         return;
     }
-    let SearchRequest { query, top_k, mode, filter, min_score, neighbours, ef, exact, .. } = request;
+    let SearchRequest { query, top_k, mode, filter, rerank, min_score, neighbours, ef, exact, .. } = request;
     let settings = json!({
-        "top_k": top_k, "mode": format!("{mode:?}").to_lowercase(), "filter": filter, "min_score": min_score,
-        "neighbours": neighbours, "ef": ef, "exact": exact,
+        "top_k": top_k, "mode": format!("{mode:?}").to_lowercase(), "filter": filter, "rerank": rerank,
+        "min_score": min_score, "neighbours": neighbours, "ef": ef, "exact": exact,
     });
     let hits = found.hits.iter().map(Found::of).collect();
     app.traces.keep(Draft {

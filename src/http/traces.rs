@@ -15,7 +15,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 use corpus::{Filter, TraceId};
-use query::{Answer, CachePolicy, QueryRequest, SearchMode};
+use query::{Answer, CachePolicy, QueryRequest, Rerank, SearchMode};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
@@ -91,6 +91,8 @@ pub(crate) struct Other {
     mode: Option<SearchMode>,
     model: Option<String>,
     filter: Option<Filter>,
+    rerank: Option<Rerank>,
+    neighbours: Option<usize>,
     cache: Option<CachePolicy>,
     max_context_tokens: Option<usize>,
 }
@@ -137,6 +139,8 @@ fn again(trace: &Trace, other: Other) -> Result<QueryRequest, ApiError> {
         mode: other.mode.or_else(|| read(settings, "mode")).unwrap_or_default(),
         model: other.model.or_else(|| read(settings, "model")),
         filter: other.filter.or_else(|| read(settings, "filter")),
+        rerank: other.rerank.or_else(|| read(settings, "rerank")),
+        neighbours: other.neighbours.or_else(|| read(settings, "neighbours")),
         max_context_tokens: other.max_context_tokens.or_else(|| read(settings, "max_context_tokens")),
         tags: read(settings, "tags").unwrap_or_default(),
         cache: other.cache.unwrap_or(CachePolicy::Bypass),

@@ -146,12 +146,47 @@ fn what_no_source_says_is_treated_as_the_configuration_says() {
 }
 
 #[test]
+fn chunks_beside_those_that_were_found_are_read_with_them() {
+    let server = Setup::hash().config("[chunking]\nmax_tokens = 16\noverlap_tokens = 0\n").start();
+    let text = "The keeper lit the lamp alone every evening.\n\nColza oil burned in it for twelve long hours.\n\nThe bill for that came in the month of May.";
+    server.add_text("default", "log", text);
+    let ask = |neighbours: Value| {
+        server.post(QUERY, json!({ "question": "How long does colza oil burn?", "top_k": 1, "neighbours": neighbours })).ok()
+    };
+    let texts = |answer: &Value| {
+        let sources = answer["sources"].as_array().unwrap().iter();
+        sources.map(|source| source["text"].as_str().unwrap().split(' ').next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(texts(&ask(json!(null))), ["Colza"]);
+    let answer = ask(json!(1));
+    assert_eq!(texts(&answer), ["Colza", "The", "The"], "{answer}");
+    assert_eq!(answer["sources"][1]["score"], 0.0);
+    check_citations(&server, &answer);
+    let trace = answer["trace_id"].as_str().unwrap();
+    let replayed = server.post(&format!("/v1/traces/{trace}/replay"), json!({})).ok();
+    assert_eq!(replayed["replayed"]["sources"].as_array().unwrap().len(), 3, "a replay reads as far as the trace did");
+    let replayed = server.post(&format!("/v1/traces/{trace}/replay"), json!({ "neighbours": 0 })).ok();
+    assert_eq!(replayed["replayed"]["sources"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_question_can_have_its_candidates_judged_once_more() {
+    let server = filled();
+    let answer = server.post(QUERY, json!({ "question": "How often does the fog horn sound?", "rerank": { "candidates": 2 } })).ok();
+    let trace = server.get(&format!("/v1/traces/{}", answer["trace_id"].as_str().unwrap())).ok();
+    assert!(trace["candidates"][0]["explain"]["rerank"].is_number(), "{trace}");
+    assert_eq!(trace["settings"]["rerank"], json!({ "candidates": 2 }));
+}
+
+#[test]
 fn what_is_not_supported_yet_is_refused_by_name() {
     let server = filled();
     for body in [
         json!({ "question": "x", "session_id": "not plain" }),
         json!({ "question": "x", "model": "gpt" }),
         json!({ "question": "x", "why": 1 }),
+        json!({ "question": "x", "neighbours": 6 }),
+        json!({ "question": "x", "rerank": { "candidates": 101 } }),
         json!({ "question": "" }),
     ] {
         let refused = server.post(QUERY, body.clone());

@@ -20,6 +20,7 @@ pub use request::{CachePolicy, InvalidQuery, QueryRequest};
 pub use steps::{Excerpt, Found, Steps};
 
 use crate::cite::{Cited, GatePolicy, Reviewer, compose, quoted};
+use crate::beside::with_neighbours;
 use crate::compress::compress;
 use crate::diverse::diverse;
 use crate::extractive::{ExtractiveParams, extract};
@@ -50,6 +51,8 @@ pub struct EngineParams {
     pub weights: LegWeights,
     /// When a sentence is good enough for an extractive answer.
     pub extractive: ExtractiveParams,
+    /// Chunks on each side of a chunk that are read with it where the request doesn't say. Default 0.
+    pub neighbours: usize,
     /// Share of the context that a model is shown, 0 to 1, by the sentences that matter; `None`: all of it, the default.
     pub compression: Option<f32>,
     /// Tokens of context where the request doesn't say. Default 2,048.
@@ -75,6 +78,7 @@ impl Default for EngineParams {
         Self {
             weights: LegWeights::default(),
             extractive: ExtractiveParams::default(),
+            neighbours: 0,
             compression: None,
             context_tokens: 2048,
             answer_tokens: 1024,
@@ -315,7 +319,9 @@ impl Engine {
         timings_ms.note("retrieve", started);
         let budget = request.max_context_tokens.unwrap_or(self.params.context_tokens);
         let count_tokens = |hit: &Hit, text: &str| self.count_tokens(source, request.model.as_deref(), hit, text);
-        let mut hits = timings_ms.measure("diversify", || diverse(found.hits, request.top_k));
+        let hits = timings_ms.measure("diversify", || diverse(found.hits, request.top_k));
+        let neighbours = request.neighbours.unwrap_or(self.params.neighbours);
+        let mut hits = timings_ms.measure("neighbours", || with_neighbours(hits, neighbours, source))?;
         let mut steps = Steps::of(&mut hits, budget);
         let judged = guarded::judge_sources(&mut hits, &self.params.guards);
         let mut packed = timings_ms.measure("pack", || pack(hits, budget, &count_tokens));

@@ -17,7 +17,7 @@ pub(crate) enum Asked {
     Name,
     /// A cause.
     Reason,
-    /// Whether something is so, or all that is known of it: there is no question word.
+    /// Whether something is so, or all that is known of it: no question word asks.
     Whether,
     /// Anything.
     Other,
@@ -28,6 +28,8 @@ const AMOUNTS: &str = " percent number amount percentage proportion score size p
 const MEASURES: &str = " many much long old far tall large big high often wide deep fast heavy ";
 const PLACES: &str = " city country state place county town river area region continent ";
 const QUESTION_WORDS: &str = " what which how who whom whose where when why ";
+/// What a question begins with that is answered by yes or no; "Can you tell when …" is not one.
+const AUXILIARIES: &str = " is are was were do does did can could has have had should will would may might must ";
 const MONTHS: &str = " january february march april may june july august september october november december ";
 const NUMBER_WORDS: &str = " one two three four five six seven eight nine ten eleven twelve dozen hundred thousand million billion half \
     third quarter twice once percent both ";
@@ -44,7 +46,13 @@ impl Asked {
             })
         };
         let says = |phrases: &[&str]| phrases.iter().any(|phrase| question.contains(phrase));
-        if has("when") || pair(&["what", "which"], TIMES) || says(&["何时", "何時", "什么时候", "什麼時候", "哪一年", "哪年"])
+        let is_yes_or_no = match words.as_slice() {
+            [first, second, ..] => AUXILIARIES.contains(&format!(" {first} ")) && second != "you",
+            _ => false,
+        };
+        if is_yes_or_no {
+            Self::Whether
+        } else if has("when") || pair(&["what", "which"], TIMES) || says(&["何时", "何時", "什么时候", "什麼時候", "哪一年", "哪年"])
         {
             Self::Time
         } else if pair(&["how"], MEASURES) || pair(&["what", "which"], AMOUNTS) || says(&["多少", "几", "幾"]) {
@@ -109,6 +117,8 @@ mod tests {
             ("In which city is it?", Asked::Name),
             ("Why did it close?", Asked::Reason),
             ("Is it closed?", Asked::Whether),
+            ("Do people who cross it pay when it rains?", Asked::Whether),
+            ("Can you tell when it closed?", Asked::Time),
             ("Rust and the closing of bridges", Asked::Whether),
             ("What is rust?", Asked::Other),
             ("它是哪一年建成的？", Asked::Time),

@@ -29,6 +29,8 @@ pub struct ExtractiveParams {
     pub rank_by_words: Weights,
     /// How much less than the best a further sentence may weigh: padding is worse than brevity.
     pub margin: f32,
+    /// The same for a question without a question word: its findings share fewer of its words than a fact does.
+    pub margin_open: f32,
     /// Log odds that the best sentence answers.
     pub trust: Weights,
     /// The same where the model can't read the question.
@@ -49,6 +51,7 @@ impl Default for ExtractiveParams {
             rank: Weights { own: 3.0, near: 0.9, source: 1.8, kind: 1.2, place: 2.1, cosine: 2.7, ..none },
             rank_by_words: Weights { own: 4.3, near: 3.3, source: 2.9, kind: 1.2, place: 2.7, ..none },
             margin: 3.0,
+            margin_open: 4.0,
             trust: Weights { own: 1.9, near: 2.5, source: 4.0, cosine: 5.4, bias: -6.8, ..none },
             trust_by_words: Weights { own: 1.9, near: 2.5, source: 2.5, letters: 5.5, terms: 0.9, bias: -7.3, ..none },
             confidence_min: 0.5,
@@ -104,8 +107,9 @@ pub fn extract(
     if confidence < least {
         return Ok(Extracted { support: Vec::new(), confidence });
     }
-    let close = ranked.iter().filter(|(_, unit)| unit.score >= best.score - params.margin);
-    let most = if weighed.is_open { params.sentences_open_max } else { params.sentences_max };
+    let (most, margin) =
+        if weighed.is_open { (params.sentences_open_max, params.margin_open) } else { (params.sentences_max, params.margin) };
+    let close = ranked.iter().filter(|(_, unit)| unit.score >= best.score - margin);
     let mut taken = distinct(close.copied(), most);
     for leaned_on in taken.clone().into_iter().filter_map(|at| antecedent(units, at)) {
         if !taken.contains(&leaned_on) {

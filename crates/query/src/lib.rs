@@ -29,6 +29,7 @@ mod altered;
 mod answer;
 mod asked;
 mod bench;
+mod beside;
 mod cite;
 mod collection_source;
 mod compress;

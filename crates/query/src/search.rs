@@ -1,8 +1,8 @@
 //! Search: a question or vector in, ranked hits out.
 //!
 //! Main path: validate → embed → allowed rows → the two legs → fuse → fetch. The same rows are
-//! allowed in both legs: what the filter, the caller's rights and the query's own signs leave. Order is deterministic: by score, then by row. A document that is replaced
-//! meanwhile is seen in one of its versions: the search looks again.
+//! allowed in both legs: what the filter, the caller's rights and the query's own signs leave. Order is deterministic:
+//! by score, then by row. A document that is replaced meanwhile is seen in one of its versions: the search looks again.
 
 mod request;
 mod rerank;
@@ -81,6 +81,29 @@ pub struct Hit {
     /// How it was found, if asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub explain: Option<HitExplain>,
+}
+
+impl Hit {
+    /// A chunk as it is stored.
+    pub(crate) fn of(row: Row, score: f32, stored: StoredChunk) -> Self {
+        Self {
+            row,
+            version: stored.chunk.version,
+            tokens: stored.chunk.draft.tokens,
+            chunk_id: stored.chunk.id,
+            document_id: stored.chunk.document_id,
+            document_name: stored.document_name,
+            external_id: stored.external_id,
+            score,
+            text: stored.chunk.draft.text,
+            span: stored.chunk.draft.span,
+            page: stored.chunk.draft.page,
+            heading_path: stored.chunk.draft.heading_path,
+            metadata: stored.metadata,
+            neighbours: None,
+            explain: None,
+        }
+    }
 }
 
 /// The chunks around a hit, in the document's order.
@@ -405,21 +428,9 @@ impl Run<'_> {
         let Candidate { vector, lexical, rerank, score, .. } = *candidate;
         let explain = HitExplain { vector, lexical, rerank, score };
         Ok(Hit {
-            row: candidate.row,
-            version: stored.chunk.version,
-            tokens: stored.chunk.draft.tokens,
-            chunk_id: stored.chunk.id,
-            document_id: stored.chunk.document_id,
-            document_name: stored.document_name,
-            external_id: stored.external_id,
-            score: candidate.score,
-            text: stored.chunk.draft.text,
-            span: stored.chunk.draft.span,
-            page: stored.chunk.draft.page,
-            heading_path: stored.chunk.draft.heading_path,
-            metadata: stored.metadata,
             neighbours: self.neighbours(candidate.row)?,
             explain: self.request.explain.then_some(explain),
+            ..Hit::of(candidate.row, score, stored)
         })
     }
 

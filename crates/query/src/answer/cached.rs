@@ -177,7 +177,7 @@ impl Engine {
         request: &QueryRequest,
         asker: &Asker,
     ) -> Partition {
-        let QueryRequest { top_k, mode, model, filter, max_context_tokens, .. } = request;
+        let QueryRequest { top_k, mode, model, filter, rerank, neighbours, max_context_tokens, .. } = request;
         // The first question of a session is like any other; later ones are not kept.
         let QueryRequest { question: _, stream: _, session_id: _, turns: _, rewritten: _, prompt, cache: _, tags: _, .. } = request;
         let said = |value: &dyn std::fmt::Debug| format!("{value:?}");
@@ -189,6 +189,8 @@ impl Engine {
             ("top_k", said(top_k)),
             ("mode", said(mode)),
             ("filter", serde_json::to_string(filter).unwrap_or_else(|_| said(filter))),
+            ("rerank", said(rerank)),
+            ("neighbours", said(&neighbours.unwrap_or(self.params.neighbours))),
             ("context_tokens", said(&max_context_tokens.unwrap_or(self.params.context_tokens))),
             ("prompt", said(prompt)),
         ];

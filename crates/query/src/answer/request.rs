@@ -1,7 +1,7 @@
 //! What a query may ask for. Fields that don't work yet are refused by name, never ignored.
 
 use crate::rewrite::rewrite;
-use crate::search::{InvalidSearch, SearchMode, SearchRequest, in_range, validate_query};
+use crate::search::{InvalidSearch, NEIGHBOURS_MAX, Rerank, SearchMode, SearchRequest, in_range, validate_query};
 use crate::session::{SESSION_ID_BYTES_MAX, Said, Turn, is_session_id};
 use corpus::{Filter, FilterError};
 use gateway::Models;
@@ -50,6 +50,12 @@ pub struct QueryRequest {
     /// Which documents.
     #[serde(default)]
     pub filter: Option<Filter>,
+    /// Whether the best candidates are judged once more, by the text: `true`, or how many are.
+    #[serde(default)]
+    pub rerank: Option<Rerank>,
+    /// Chunks on each side of a chunk that are read with it as far as the context has room, 0 to 5.
+    #[serde(default)]
+    pub neighbours: Option<usize>,
     /// Not supported yet.
     #[serde(default)]
     pub prompt: Option<String>,
@@ -113,6 +119,8 @@ impl QueryRequest {
             mode: SearchMode::default(),
             model: None,
             filter: None,
+            rerank: None,
+            neighbours: None,
             prompt: None,
             cache: CachePolicy::default(),
             max_context_tokens: None,
@@ -128,7 +136,8 @@ impl QueryRequest {
         validate_query(&self.question)?;
         in_range("top_k", self.top_k, 1, crate::search::TOP_K_MAX)?;
         in_range("max_context_tokens", self.max_context_tokens.unwrap_or(CONTEXT_TOKENS_MAX), CONTEXT_TOKENS_MIN, CONTEXT_TOKENS_MAX)?;
-        self.filter.as_ref().map_or(Ok(()), Filter::validate)?;
+        in_range("neighbours", self.neighbours.unwrap_or_default(), 0, NEIGHBOURS_MAX)?;
+        self.search().validate()?;
         if self.prompt.is_some() {
             return Err(InvalidQuery::Unsupported { field: "prompt" });
         }
@@ -148,6 +157,7 @@ impl QueryRequest {
             top_k: (2 * self.top_k).min(crate::search::TOP_K_MAX),
             mode: self.mode,
             filter: self.filter.clone(),
+            rerank: self.rerank,
             explain: true,
             ..SearchRequest::new(self.asked().to_owned())
         }

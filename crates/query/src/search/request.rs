@@ -26,7 +26,7 @@ pub enum SearchMode {
 }
 
 /// Whether candidates are judged by a reranker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Rerank {
     /// `false`: not; `true`: as many as [`RERANKED`].
@@ -36,7 +36,7 @@ pub enum Rerank {
 }
 
 /// How many candidates are judged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RerankSome {
     /// 1 to [`TOP_K_MAX`].
