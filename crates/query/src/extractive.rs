@@ -55,7 +55,7 @@ impl Default for ExtractiveParams {
             trust: Weights { own: 1.9, near: 2.5, source: 4.0, cosine: 5.4, bias: -6.8, ..none },
             trust_by_words: Weights { own: 1.9, near: 2.5, source: 2.5, letters: 5.5, terms: 0.9, bias: -7.3, ..none },
             confidence_min: 0.5,
-            confidence_min_by_words: 0.35,
+            confidence_min_by_words: 0.28,
         }
     }
 }
