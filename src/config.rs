@@ -18,8 +18,8 @@ mod spend;
 mod traces;
 
 use crate::auth::{AuthConfig, Keys, QuotasConfig};
-use query::NEIGHBOURS_MAX;
 use anyhow::{Context, bail};
+use query::{Expand, NEIGHBOURS_MAX, Rewrite};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -168,8 +168,13 @@ pub(crate) struct QueryConfig {
     pub(crate) compression: Compression,
     /// Share of the context that `extractive` keeps, 0.1 to 1.
     pub(crate) compression_share: f32,
-    /// How a question that leans on its session is made to stand alone.
-    pub(crate) rewrite: RewriteConfig,
+    /// How a question that leans on its session is made to stand alone, unless the request says otherwise: `rule`, `model`
+    /// or `off`.
+    pub(crate) rewrite: Rewrite,
+    /// What a model adds to a search, unless the request says otherwise: `none`, `multi_query` or `hyde`.
+    pub(crate) expand: Expand,
+    /// Seconds that a model may take for both; then the question is searched without.
+    pub(crate) expand_timeout_s: u64,
 }
 
 /// What of the context a model is shown.
@@ -181,17 +186,6 @@ pub(crate) enum Compression {
     Extractive,
 }
 
-/// How a question that leans on its session is made to stand alone.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum RewriteConfig {
-    /// Joined with what the last turns were about.
-    #[default]
-    Rule,
-    /// Not at all.
-    Off,
-}
-
 impl Default for QueryConfig {
     fn default() -> Self {
         Self {
@@ -199,7 +193,9 @@ impl Default for QueryConfig {
             neighbours: 0,
             compression: Compression::default(),
             compression_share: 0.7,
-            rewrite: RewriteConfig::default(),
+            rewrite: Rewrite::default(),
+            expand: Expand::default(),
+            expand_timeout_s: 5,
         }
     }
 }
@@ -328,6 +324,11 @@ impl Config {
         check(self.query.max_context_tokens >= 64, "query.max_context_tokens", "must be at least 64");
         check(self.query.neighbours <= NEIGHBOURS_MAX, "query.neighbours", "must be 0 to 5");
         check((0.1..=1.0).contains(&self.query.compression_share), "query.compression_share", "must be 0.1 to 1");
+        check((1..=60).contains(&self.query.expand_timeout_s), "query.expand_timeout_s", "must be 1 to 60");
+        let has_model = self.llm.has_model();
+        let needs = "needs a language model: set llm.base_url and llm.model, or llm.models";
+        check(has_model || self.query.rewrite != Rewrite::Model, "query.rewrite", needs);
+        check(has_model || self.query.expand == Expand::None, "query.expand", needs);
         check(["text", "json"].contains(&self.log.format.as_str()), "log.format", "must be text or json");
         errors
     }
@@ -449,6 +450,16 @@ mod tests {
         for path in ["index.m", "chunking.overlap_tokens", "llm:"] {
             assert!(errors.contains(path), "{path} missing in {errors}");
         }
+    }
+
+    #[test]
+    fn what_asks_a_model_needs_one() {
+        let mut config = Config::default();
+        (config.query.rewrite, config.query.expand) = (Rewrite::Model, Expand::Hyde);
+        let errors = config.validate().join("\n");
+        assert!(errors.contains("query.rewrite: needs a language model") && errors.contains("query.expand: needs"), "{errors}");
+        (config.llm.base_url, config.llm.model) = (Some("http://127.0.0.1:1/v1".into()), Some("m".into()));
+        assert_eq!(config.validate(), Vec::<String>::new());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::app::{App, AppState, Rooms};
 use crate::auth::Keys;
 use crate::batches::Batches;
 use crate::caches::Caches;
-use crate::config::{Compression, Config, EmbeddingConfig, EmbeddingEngine, ExhaustedConfig, PrecisionConfig, RewriteConfig, Settings};
+use crate::config::{Compression, Config, EmbeddingConfig, EmbeddingEngine, ExhaustedConfig, PrecisionConfig, Settings};
 use crate::limits::{Limits, TokenLimit};
 use anyhow::{Context, bail};
 use cache::{Link, LinkOptions};
@@ -230,7 +230,9 @@ fn engine_params(config: &Config) -> EngineParams {
         context_tokens: config.query.max_context_tokens,
         neighbours: config.query.neighbours,
         compression: (config.query.compression == Compression::Extractive).then_some(config.query.compression_share),
-        rewrites: config.query.rewrite == RewriteConfig::Rule,
+        rewrite: config.query.rewrite,
+        expand: config.query.expand,
+        expand_time: Duration::from_secs(config.query.expand_timeout_s),
         answer_tokens: config.llm.max_answer_tokens,
         answer_time: Duration::from_secs(config.llm.total_timeout_s),
         gate: config.answers.citation_gate,

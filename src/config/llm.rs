@@ -309,6 +309,11 @@ pub(crate) struct ChoiceConfig {
 pub(crate) type DeploymentKeys = std::collections::BTreeMap<String, String>;
 
 impl LlmConfig {
+    /// Whether there is any model.
+    pub(super) fn has_model(&self) -> bool {
+        self.base_url.is_some() || !self.models.is_empty()
+    }
+
     /// All deployments, with the one that `base_url` and `model` make.
     pub(crate) fn all_deployments(&self) -> impl Iterator<Item = DeploymentConfig> {
         let plain = self.base_url.clone().zip(self.model.clone()).map(|(base_url, model)| DeploymentConfig {

@@ -19,7 +19,7 @@ use corpus::{TraceId, Waiter};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use gateway::TokenUsage;
-use query::{Answer, AnswerEvent, Asker, ChunkSource, InvalidQuery, QueryError, QueryRequest};
+use query::{Answer, AnswerEvent, Asker, ChunkSource, Engine, InvalidQuery, QueryError, QueryRequest};
 use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -121,17 +121,7 @@ async fn begin(app: &AppState, asked: Asked, mut request: QueryRequest, turn: Tu
     }
     let collection = asker.account.collection.as_deref().and_then(|id| id.parse().ok());
     let told = Told::new(&asked, collection, &request, session);
-    let gate = app.clone();
-    let answering = async move {
-        let recalled = engine.recall(source, request, asker).await?;
-        let turn = if recalled.is_known() { turn } else { turn.before_the_model(&gate).await? };
-        let is_computed = !recalled.is_known() && turn.model.is_none();
-        Ok::<_, ApiError>(turn.keep(engine.tell(recalled).await?, is_computed))
-    };
-    // A task of its own, so that the turn lasts as long as the search does, even if the client leaves.
-    let begun = tokio::spawn(answering.in_current_span());
-    let events = begun.await.unwrap_or_else(|error| Err(ApiError::internal(error)));
-    let events = match events {
+    let events = match answering(app, engine, source, request, asker, turn).await {
         Ok(events) => events,
         Err(error) => {
             told.note_failure(app, &error);
@@ -150,25 +140,69 @@ async fn begin(app: &AppState, asked: Asked, mut request: QueryRequest, turn: Tu
     Ok((noted.inspect(move |_| _ = &waiter).boxed(), session))
 }
 
+/// recall → expand → tell. What computes goes on to its end and keeps its turn, also if the client leaves; a model that
+/// is asked before the search is not.
+async fn answering(
+    app: &AppState,
+    engine: Arc<Engine>,
+    source: Arc<dyn ChunkSource>,
+    request: QueryRequest,
+    asker: Asker,
+    turn: Turn,
+) -> Result<BoxStream<'static, AnswerEvent>, ApiError> {
+    let (gate, looking) = (app.clone(), Arc::clone(&engine));
+    let recall = async move {
+        let recalled = looking.recall(source, request, asker).await?;
+        let turn = if recalled.is_known() { turn } else { turn.before_the_model(&gate).await? };
+        Ok((recalled, turn))
+    };
+    let (mut recalled, mut turn) = to_its_end(recall).await?;
+    if recalled.asks_model() {
+        (recalled, turn) = turn.lent_during(app, engine.expand(recalled)).await?;
+    }
+    let tell = async move {
+        let is_computed = !recalled.is_known() && turn.model.is_none();
+        Ok(turn.keep(engine.tell(recalled).await?, is_computed))
+    };
+    to_its_end(tell).await
+}
+
+/// In a task of its own.
+async fn to_its_end<T: Send + 'static>(work: impl Future<Output = Result<T, ApiError>> + Send + 'static) -> Result<T, ApiError> {
+    tokio::spawn(work.in_current_span()).await.unwrap_or_else(|error| Err(ApiError::internal(error)))
+}
+
 /// The right to answer one question.
 struct Turn {
     /// Before the processors; given back when what is left is a model's or the client's time.
     compute: OwnedSemaphorePermit,
     /// Before the language model, if there is one.
     model: Option<OwnedSemaphorePermit>,
+    /// Whether others go first.
+    is_quiet: bool,
 }
 
 impl Turn {
     /// Before the processors; what was answered before needs no more.
     async fn of(app: &App) -> Result<Self, ApiError> {
-        Ok(Self { compute: app.admission.queries.enter().await?, model: None })
+        Ok(Self { compute: app.admission.queries.enter().await?, model: None, is_quiet: false })
     }
 
     /// Both, when others leave room.
     async fn quietly(app: &App) -> Result<Self, ApiError> {
         // The model first, so that nobody waits before the processors for one who waits for a model.
         let model = if app.engine.models().is_empty() { None } else { Some(app.admission.answers.enter_quietly().await?) };
-        Ok(Self { compute: app.admission.queries.enter_quietly().await?, model })
+        Ok(Self { compute: app.admission.queries.enter_quietly().await?, model, is_quiet: true })
+    }
+
+    /// Gives the place before the processors to others while this waits for a model, and takes another then.
+    async fn lent_during<T>(self, app: &App, waiting: impl Future<Output = T>) -> Result<(T, Self), ApiError> {
+        let Self { compute, model, is_quiet } = self;
+        drop(compute);
+        let done = waiting.await;
+        let queries = &app.admission.queries;
+        let compute = if is_quiet { queries.enter_quietly().await? } else { queries.enter().await? };
+        Ok((done, Self { compute, model, is_quiet }))
     }
 
     /// A place before the model too, if there is one.
@@ -181,7 +215,7 @@ impl Turn {
 
     /// The events, which hold the turn for as long as they need it.
     fn keep(self, events: BoxStream<'static, AnswerEvent>, is_computed: bool) -> BoxStream<'static, AnswerEvent> {
-        let Self { compute, model } = self;
+        let Self { compute, model, .. } = self;
         // With a model what is left is its time, or that of somebody else who asks it the same.
         let mut compute = is_computed.then_some(compute);
         let told = events.inspect(move |event| {

@@ -28,10 +28,12 @@ impl Told {
         request: &QueryRequest,
         session: Option<super::sessions::Said>,
     ) -> Self {
-        let QueryRequest { question, top_k, stream, model, filter, rerank, neighbours, cache, max_context_tokens, tags, .. } = request;
+        let QueryRequest { question, top_k, stream, model, filter, rerank, neighbours, cache, .. } = request;
+        let QueryRequest { max_context_tokens, rewrite, expand, tags, .. } = request;
         let settings = json!({
             "top_k": top_k, "stream": stream, "model": model, "filter": filter, "rerank": rerank, "neighbours": neighbours,
-            "cache": format!("{cache:?}").to_lowercase(), "max_context_tokens": max_context_tokens, "tags": tags,
+            "cache": format!("{cache:?}").to_lowercase(), "max_context_tokens": max_context_tokens, "rewrite": rewrite,
+            "expand": expand, "tags": tags,
         });
         Self { asked: asked.clone(), collection, at: OffsetDateTime::now_utc(), question: question.clone(), settings, session }
     }

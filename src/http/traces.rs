@@ -15,7 +15,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 use corpus::{Filter, TraceId};
-use query::{Answer, CachePolicy, QueryRequest, Rerank, SearchMode};
+use query::{Answer, CachePolicy, Expand, QueryRequest, Rerank, SearchMode};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
@@ -95,6 +95,7 @@ pub(crate) struct Other {
     neighbours: Option<usize>,
     cache: Option<CachePolicy>,
     max_context_tokens: Option<usize>,
+    expand: Option<Expand>,
 }
 
 /// Asks again, on the data of today and with the rights of whoever asks.
@@ -142,6 +143,7 @@ fn again(trace: &Trace, other: Other) -> Result<QueryRequest, ApiError> {
         rerank: other.rerank.or_else(|| read(settings, "rerank")),
         neighbours: other.neighbours.or_else(|| read(settings, "neighbours")),
         max_context_tokens: other.max_context_tokens.or_else(|| read(settings, "max_context_tokens")),
+        expand: other.expand.or_else(|| read(settings, "expand")),
         tags: read(settings, "tags").unwrap_or_default(),
         cache: other.cache.unwrap_or(CachePolicy::Bypass),
         ..plain

@@ -146,6 +146,7 @@ fn answered(answer: &Answer, head: &mut Head, documents: &mut BTreeSet<DocumentI
         }
     }
     let steps = &answer.steps;
+    body.insert("reworded".to_owned(), json!(steps.reworded));
     body.insert("candidates".to_owned(), json!(steps.candidates));
     let context =
         json!({ "budget": steps.context_budget, "tokens": answer.context_length, "packed": steps.packed, "dropped": steps.dropped });
@@ -180,7 +181,21 @@ fn is_name(field: &str) -> bool {
 }
 
 /// Fields that hold somebody's words.
-const WORDS: [&str; 9] = ["answer", "quote", "rewritten_question", "question", "text", "detail", "degraded_reason", "value", "sentence"];
+const WORDS: [&str; 13] = [
+    "answer",
+    "quote",
+    "rewritten_question",
+    "question",
+    "queries",
+    "passage",
+    "rewrite_failure",
+    "expand_failure",
+    "text",
+    "detail",
+    "degraded_reason",
+    "value",
+    "sentence",
+];
 
 /// Nobody's words are kept.
 fn leave_out(trace: &mut Trace) {

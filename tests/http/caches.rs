@@ -260,7 +260,7 @@ fn a_hit_needs_no_place_before_the_model() {
 }
 
 /// A connection on which a question was asked.
-fn post_and_wait(server: &Server, body: &str) -> TcpStream {
+pub(super) fn post_and_wait(server: &Server, body: &str) -> TcpStream {
     let mut client = TcpStream::connect(server.base.strip_prefix("http://").unwrap()).unwrap();
     let head =
         format!("POST {QUERY} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());

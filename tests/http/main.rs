@@ -24,6 +24,7 @@ mod content;
 mod documents;
 mod embedding;
 mod evaluations;
+mod expand;
 mod faults;
 mod feedback;
 mod guards;

@@ -295,6 +295,20 @@ pub struct TokenUsage {
     pub cost: Option<Money>,
 }
 
+impl TokenUsage {
+    /// Both together. What one of them cost is not known: nor is the sum.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            prompt_tokens: self.prompt_tokens.saturating_add(other.prompt_tokens),
+            completion_tokens: self.completion_tokens.saturating_add(other.completion_tokens),
+            cached_tokens: self.cached_tokens.saturating_add(other.cached_tokens),
+            searches: self.searches.saturating_add(other.searches),
+            cost: self.cost.zip(other.cost).map(|(one, other)| one.plus(other)),
+        }
+    }
+}
+
 /// Why a model stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FinishReason {

@@ -1,10 +1,11 @@
 //! Question in, grounded answer out.
 //!
-//! Main path: prepare (retrieve → pack) → generate, or extract → cite. Preparing and extracting are
+//! Main path: recall → expand → prepare (retrieve → pack) → generate, or extract → cite. Preparing and extracting are
 //! synchronous and run on a blocking thread ([`off_thread`] is the only hop). A model that fails
 //! before its first word is replaced by the extractive answer, marked `degraded`; one that fails
 //! later ends the answer with an error, because two models' words are never spliced.
 
+mod ahead;
 mod cached;
 mod events;
 mod guarded;
@@ -17,12 +18,13 @@ pub use cached::{AnswerCache, AnswerCacheOptions, AnswerCacheStatistics};
 pub use events::{Answer, AnswerEvent, AnswerMode, CacheUse};
 pub use guarded::{GuardAction, GuardDecision, GuardKind, GuardParams, GuardStage, OnInjectedQuestion, OnInjectedSource};
 pub use request::{CachePolicy, InvalidQuery, QueryRequest};
-pub use steps::{Excerpt, Found, Steps};
+pub use steps::{Excerpt, Found, Reworded, RewrittenBy, Steps};
 
 use crate::cite::{Cited, GatePolicy, Reviewer, compose, quoted};
 use crate::beside::with_neighbours;
 use crate::compress::compress;
 use crate::diverse::diverse;
+use crate::expand::{Expand, Rewrite};
 use crate::extractive::{ExtractiveParams, extract};
 use crate::fuse::LegWeights;
 use crate::gate::Gate;
@@ -33,6 +35,7 @@ use crate::script::is_cjk;
 use crate::search::{Hit, Ranking, SearchError, SearchRequest, SearchResponse, search_by};
 use crate::session::{Said, in_conversation};
 use crate::timings::Timings;
+use ahead::Ahead;
 use cached::Place;
 use corpus::{Principals, Reranker};
 use events::Events;
@@ -63,8 +66,12 @@ pub struct EngineParams {
     pub answer_bytes: usize,
     /// How long a model may take, or another request that asks it the same. Default 120 s.
     pub answer_time: Duration,
-    /// Whether a question that leans on its conversation is joined with what it leans on. Default true.
-    pub rewrites: bool,
+    /// How a question that leans on its conversation is made to stand alone. Default: by the rule.
+    pub rewrite: Rewrite,
+    /// What a model adds to a search. Default: nothing.
+    pub expand: Expand,
+    /// How long a model may take for both together; then it is searched without. Default 5 s.
+    pub expand_time: Duration,
     /// Whether an answer is extracted where no budget has room for a model's. Default false: that is refused.
     pub extracts_when_exhausted: bool,
     /// What is done about sentences that no source says. Default: they are told.
@@ -84,7 +91,9 @@ impl Default for EngineParams {
             answer_tokens: 1024,
             answer_bytes: 64 * 1024,
             answer_time: Duration::from_secs(120),
-            rewrites: true,
+            rewrite: Rewrite::default(),
+            expand: Expand::default(),
+            expand_time: Duration::from_secs(5),
             extracts_when_exhausted: false,
             gate: GatePolicy::default(),
             guards: GuardParams::default(),
@@ -142,6 +151,8 @@ pub struct Prepared {
     pub model: Option<String>,
     /// On whose account.
     pub account: Arc<Account>,
+    /// What a model used before the search; `None`: none was asked.
+    pub spent: Option<TokenUsage>,
     /// The context.
     pub packed: Packed,
     /// What the guards decided about the question and the sources.
@@ -182,6 +193,7 @@ pub struct Recalled {
     /// Where its answer is kept.
     place: Option<Place>,
     answer: Option<Box<Answer>>,
+    ahead: Ahead,
 }
 
 impl Recalled {
@@ -189,6 +201,12 @@ impl Recalled {
     #[must_use]
     pub fn is_known(&self) -> bool {
         self.answer.is_some()
+    }
+
+    /// Whether a model is asked before the search: [`Engine::expand`], which waits and computes nothing.
+    #[must_use]
+    pub fn asks_model(&self) -> bool {
+        self.answer.is_none() && self.ahead.asks_model(&self.request)
     }
 }
 
@@ -244,26 +262,28 @@ impl Engine {
     /// # Errors
     /// [`QueryError`].
     pub async fn answer(&self, source: Arc<dyn ChunkSource>, request: QueryRequest, asker: Asker) -> Result<Answer, QueryError> {
-        match self.begin(self.recall(source, request, asker).await?).await? {
+        let recalled = self.recall(source, request, asker).await?;
+        match self.begin(self.expand(recalled).await).await? {
             Begun::Known(answer) => Ok(*answer),
             Begun::New(source, new) => self.run_once(source, *new, &mut Events::unheard()).await,
         }
     }
 
-    /// Looks whether the question was answered before; what is left to do is [`Engine::tell`]'s.
+    /// Looks whether the question was answered before; what is left to do is [`Engine::expand`]'s and [`Engine::tell`]'s.
     ///
     /// # Errors
     /// [`QueryError`].
     pub async fn recall(&self, source: Arc<dyn ChunkSource>, request: QueryRequest, asker: Asker) -> Result<Recalled, QueryError> {
         request.validate(&self.models)?;
         let on_question = guarded::judge_question(&request.question, &self.params.guards)?;
-        let request = if self.params.rewrites { request.standing_alone() } else { request };
+        let mut ahead = Ahead::new(&self.params, &request);
+        let request = ahead.by_rule(request);
         let place = self.place(&source, &request, &asker).await?;
         let answer = match &place {
             Some(place) => place.recall(&source).await.map(|answer| Box::new(guarded::told_again(answer, on_question.clone()))),
             None => None,
         };
-        Ok(Recalled { source, request, asker, on_question, place, answer })
+        Ok(Recalled { source, request, asker, on_question, place, answer, ahead })
     }
 
     /// Answers as a stream: `Sources`, `Delta`s and `Citation`s, `Usage`, and `Done` or `Error` last.
@@ -277,7 +297,8 @@ impl Engine {
         request: QueryRequest,
         asker: Asker,
     ) -> Result<BoxStream<'static, AnswerEvent>, QueryError> {
-        self.tell(self.recall(source, request, asker).await?).await
+        let recalled = self.recall(source, request, asker).await?;
+        self.tell(self.expand(recalled).await).await
     }
 
     /// As [`Engine::answer_stream`], of a question for which it was looked whether it was answered before.
@@ -312,25 +333,33 @@ impl Engine {
         mut request: QueryRequest,
         asker: Asker,
         mut guards: Vec<GuardDecision>,
+        ahead: Ahead,
     ) -> Result<Prepared, QueryError> {
-        let started = Instant::now();
-        let found = self.search(source, &request.search(), &asker.principals)?;
+        let Ahead { reworded, spent, took, .. } = ahead;
+        let began = Instant::now();
+        // Without the time for a turn between the two.
+        let started = began.checked_sub(took.unwrap_or_default()).unwrap_or(began);
+        let found = self.search(source, &request.search(&reworded), &asker.principals)?;
         let mut timings_ms = found.timings_ms;
-        timings_ms.note("retrieve", started);
+        timings_ms.note("retrieve", began);
+        if let Some(took) = took {
+            timings_ms.add("expand", took);
+        }
         let budget = request.max_context_tokens.unwrap_or(self.params.context_tokens);
         let count_tokens = |hit: &Hit, text: &str| self.count_tokens(source, request.model.as_deref(), hit, text);
         let hits = timings_ms.measure("diversify", || diverse(found.hits, request.top_k));
         let neighbours = request.neighbours.unwrap_or(self.params.neighbours);
         let mut hits = timings_ms.measure("neighbours", || with_neighbours(hits, neighbours, source))?;
-        let mut steps = Steps::of(&mut hits, budget);
+        let mut steps = Steps::of(reworded, &mut hits, budget);
         let judged = guarded::judge_sources(&mut hits, &self.params.guards);
         let mut packed = timings_ms.measure("pack", || pack(hits, budget, &count_tokens));
         guards.extend(judged.told(&mut packed));
         tracing::debug!(tags = ?request.tags, sources = packed.sources.len(), dropped = packed.dropped.len(), tokens = packed.tokens, "context packed");
         steps.note_packed(&packed);
-        let deadline = tokio::time::Instant::now() + self.params.answer_time;
+        let deadline = tokio::time::Instant::now() + self.params.answer_time.saturating_sub(took.unwrap_or_default());
         let (question, said) = request.asked_and_said();
-        Ok(Prepared { question, said, steps, model: request.model, account: asker.account, packed, guards, timings_ms, started, deadline })
+        let (model, account) = (request.model, asker.account);
+        Ok(Prepared { question, said, steps, model, account, spent, packed, guards, timings_ms, started, deadline })
     }
 
     fn count_tokens(&self, source: &dyn ChunkSource, model: Option<&str>, hit: &Hit, text: &str) -> usize {
@@ -375,12 +404,12 @@ impl Engine {
 
     /// An answer that was given before, or what a new one needs.
     async fn begin(&self, recalled: Recalled) -> Result<Begun, QueryError> {
-        let Recalled { source, request, asker, on_question, place, answer } = recalled;
+        let Recalled { source, request, asker, on_question, place, answer, ahead } = recalled;
         if let Some(answer) = answer {
             return Ok(Begun::Known(answer));
         }
         let (engine, searched) = (self.clone(), Arc::clone(&source));
-        let prepared = off_thread(move || engine.prepare(&*searched, request, asker, on_question)).await??;
+        let prepared = off_thread(move || engine.prepare(&*searched, request, asker, on_question, ahead)).await??;
         Ok(Begun::New(source, Box::new((prepared, place))))
     }
 
@@ -393,7 +422,7 @@ impl Engine {
             let compressed = off_thread(move || engine.compress(&*source, &mut prepared).map(|()| prepared));
             prepared = compressed.await??;
         }
-        let draft = match self.ask_model(&prepared).await? {
+        let mut draft = match self.ask_model(&prepared).await? {
             Asked::Answering(reply, sealed) => {
                 let draft = self.hear(*reply, sealed, &prepared, events).await?;
                 prepared.timings_ms.note("generate", started);
@@ -411,6 +440,10 @@ impl Engine {
                 prepared.timings_ms.note("extract", started);
                 Draft { degraded, ..draft }
             }
+        };
+        draft.usage = match prepared.spent {
+            Some(spent) if draft.model.is_some() => spent.plus(draft.usage),
+            spent => spent.unwrap_or(draft.usage),
         };
         events.send(|| AnswerEvent::Usage(draft.usage)).await;
         prepared.timings_ms.note("total", prepared.started);

@@ -62,9 +62,10 @@ impl Leg {
         Self { rows, score_max }
     }
 
-    /// Adds rows that were not among the candidates.
-    pub(crate) fn also(&mut self, rows: impl IntoIterator<Item = (Row, f32)>) {
-        self.rows.extend(rows.into_iter().map(|(row, score)| (row, LegRank { rank: None, score })));
+    /// Adds rows that were not among the candidates, as found when asked about them.
+    pub(crate) fn also(&mut self, found: Option<Self>) {
+        let rows = found.into_iter().flat_map(|leg| leg.rows);
+        self.rows.extend(rows.map(|(row, rank)| (row, LegRank { rank: None, score: rank.score })));
     }
 
     fn share(&self, rank: Option<LegRank>) -> f32 {
@@ -94,6 +95,21 @@ pub(crate) fn fuse(vector: Option<&Leg>, lexical: Option<&Leg>, weights: LegWeig
     fused
 }
 
+/// One ranking of several searches for the same thing: a row scores the mean of what it scored in each, so that a score
+/// still is a share from 0 to 1. Where it stood is told as of the first search.
+#[expect(clippy::cast_precision_loss, reason = "a handful of searches")]
+pub(crate) fn mean(searches: Vec<Vec<Candidate>>) -> Vec<Candidate> {
+    let count = searches.len().max(1) as f32;
+    let mut by_row: BTreeMap<Row, Candidate> = BTreeMap::new();
+    for candidate in searches.into_iter().flatten() {
+        by_row.entry(candidate.row).and_modify(|first| first.score += candidate.score).or_insert(candidate);
+    }
+    let mut fused: Vec<Candidate> = by_row.into_values().collect();
+    fused.iter_mut().for_each(|candidate| candidate.score /= count);
+    fused.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.row.cmp(&b.row)));
+    fused
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,7 +122,7 @@ mod tests {
     fn a_score_is_the_mean_of_cosine_and_share_of_the_highest_bm25() {
         let mut vector = Leg::new(vec![(1, 0.9), (2, 0.8)], 1.0);
         let lexical = Leg::new(vec![(2, 7.0), (3, 5.0)], 10.0);
-        vector.also([(3, -0.1)]);
+        vector.also(Some(Leg::new(vec![(3, -0.1)], 1.0)));
         let fused = fuse(Some(&vector), Some(&lexical), LegWeights::default());
         assert_eq!(rows(&fused), [2, 1, 3]);
         let expected = [(0.8 + 0.7) / 2.0, 0.9 / 2.0, 0.5 / 2.0];
@@ -121,6 +137,16 @@ mod tests {
         assert!((fuse(None, Some(&lexical), LegWeights::default())[0].score - 0.7).abs() < 1e-6);
         let found_nothing = Leg::new(vec![], 0.0);
         assert!((fuse(Some(&found_nothing), Some(&lexical), LegWeights::default())[0].score - 0.35).abs() < 1e-6);
+    }
+
+    #[test]
+    fn several_searches_score_their_mean() {
+        let search = |scores: &[(Row, f32)]| fuse(Some(&Leg::new(scores.to_vec(), 1.0)), None, LegWeights::default());
+        let fused = mean(vec![search(&[(1, 0.8), (2, 0.2)]), search(&[(2, 0.9), (3, 0.3)])]);
+        assert_eq!(rows(&fused), [2, 1, 3]);
+        let expected = [0.55, 0.4, 0.15];
+        assert!(fused.iter().zip(expected).all(|(candidate, score)| (candidate.score - score).abs() < 1e-6), "{fused:?}");
+        assert_eq!(fused[0].vector, Some(LegRank { rank: Some(2), score: 0.2 }), "as of the first search");
     }
 
     #[test]

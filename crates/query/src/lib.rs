@@ -36,6 +36,7 @@ mod compress;
 mod diverse;
 mod evaluate;
 mod evidence;
+mod expand;
 mod extractive;
 #[cfg(test)]
 mod fake;
@@ -57,7 +58,7 @@ pub use altered::{QuoteCase, quote_cases};
 pub use answer::{
     Answer, AnswerCache, AnswerCacheOptions, AnswerCacheStatistics, AnswerEvent, AnswerMode, Asker, CachePolicy, CacheUse, Draft, Engine,
     EngineParams, Excerpt, Found, GuardAction, GuardDecision, GuardKind, GuardParams, GuardStage, InvalidQuery, OnInjectedQuestion,
-    OnInjectedSource, Prepared, QueryError, QueryRequest, Recalled, Steps,
+    OnInjectedSource, Prepared, QueryError, QueryRequest, Recalled, Reworded, RewrittenBy, Steps,
 };
 pub use bench::{BenchError, BenchPoint, BenchReport, BenchRequest, QUERIES_MAX, bench};
 pub use cite::{Citation, Cited, GatePolicy, GateReport, GatedSentence, Passed, Reviewer, cite, compose};
@@ -69,6 +70,7 @@ pub use evaluate::{
     judge_messages, randomisation_test, read_jsonl,
 };
 pub use evidence::{Evidence, Weights};
+pub use expand::{Expand, Rewrite};
 pub use extractive::{Extracted, ExtractiveParams, Support, extract};
 pub use fuse::{LegRank, LegWeights};
 pub use gate::{Gate, Judged, Verdict};
@@ -77,8 +79,8 @@ pub use pack::{DropReason, Dropped, Packed, PackedSource, pack};
 pub use prompt::{PROMPT_VERSION, messages};
 pub use retrieve::{ChunkSource, DataState, Occurrences, SourceError, StoredChunk};
 pub use search::{
-    Hit, HitExplain, InvalidSearch, NEIGHBOURS_MAX, NarrowedExplain, Neighbour, Neighbours, QUERY_BYTES_MAX, RERANKED, Ranking, Rerank,
-    RerankSome, SearchError, SearchExplain, SearchMode, SearchRequest, SearchResponse, SkippedLeg, TOP_K_MAX, search, search_by,
+    Beside, Hit, HitExplain, InvalidSearch, NEIGHBOURS_MAX, NarrowedExplain, Neighbour, Neighbours, QUERY_BYTES_MAX, RERANKED, Ranking,
+    Rerank, RerankSome, SearchError, SearchExplain, SearchMode, SearchRequest, SearchResponse, SkippedLeg, TOP_K_MAX, search, search_by,
 };
 pub use sentences::{Kind as SentenceKind, Sentence, sentences};
 pub use session::{Said, Turn};

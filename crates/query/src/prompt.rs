@@ -49,13 +49,18 @@ impl Mark {
 /// The messages that ask `question` about `sources`.
 #[must_use]
 pub fn messages(question: &str, sources: &[PackedSource], mark: &Mark) -> Vec<ChatMessage> {
-    let Mark(mark) = mark;
+    let (this, Mark(mark)) = (mark, mark);
     let mut text = format!("<sources-{mark}>\n");
     for source in sources {
         text.push_str(&block(source, mark));
     }
-    text.push_str(&format!("</sources-{mark}>\n\n<question-{mark}>\n{}\n</question-{mark}>", escape(question)));
+    text.push_str(&format!("</sources-{mark}>\n\n{}", question_block(question, this)));
     vec![ChatMessage::system(format!("{INSTRUCTIONS}{mark}")), ChatMessage::user(text)]
+}
+
+/// The question as data.
+pub(crate) fn question_block(question: &str, Mark(mark): &Mark) -> String {
+    format!("<question-{mark}>\n{}\n</question-{mark}>", escape(question))
 }
 
 fn block(source: &PackedSource, mark: &str) -> String {

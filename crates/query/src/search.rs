@@ -7,10 +7,12 @@
 mod request;
 mod rerank;
 
-pub use request::{InvalidSearch, NEIGHBOURS_MAX, QUERY_BYTES_MAX, RERANKED, Rerank, RerankSome, SearchMode, SearchRequest, TOP_K_MAX};
+pub use request::{
+    Beside, InvalidSearch, NEIGHBOURS_MAX, QUERY_BYTES_MAX, RERANKED, Rerank, RerankSome, SearchMode, SearchRequest, TOP_K_MAX,
+};
 pub(crate) use request::{in_range, validate_query};
 
-use crate::fuse::{Candidate, Leg, LegRank, LegWeights, fuse};
+use crate::fuse::{Candidate, Leg, LegRank, LegWeights, fuse, mean};
 use crate::retrieve::{ChunkSource, SourceError, StoredChunk};
 use crate::script::can_read;
 use crate::timings::Timings;
@@ -230,13 +232,13 @@ pub fn search_by(
     let started = Instant::now();
     request.validate()?;
     let mut run = Run { source, request, timings: Timings::default(), skipped: Vec::new() };
-    let embedding = run.embed()?;
-    let mut found = run.look(embedding.as_ref(), principals, ranking)?;
+    let ways = run.ways()?;
+    let mut found = run.look(&ways, principals, ranking)?;
     for _ in 1..LOOKS {
         if found.is_steady {
             break;
         }
-        found = run.look(embedding.as_ref(), principals, ranking)?;
+        found = run.look(&ways, principals, ranking)?;
     }
     let Found { mut hits, explain, .. } = found;
     keep_latest(&mut hits);
@@ -283,6 +285,15 @@ fn latest_versions(hits: &[Hit]) -> HashMap<DocumentId, u32> {
     latest
 }
 
+/// One way in which a question is put: its words, and its vector if the vector leg has a part.
+struct Way<'a> {
+    words: Option<&'a str>,
+    embedding: Option<Embedding>,
+}
+
+/// What each leg of one way found.
+type Legs = (Option<Leg>, Option<Leg>);
+
 /// A search under way.
 struct Run<'a> {
     source: &'a dyn ChunkSource,
@@ -291,53 +302,75 @@ struct Run<'a> {
     skipped: Vec<SkippedLeg>,
 }
 
-impl Run<'_> {
-    fn look(&mut self, embedding: Option<&Embedding>, principals: &Principals, ranking: Ranking<'_>) -> Result<Found, SearchError> {
+impl<'a> Run<'a> {
+    fn look(&mut self, ways: &[Way<'_>], principals: &Principals, ranking: Ranking<'_>) -> Result<Found, SearchError> {
         let request = self.request;
         let allowed = self.timings.measure("filter", || self.source.allowed(request.filter.as_ref(), principals))?;
         let narrowed = self.narrow(&allowed)?;
         let rows = narrowed.as_ref().map_or(&*allowed, |narrowed| &narrowed.rows);
-        let (vector, lexical) = self.legs(embedding, rows)?;
-        let mut candidates = self.rank(vector.as_ref(), lexical.as_ref(), ranking.weights);
+        let legs = self.legs(ways, rows)?;
+        let mut candidates = self.rank(&legs, ranking.weights);
         self.judge(&mut candidates, ranking.reranker)?;
         if let Some(min_score) = self.request.min_score {
             candidates.retain(|candidate| candidate.score >= min_score);
         }
         let (hits, is_whole) = self.fetch(&candidates)?;
-        let count = |leg: Option<Leg>| leg.map_or(0, |leg| leg.rows.iter().filter(|(_, rank)| rank.rank.is_some()).count());
+        let count = |leg: &Option<Leg>| leg.iter().flat_map(|leg| &leg.rows).filter(|(_, rank)| rank.rank.is_some()).count();
         let explain = SearchExplain {
             allowed_rows: allowed.len(),
             narrowed: narrowed.map(|one| NarrowedExplain { rows: one.rows.len(), requires_quoted: one.requires_quoted }),
-            vector_candidates: count(vector),
-            lexical_candidates: count(lexical),
+            vector_candidates: legs.iter().map(|(vector, _)| count(vector)).sum(),
+            lexical_candidates: legs.iter().map(|(_, lexical)| count(lexical)).sum(),
             skipped: Vec::new(),
         };
         Ok(Found { is_steady: is_whole && is_one_version(&hits), hits, explain })
     }
 
     fn narrow(&mut self, allowed: &RoaringBitmap) -> Result<Option<Narrowed>, SearchError> {
-        let Some(query) = self.request.query.as_deref() else { return Ok(None) };
+        let Some(query) = self.request.beside.signs.as_deref().or(self.request.query.as_deref()) else { return Ok(None) };
         Ok(self.timings.measure("narrow", || self.source.narrow(query, allowed))?)
     }
 
-    /// The vector to search by; `None` if the vector leg has no part in this search.
-    fn embed(&mut self) -> Result<Option<Embedding>, SearchError> {
+    /// In which ways the question is put, its own words first.
+    fn ways(&mut self) -> Result<Vec<Way<'a>>, SearchError> {
+        let request = self.request;
         let model = self.source.embedder().model();
-        if let Some(vector) = &self.request.vector {
+        if let Some(vector) = &request.vector {
             let embedding = Embedding::normalised(vector.clone(), model.dimension);
-            return Ok(Some(embedding.map_err(|error: EmbeddingError| InvalidSearch::Vector(error))?));
+            let embedding = embedding.map_err(|error: EmbeddingError| InvalidSearch::Vector(error))?;
+            return Ok(vec![Way { words: None, embedding: Some(embedding) }]);
         }
-        let query = self.request.query.as_deref().unwrap_or_default();
-        if self.request.mode == SearchMode::Lexical {
-            return Ok(None);
+        let query = request.query.as_deref().unwrap_or_default();
+        let wordings = request.beside.wordings.iter().map(String::as_str);
+        let words: Vec<&str> = std::iter::once(query).chain(wordings).collect();
+        // A passage too is embedded as questions are: those of documents wait behind what is ingested.
+        let mut meant = words.clone();
+        if let (Some(first), Some(passage)) = (meant.first_mut(), &request.beside.passage) {
+            *first = passage;
         }
-        if self.request.mode == SearchMode::Hybrid && !can_read(&model.languages, query) {
+        let embeddings = self.embed(&meant)?;
+        Ok(words.into_iter().zip(embeddings).map(|(words, embedding)| Way { words: Some(words), embedding }).collect())
+    }
+
+    /// The vector of each text; `None` where the vector leg has no part in the search for it.
+    fn embed(&mut self, texts: &[&str]) -> Result<Vec<Option<Embedding>>, SearchError> {
+        let (mode, model) = (self.request.mode, self.source.embedder().model());
+        let is_embedded = |text: &&str| match mode {
+            SearchMode::Lexical => false,
+            SearchMode::Vector => true,
+            SearchMode::Hybrid => can_read(&model.languages, text),
+        };
+        let embedded: Vec<&str> = texts.iter().copied().filter(is_embedded).collect();
+        if mode == SearchMode::Hybrid && !texts.first().is_some_and(is_embedded) {
             self.skip("vector", format!("{} was not trained for the script of this query", model.name));
-            return Ok(None);
         }
-        let embedded = self.timings.measure("embed", || self.source.embedder().embed(&[query], Purpose::Query, self.source.errand()))?;
-        let embedded = embedded.into_iter().next().ok_or_else(|| EmbedError::Failed("no vector came back".to_owned()))?;
-        Ok(Some(embedded.embedding))
+        if embedded.is_empty() {
+            return Ok(texts.iter().map(|_| None).collect());
+        }
+        let vectors = self.timings.measure("embed", || self.source.embedder().embed(&embedded, Purpose::Query, self.source.errand()))?;
+        let mut vectors = vectors.into_iter().map(|one| one.embedding);
+        let mut next = || vectors.next().ok_or_else(|| EmbedError::Failed("no vector came back".to_owned()));
+        Ok(texts.iter().map(|text| is_embedded(text).then(&mut next).transpose()).collect::<Result<_, _>>()?)
     }
 
     /// Notes it once, however often the collection is looked at.
@@ -351,41 +384,38 @@ impl Run<'_> {
         if self.request.mode == SearchMode::Hybrid { DEPTH_MIN.max(4 * self.request.top_k) } else { self.request.top_k }
     }
 
-    /// What each leg finds; in a hybrid search each is asked about the other's candidates too, so that none scores low
-    /// only because it stood just behind a cut.
-    fn legs(&mut self, embedding: Option<&Embedding>, allowed: &RoaringBitmap) -> Result<(Option<Leg>, Option<Leg>), SearchError> {
-        let depth = self.depth();
-        let mut vector = self.vector_leg(embedding, depth, self.request.exact, allowed)?;
-        let mut lexical = self.lexical_leg(depth, allowed)?;
-        if let (Some(vector), Some(lexical)) = (&mut vector, &mut lexical) {
-            let (by_vector, by_words) = (rows_of(vector), rows_of(lexical));
-            let (only_by_words, only_by_vector) = (&by_words - &by_vector, &by_vector - &by_words);
-            let of_words = self.vector_leg(embedding, depth, true, &only_by_words)?.unwrap_or_default();
-            let of_vector = self.lexical_leg(depth, &only_by_vector)?.unwrap_or_default();
-            vector.also(of_words.rows.into_iter().map(|(row, rank)| (row, rank.score)));
-            lexical.also(of_vector.rows.into_iter().map(|(row, rank)| (row, rank.score)));
+    /// What each leg finds for each way; each is asked about the others' candidates too, so that none scores low only
+    /// because it stood just behind a cut.
+    fn legs(&mut self, ways: &[Way<'_>], allowed: &RoaringBitmap) -> Result<Vec<Legs>, SearchError> {
+        let (depth, is_exact) = (self.depth(), self.request.exact);
+        let mut legs = Vec::with_capacity(ways.len());
+        for way in ways {
+            legs.push((self.vector_leg(way, depth, is_exact, allowed)?, self.lexical_leg(way, depth, allowed)?));
         }
-        Ok((vector, lexical))
+        let all: RoaringBitmap = legs.iter().flat_map(|(vector, lexical)| [vector, lexical]).flatten().flat_map(rows_of).collect();
+        for (way, (vector, lexical)) in ways.iter().zip(&mut legs) {
+            if let Some((leg, others)) = missing(vector, &all) {
+                leg.also(self.vector_leg(way, count_of(&others), true, &others)?);
+            }
+            if let Some((leg, others)) = missing(lexical, &all) {
+                leg.also(self.lexical_leg(way, count_of(&others), &others)?);
+            }
+        }
+        Ok(legs)
     }
 
-    fn vector_leg(
-        &mut self,
-        embedding: Option<&Embedding>,
-        depth: usize,
-        is_exact: bool,
-        allowed: &RoaringBitmap,
-    ) -> Result<Option<Leg>, SearchError> {
-        let Some(embedding) = embedding else { return Ok(None) };
+    fn vector_leg(&mut self, way: &Way<'_>, depth: usize, is_exact: bool, allowed: &RoaringBitmap) -> Result<Option<Leg>, SearchError> {
+        let Some(embedding) = &way.embedding else { return Ok(None) };
         let ef = self.request.ef;
         let found = self.timings.measure("vector", || self.source.vector_search(embedding, depth, ef, is_exact, allowed))?;
         Ok(Some(Leg::new(found, COSINE_MAX)))
     }
 
-    fn lexical_leg(&mut self, depth: usize, allowed: &RoaringBitmap) -> Result<Option<Leg>, SearchError> {
+    fn lexical_leg(&mut self, way: &Way<'_>, depth: usize, allowed: &RoaringBitmap) -> Result<Option<Leg>, SearchError> {
         if self.request.mode == SearchMode::Vector {
             return Ok(None);
         }
-        let Some(query) = self.request.query.as_deref() else {
+        let Some(query) = way.words else {
             self.skip("lexical", "the query is a vector".to_owned());
             return Ok(None);
         };
@@ -393,13 +423,17 @@ impl Run<'_> {
         Ok(Some(Leg::new(found.rows.iter().map(|one| (one.row, one.score)).collect(), found.score_max)))
     }
 
-    fn rank(&mut self, vector: Option<&Leg>, lexical: Option<&Leg>, weights: LegWeights) -> Vec<Candidate> {
+    fn rank(&mut self, legs: &[Legs], weights: LegWeights) -> Vec<Candidate> {
         let mode = self.request.mode;
         let rows = |leg: Option<&Leg>| leg.map(|leg| leg.rows.clone()).unwrap_or_default();
-        self.timings.measure("fuse", || match mode {
-            SearchMode::Hybrid => fuse(vector, lexical, weights),
-            SearchMode::Vector => rows(vector).into_iter().map(|(row, rank)| alone(row, rank, Some(rank), None)).collect(),
-            SearchMode::Lexical => rows(lexical).into_iter().map(|(row, rank)| alone(row, rank, None, Some(rank))).collect(),
+        let ranked = |(vector, lexical): &Legs| match mode {
+            SearchMode::Hybrid => fuse(vector.as_ref(), lexical.as_ref(), weights),
+            SearchMode::Vector => rows(vector.as_ref()).into_iter().map(|(row, rank)| alone(row, rank, Some(rank), None)).collect(),
+            SearchMode::Lexical => rows(lexical.as_ref()).into_iter().map(|(row, rank)| alone(row, rank, None, Some(rank))).collect(),
+        };
+        self.timings.measure("fuse", || match legs {
+            [only] => ranked(only),
+            several => mean(several.iter().map(ranked).collect()),
         })
     }
 
@@ -449,6 +483,17 @@ impl Run<'_> {
 
 fn neighbour(chunk: corpus::Chunk) -> Neighbour {
     Neighbour { version: chunk.version, chunk_id: chunk.id, text: chunk.draft.text, span: chunk.draft.span }
+}
+
+/// A leg, and the rows that it was not asked about.
+fn missing<'l>(leg: &'l mut Option<Leg>, all: &RoaringBitmap) -> Option<(&'l mut Leg, RoaringBitmap)> {
+    let leg = leg.as_mut()?;
+    let others = all - rows_of(leg);
+    (!others.is_empty()).then_some((leg, others))
+}
+
+fn count_of(rows: &RoaringBitmap) -> usize {
+    usize::try_from(rows.len()).unwrap_or(usize::MAX)
 }
 
 fn rows_of(leg: &Leg) -> RoaringBitmap {

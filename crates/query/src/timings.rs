@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Milliseconds by stage.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -21,6 +21,11 @@ impl Timings {
     /// Notes a stage that began at `started` and ends now.
     pub fn note(&mut self, stage: &'static str, started: Instant) {
         self.0.insert(stage, milliseconds(started));
+    }
+
+    /// Notes a stage that took so long.
+    pub fn add(&mut self, stage: &'static str, took: Duration) {
+        self.0.insert(stage, took.as_secs_f64() * 1e3);
     }
 
     /// The milliseconds of a stage, if it ran.

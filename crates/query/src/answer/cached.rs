@@ -23,7 +23,7 @@ use cache::{Conditions, Fresh, Key, Loaded, Moment, Partition, Scope, SemanticCa
 use corpus::{Embedding, EmbeddingModel, Purpose};
 use flate2::Compression;
 use flate2::read::{ZlibDecoder, ZlibEncoder};
-use gateway::TokenUsage;
+use gateway::{Money, TokenUsage};
 use serde::{Deserialize, Serialize};
 use std::io::Read;
 use std::sync::Arc;
@@ -177,9 +177,10 @@ impl Engine {
         request: &QueryRequest,
         asker: &Asker,
     ) -> Partition {
-        let QueryRequest { top_k, mode, model, filter, rerank, neighbours, max_context_tokens, .. } = request;
-        // The first question of a session is like any other; later ones are not kept.
-        let QueryRequest { question: _, stream: _, session_id: _, turns: _, rewritten: _, prompt, cache: _, tags: _, .. } = request;
+        let QueryRequest { top_k, mode, model, filter, rerank, neighbours, max_context_tokens, expand, .. } = request;
+        // The first question of a session is like any other; later ones, which are rewritten, are not kept.
+        let QueryRequest { question: _, stream: _, session_id: _, turns: _, rewritten: _, rewrite: _, .. } = request;
+        let QueryRequest { prompt, cache: _, tags: _, .. } = request;
         let said = |value: &dyn std::fmt::Debug| format!("{value:?}");
         let values = [
             ("mark", said(&state.mark)),
@@ -192,6 +193,7 @@ impl Engine {
             ("rerank", said(rerank)),
             ("neighbours", said(&neighbours.unwrap_or(self.params.neighbours))),
             ("context_tokens", said(&max_context_tokens.unwrap_or(self.params.context_tokens))),
+            ("expand", said(&expand.unwrap_or(self.params.expand))),
             ("prompt", said(prompt)),
         ];
         let parameters: Vec<(&str, &str)> = values.iter().map(|(name, value)| (*name, value.as_str())).collect();
@@ -214,7 +216,7 @@ impl Engine {
     ) -> Result<Answer, QueryError> {
         // What can't be kept can't be shared, and nobody shall wait for it.
         let Some(place) = place.filter(|place| place.is_current) else { return self.run(source, prepared, events).await };
-        let (mut made, embedder, deadline) = (None, Arc::clone(&source), prepared.deadline);
+        let (mut made, embedder, deadline, spent) = (None, Arc::clone(&source), prepared.deadline, prepared.spent);
         let load = async {
             let answer = self.run(source, prepared, events).await?;
             let fresh = place.fresh(&answer);
@@ -230,7 +232,10 @@ impl Engine {
             place.remember(&embedder, &answer).await;
             return Ok(answer);
         }
-        let answer = place.told_again(&loaded, None).ok_or(QueryError::Aborted)?;
+        let mut answer = place.told_again(&loaded, None).ok_or(QueryError::Aborted)?;
+        if let Some(spent) = spent {
+            (answer.usage, answer.cost_usd) = (spent, spent.cost.map(Money::usd));
+        }
         events.tell(&answer).await;
         Ok(answer)
     }
@@ -270,7 +275,9 @@ impl Place {
     }
 
     fn keeps(&self, answer: &Answer) -> bool {
-        self.is_current && answer.is_whole && !answer.degraded
+        // Who asks for an expanded search shall not be told for long what a plain one found.
+        let is_as_meant = !answer.degraded && answer.steps.reworded.expand_failure.is_none();
+        self.is_current && answer.is_whole && is_as_meant
     }
 
     fn fresh(&self, answer: &Answer) -> Fresh {

@@ -58,7 +58,7 @@ pub struct Answer {
     pub model: Option<String>,
     /// Who was asked, why, and what failed before; null if no model answered.
     pub route: Option<Route>,
-    /// Tokens used by the model.
+    /// Tokens used by the model, before the search too.
     pub usage: TokenUsage,
     /// What that cost; null where no model was asked or its price is not known.
     pub cost_usd: Option<f64>,
@@ -82,6 +82,10 @@ pub struct Answer {
 
 impl Answer {
     pub(super) fn new(draft: Draft, prepared: Prepared) -> Self {
+        let mut guards = prepared.guards;
+        // A question that was redacted before the search is redacted for the answer again.
+        let new: Vec<GuardDecision> = draft.guards.into_iter().filter(|decision| !guards.contains(decision)).collect();
+        guards.extend(new);
         Self {
             answer: draft.text,
             citations: draft.cited.citations,
@@ -97,7 +101,7 @@ impl Answer {
             usage: draft.usage,
             cost_usd: draft.usage.cost.map(Money::usd),
             cache: CacheUse::default(),
-            guards: [prepared.guards, draft.guards].concat(),
+            guards,
             is_whole: !draft.is_cut,
             context_length: prepared.packed.tokens,
             rewritten_question: prepared.said.filter(|said| said.question != prepared.question).map(|_| prepared.question),

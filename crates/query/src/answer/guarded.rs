@@ -228,8 +228,23 @@ pub(super) struct Sealed {
 }
 
 impl Sealed {
-    /// Redacts the prompt.
+    /// Redacts the prompt of an answer.
     pub(super) fn new(messages: &mut [ChatMessage], prepared: &Prepared, params: &GuardParams) -> Self {
+        let sources = prepared.packed.sources.iter();
+        let sources = sources.map(|source| (source.text(), GuardStage::Source, Some(source.hit.chunk_id.clone())));
+        Self::of(messages, std::iter::once((prepared.question.as_str(), GuardStage::Question, None)).chain(sources), params)
+    }
+
+    /// Redacts a prompt that holds a question and no sources.
+    pub(super) fn of_question(messages: &mut [ChatMessage], question: &str, params: &GuardParams) -> Self {
+        Self::of(messages, std::iter::once((question, GuardStage::Question, None)), params)
+    }
+
+    fn of<'t>(
+        messages: &mut [ChatMessage],
+        texts: impl Iterator<Item = (&'t str, GuardStage, Option<ChunkId>)>,
+        params: &GuardParams,
+    ) -> Self {
         let mut vault = Vault::new(params.redact);
         if params.redact.is_empty() {
             return Self { vault, decisions: Vec::new(), restores: false };
@@ -244,16 +259,17 @@ impl Sealed {
                 }),
             }
         }
-        let of = |text: &str, stage: GuardStage, source: Option<ChunkId>| {
+        let decisions = texts.filter_map(|(text, stage, source)| {
             let found = find(text, params.redact);
             let kinds = found.iter().map(|finding| finding.kind).collect();
             (!found.is_empty()).then(|| GuardDecision::pii(stage, GuardAction::Redact, kinds, found.len(), source))
-        };
-        let sources = prepared.packed.sources.iter();
-        let decisions = of(&prepared.question, GuardStage::Question, None)
-            .into_iter()
-            .chain(sources.filter_map(|source| of(source.text(), GuardStage::Source, Some(source.hit.chunk_id.clone()))));
+        });
         Self { decisions: decisions.collect(), vault, restores: params.restores }
+    }
+
+    /// A text that is only searched with, with the values again: no document holds a placeholder.
+    pub(super) fn restored(&self, text: &str) -> String {
+        self.vault.restore(text)
     }
 
     /// Takes the model's words as they come.

@@ -1,7 +1,9 @@
 //! What a query may ask for. Fields that don't work yet are refused by name, never ignored.
 
+use super::Reworded;
+use crate::expand::{Expand, Rewrite};
 use crate::rewrite::rewrite;
-use crate::search::{InvalidSearch, NEIGHBOURS_MAX, Rerank, SearchMode, SearchRequest, in_range, validate_query};
+use crate::search::{Beside, InvalidSearch, NEIGHBOURS_MAX, Rerank, SearchMode, SearchRequest, in_range, validate_query};
 use crate::session::{SESSION_ID_BYTES_MAX, Said, Turn, is_session_id};
 use corpus::{Filter, FilterError};
 use gateway::Models;
@@ -41,6 +43,12 @@ pub struct QueryRequest {
     /// The question as it stands alone, if it leans on those: the engine fills it in.
     #[serde(skip)]
     pub rewritten: Option<String>,
+    /// How it is made to stand alone, if it leans on those; absent: as the engine is set.
+    #[serde(default)]
+    pub rewrite: Option<Rewrite>,
+    /// What a model adds to the search; absent: as the engine is set.
+    #[serde(default)]
+    pub expand: Option<Expand>,
     /// How chunks are searched for.
     #[serde(skip)]
     pub mode: SearchMode,
@@ -97,6 +105,12 @@ pub enum InvalidQuery {
     /// No such model.
     #[error("no model {0:?} is configured")]
     UnknownModel(String),
+    /// Asks a model before the search, and there is none.
+    #[error("{field} needs a language model, and none is configured: set base_url and model of [llm], or [[llm.models]]")]
+    NeedsModel {
+        /// The field.
+        field: &'static str,
+    },
     /// Not what a session can be called.
     #[error("session_id must have 1 to {SESSION_ID_BYTES_MAX} of A-Z a-z 0-9 _ - . :")]
     Session,
@@ -116,6 +130,8 @@ impl QueryRequest {
             session_id: None,
             turns: Vec::new(),
             rewritten: None,
+            rewrite: None,
+            expand: None,
             mode: SearchMode::default(),
             model: None,
             filter: None,
@@ -147,18 +163,28 @@ impl QueryRequest {
         if let Some(model) = self.model.as_deref().filter(|model| models.get(Some(model)).is_none()) {
             return Err(InvalidQuery::UnknownModel(model.to_owned()));
         }
+        let asks =
+            [("rewrite", self.rewrite == Some(Rewrite::Model)), ("expand", self.expand.is_some_and(|expand| expand != Expand::None))];
+        if let Some((field, _)) = asks.into_iter().find(|(_, asks)| *asks && models.is_empty()) {
+            return Err(InvalidQuery::NeedsModel { field });
+        }
         let are_short = self.tags.iter().all(|tag| (1..=TAG_BYTES_MAX).contains(&tag.len()));
         if self.tags.len() <= TAGS_MAX && are_short { Ok(()) } else { Err(InvalidQuery::Tags) }
     }
 
     /// The search that finds the chunks to answer from, twice as many as are taken: near-duplicates stand back.
-    pub(crate) fn search(&self) -> SearchRequest {
+    pub(crate) fn search(&self, reworded: &Reworded) -> SearchRequest {
         SearchRequest {
             top_k: (2 * self.top_k).min(crate::search::TOP_K_MAX),
             mode: self.mode,
             filter: self.filter.clone(),
             rerank: self.rerank,
             explain: true,
+            beside: Beside {
+                signs: self.rewritten.as_ref().map(|_| self.question.clone()),
+                wordings: reworded.queries.clone(),
+                passage: reworded.passage.clone(),
+            },
             ..SearchRequest::new(self.asked().to_owned())
         }
     }

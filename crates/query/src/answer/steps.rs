@@ -1,6 +1,7 @@
 //! What was done on the way to an answer, for whoever looks into it later. No text of a document is in it: chunks are
 //! named, and excerpts are spans.
 
+use crate::expand::Expand;
 use crate::pack::{Dropped, Packed};
 use crate::prompt::Mark;
 use crate::search::{Hit, HitExplain};
@@ -13,6 +14,8 @@ use std::sync::{Arc, OnceLock};
 /// The steps of one answer; empty where it was given again from a cache.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Steps {
+    /// What was made of the question before.
+    pub reworded: Reworded,
     /// What retrieval found, best first.
     pub candidates: Vec<Found>,
     /// What of it is in the context.
@@ -25,6 +28,33 @@ pub struct Steps {
     /// byte behind either. Unset as long as there is none.
     #[serde(skip)]
     pub prompt_sha256: Arc<OnceLock<String>>,
+}
+
+/// What was made of a question before it was searched for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Reworded {
+    /// Who saw to it that it stands alone in its conversation; a model may find that it does. Absent: nobody had to.
+    pub rewritten_by: Option<RewrittenBy>,
+    /// Why it was not the model, where that was asked.
+    pub rewrite_failure: Option<String>,
+    /// What a model was to add to the search.
+    pub expand: Expand,
+    /// Other wordings that were searched for as well.
+    pub queries: Vec<String>,
+    /// What the vector leg searched for in place of the question.
+    pub passage: Option<String>,
+    /// Why nothing was added.
+    pub expand_failure: Option<String>,
+}
+
+/// Who made a question stand alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RewrittenBy {
+    /// The rule.
+    Rule,
+    /// A model.
+    Model,
 }
 
 /// A chunk that was found.
@@ -66,10 +96,10 @@ impl Found {
 
 impl Steps {
     /// Of what was found; how it was found is taken out of the hits, which go to the caller.
-    pub(super) fn of(hits: &mut [Hit], context_budget: usize) -> Self {
+    pub(super) fn of(reworded: Reworded, hits: &mut [Hit], context_budget: usize) -> Self {
         let candidates = hits.iter().map(Found::of).collect();
         hits.iter_mut().for_each(|hit| hit.explain = None);
-        Self { candidates, context_budget, ..Self::default() }
+        Self { reworded, candidates, context_budget, ..Self::default() }
     }
 
     pub(super) fn note_packed(&mut self, packed: &Packed) {

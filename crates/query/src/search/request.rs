@@ -83,6 +83,20 @@ pub struct SearchRequest {
     /// Says how each hit was found.
     #[serde(default)]
     pub explain: bool,
+    /// What else is searched for: the engine fills it in.
+    #[serde(skip)]
+    pub beside: Beside,
+}
+
+/// What a question is searched with beside its own words.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Beside {
+    /// The words whose quotation marks and minus signs count, if not the query's own.
+    pub signs: Option<String>,
+    /// Other wordings of the query: each is searched as well, and a row scores its mean.
+    pub wordings: Vec<String>,
+    /// What the vector leg searches for in place of the query.
+    pub passage: Option<String>,
 }
 
 fn default_top_k() -> usize {
@@ -146,6 +160,7 @@ impl SearchRequest {
             ef: None,
             exact: false,
             explain: false,
+            beside: Beside::default(),
         }
     }
 

@@ -173,3 +173,48 @@ fn a_reranker_has_the_last_word_where_it_is_asked() {
     assert_eq!(by_words.hits[0].text, "A fox den has several exits.");
     assert!(by_words.hits[0].explain.unwrap().rerank.is_some() && by_words.timings_ms.get("rerank").is_some());
 }
+
+fn beside(query: &str, beside: Beside) -> SearchRequest {
+    SearchRequest { beside, explain: true, ..SearchRequest::new(query) }
+}
+
+#[test]
+fn several_wordings_are_one_ranking() {
+    let source = animals();
+    let wordings = vec!["How many eggs does a hen lay?".to_owned(), "hen egg".to_owned()];
+    let request = beside("Which bird is productive?", Beside { wordings, ..Beside::default() });
+    let found = search(&source, &request, &Principals::All, LegWeights::default()).unwrap();
+    assert_eq!(found.hits[0].row, 3, "{:?}", rows(&found));
+    assert!(found.hits.windows(2).all(|pair| pair[0].score >= pair[1].score));
+    let explain = found.hits[0].explain.unwrap();
+    assert!(
+        found.hits[0].score <= 1.0 && explain.lexical.is_none_or(|rank| rank.rank.is_none()),
+        "as the question itself found it: {explain:?}"
+    );
+    // The same question three times over is the same search.
+    let (plain, query) = (run(&source, json!({"query": "hen egg"})), "hen egg".to_owned());
+    let request = beside("hen egg", Beside { wordings: vec![query.clone(), query], ..Beside::default() });
+    let threefold = search(&source, &request, &Principals::All, LegWeights::default()).unwrap();
+    assert_eq!(rows(&threefold), rows(&plain));
+    assert!(threefold.hits.iter().zip(&plain.hits).all(|(one, other)| (one.score - other.score).abs() < 1e-6));
+}
+
+#[test]
+fn what_the_question_excludes_no_wording_brings_back() {
+    let wordings = vec!["A fox den has several exits".to_owned()];
+    let signs = Some("fox -den".to_owned());
+    let request = beside("fox and its home", Beside { wordings, signs, ..Beside::default() });
+    let found = search(&animals(), &request, &Principals::All, LegWeights::default()).unwrap();
+    assert!(!found.hits.is_empty() && !rows(&found).contains(&1), "{:?}", rows(&found));
+    assert!(found.explain.unwrap().narrowed.is_some());
+}
+
+#[test]
+fn each_wording_has_the_legs_that_its_script_has() {
+    let request = beside("母鸡一天下几个蛋？", Beside { wordings: vec!["hen egg".to_owned()], ..Beside::default() });
+    let found = search(&animals(), &request, &Principals::All, LegWeights::default()).unwrap();
+    assert!(rows(&found).contains(&3) && rows(&found).contains(&4), "{:?}", rows(&found));
+    let explain = found.explain.unwrap();
+    assert_eq!(explain.skipped[0].leg, "vector");
+    assert!(explain.vector_candidates > 0, "the English wording has vectors");
+}

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::answer::EngineParams;
+use crate::expand::Expand;
 use crate::fake::FakeSource;
 use cache::{Clock, StackOptions};
 use corpus::{CollectionId, Principals};
@@ -108,4 +109,27 @@ async fn who_waits_for_another_waits_no_longer_than_for_a_model() {
     assert_eq!(began.elapsed().as_secs(), 30);
     assert_eq!((answer.mode, answer.degraded, model.requests().len()), (AnswerMode::Extractive, true, 1));
     leader.abort();
+}
+
+#[tokio::test]
+async fn an_expanded_search_has_answers_of_its_own_and_one_that_failed_is_not_kept() {
+    let stack = Stack::open(StackOptions::default(), Clock::system(), None, None).await.unwrap();
+    let options =
+        AnswerCacheOptions { lifetime: Duration::from_secs(60), semantic: Some(SemanticOptions::default()), setup: String::new() };
+    let says = |text: &str| vec![Step::delta(text)];
+    let script = ["...", "In 1931 [1].", "When did the Garnet bridge open?", "In 1931 [1].", "In 1931 [1]."].map(says).to_vec();
+    let model = Arc::new(ScriptedChat::new("scripted", script));
+    let engine =
+        Engine::new(Models::of(model.clone()), EngineParams::default()).with_cache(Arc::new(AnswerCache::new(Arc::new(stack), options)));
+    let home = library(1, 7, true);
+    let ask = async |expand| {
+        let asker = Asker { principals: Principals::All, account: Arc::default() };
+        let request = QueryRequest { expand: Some(expand), ..QueryRequest::new(QUESTION) };
+        let answer = engine.answer(Arc::clone(&home), request, asker).await.unwrap();
+        (answer.cache.hit, model.requests().len())
+    };
+    assert_eq!(ask(Expand::MultiQuery).await, (false, 2), "without wordings");
+    assert_eq!(ask(Expand::MultiQuery).await, (false, 4));
+    assert_eq!(ask(Expand::MultiQuery).await, (true, 4), "no model is asked for what is known");
+    assert_eq!(ask(Expand::None).await, (false, 5), "a plain search is another");
 }
