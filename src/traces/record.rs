@@ -223,6 +223,7 @@ fn leave_out_below(value: &mut Value) {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use query::Reworded;
     use std::borrow::Cow;
     use std::sync::Arc;
 
@@ -241,6 +242,24 @@ pub(super) mod tests {
             before: BTreeSet::new(),
             outcome: Outcome::Failed { code: "budget_exhausted", detail: "of ann@example.org".into() },
         }
+    }
+
+    #[test]
+    fn what_a_question_was_made_into_is_words_too() {
+        let reworded = Reworded {
+            queries: vec!["Who is ann@example.org?".into()],
+            passage: Some("ann@example.org keeps the lamp.".into()),
+            rewrite_failure: Some("no ann@example.org".into()),
+            expand_failure: Some("no ann@example.org".into()),
+            ..Reworded::default()
+        };
+        let redact: Redact = Arc::new(|text: &str| Cow::Owned(text.replace("ann@example.org", "[email]")));
+        let mut redacted = json!(reworded);
+        redact_below("reworded", &mut redacted, &redact);
+        assert_eq!(redacted.to_string().matches("[email]").count(), 4, "{redacted}");
+        let mut left = json!(reworded);
+        leave_out_below(&mut left);
+        assert_eq!((left.to_string().contains("ann"), &left["queries"], &left["expand"]), (false, &json!([]), &json!("none")), "{left}");
     }
 
     #[test]

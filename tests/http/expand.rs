@@ -63,13 +63,34 @@ fn a_model_makes_a_follow_up_stand_alone_and_the_rule_where_it_fails() {
     let reworded = &trace_of(&server, &third)["reworded"];
     assert_eq!(reworded["rewritten_by"], "rule", "{reworded}");
     assert!(reworded["rewrite_failure"].as_str().unwrap().contains("400"), "{reworded}");
-    assert_eq!(server.get("/v1/usage").ok()["total"]["requests"], 5, "each call is booked");
+    assert_eq!(server.get("/v1/usage").ok()["total"]["requests"], 4, "each call that was answered is booked");
     // The question as it stands alone is what is asked again, without a conversation.
     let replay = format!("/v1/traces/{}/replay", second["trace_id"].as_str().unwrap());
     let replayed = server.post(&replay, json!({})).ok();
     assert_eq!((&replayed["diff"]["hits"]["lost"], mock.call_count()), (&json!([]), 6), "{}", replayed["diff"]);
     let session = server.get("/v1/sessions/talk").ok();
     assert_eq!(session["messages"][1]["rewritten_question"], second["rewritten_question"]);
+}
+
+#[test]
+fn a_used_up_budget_leaves_the_rule_and_the_documents() {
+    let mock = Mock::start_on_thread(script([Reply::text("Colza oil [1].").usage(used(1900, 90))]));
+    let budget = "[[budgets]]\nname = \"b\"\nperiod = \"total\"\nlimit_tokens = 2000\n[query]\nrewrite = \"model\"\n";
+    let server = Setup::hash()
+        .config(&format!("{budget}[llm]\nbase_url = \"{}/v1\"\nmodel = \"small\"\non_exhausted = \"extract\"\n", mock.url()))
+        .start();
+    server.add_text(
+        "default",
+        "lamp",
+        "The lamp of the lighthouse is filled with colza oil. The keeper fills the lamp of the lighthouse every evening.",
+    );
+    let ask = |question: &str| server.post(QUERY, json!({ "question": question, "session_id": "talk" })).ok();
+    ask("What is the lamp of the lighthouse filled with?");
+    let second = ask("Who fills it?");
+    assert!(second["rewritten_question"].as_str().unwrap().starts_with("Who fills it? ("), "{second}");
+    assert_eq!((&second["mode"], &second["degraded"], mock.call_count()), (&json!("extractive"), &json!(true), 1), "{second}");
+    let reworded = &trace_of(&server, &second)["reworded"];
+    assert!(reworded["rewrite_failure"].as_str().unwrap().contains("budget"), "{reworded}");
 }
 
 #[test]

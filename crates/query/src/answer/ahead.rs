@@ -111,6 +111,10 @@ struct Asking<'a> {
 }
 
 impl Asking<'_> {
+    fn is_late(&self) -> bool {
+        tokio::time::Instant::now() >= self.until
+    }
+
     /// What a model says to it, or why nothing.
     async fn ask(&mut self, task: Task, request: &QueryRequest, ahead: &mut Ahead) -> Result<String, String> {
         let params = &self.engine.params;
@@ -127,12 +131,15 @@ impl Asking<'_> {
             account: Arc::clone(self.account),
             ..ChatRequest::new(messages)
         };
+        let late = ChatError::Timeout { stage: Stage::Total, limit: params.expand_time };
+        if self.is_late() {
+            return Err(late.to_string());
+        }
         let mut used = None;
         let heard = tokio::time::timeout_at(self.until, hear_out(&**model, request, &mut used)).await;
-        let late = ChatError::Timeout { stage: Stage::Total, limit: params.expand_time };
         let heard = match heard {
-            // Its own limit may have been the other one's rest.
-            Err(_) | Ok(Err(ChatError::Timeout { .. })) if tokio::time::Instant::now() >= self.until => Err(late),
+            // A deadline further in tells its own limit.
+            Ok(Err(ChatError::Timeout { .. })) if self.is_late() => Err(late),
             heard => heard.unwrap_or(Err(late)),
         };
         if heard.as_ref().is_err_and(ChatError::was_sent) {
@@ -172,7 +179,7 @@ async fn hear_out(model: &dyn ChatModel, request: ChatRequest, used: &mut Option
             // None was offered.
             ChatEvent::ToolCall(_) => {}
             ChatEvent::Done { finish_reason } => {
-                heard.is_cut = finish_reason != FinishReason::Stop;
+                heard.is_cut = matches!(finish_reason, FinishReason::Length | FinishReason::ContentFilter);
                 break;
             }
         }

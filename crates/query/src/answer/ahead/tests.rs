@@ -91,6 +91,16 @@ async fn whatever_goes_wrong_the_rule_takes_over() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn both_together_have_one_deadline() {
+    let (engine, model) = engine(vec![vec![Step::Stall], says("Engineers from Lund [1].")], EngineParams::default());
+    let began = tokio::time::Instant::now();
+    let answer = ask(&engine, QueryRequest { expand: Some(Expand::MultiQuery), ..follow_up("Who designed it?") }).await;
+    assert_eq!((began.elapsed().as_secs(), model.requests().len()), (5, 2), "no second call is begun when the time is over");
+    let reworded = answer.steps.reworded;
+    assert!(reworded.rewrite_failure.unwrap().contains("5s") && reworded.expand_failure.unwrap().contains("5s"));
+}
+
 #[tokio::test]
 async fn without_a_conversation_or_unless_it_is_wanted_no_model_is_asked() {
     let (engine, model) = engine(vec![says("Lund [1]."); 3], EngineParams::default());
