@@ -20,8 +20,8 @@ pub use guarded::{GuardAction, GuardDecision, GuardKind, GuardParams, GuardStage
 pub use request::{CachePolicy, InvalidQuery, QueryRequest};
 pub use steps::{Excerpt, Found, Reworded, RewrittenBy, Steps};
 
-use crate::cite::{Cited, GatePolicy, Reviewer, compose, quoted};
 use crate::beside::with_neighbours;
+use crate::cite::{Cited, GatePolicy, Reviewer, compose, quoted};
 use crate::compress::compress;
 use crate::diverse::diverse;
 use crate::expand::{Expand, Rewrite};

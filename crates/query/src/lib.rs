@@ -79,7 +79,7 @@ pub use pack::{DropReason, Dropped, Packed, PackedSource, pack};
 pub use prompt::{PROMPT_VERSION, messages};
 pub use retrieve::{ChunkSource, DataState, Occurrences, SourceError, StoredChunk};
 pub use search::{
-    Beside, Hit, HitExplain, InvalidSearch, NEIGHBOURS_MAX, NarrowedExplain, Neighbour, Neighbours, QUERY_BYTES_MAX, RERANKED, Ranking,
+    Expansion, Hit, HitExplain, InvalidSearch, NEIGHBOURS_MAX, NarrowedExplain, Neighbour, Neighbours, QUERY_BYTES_MAX, RERANKED, Ranking,
     Rerank, RerankSome, SearchError, SearchExplain, SearchMode, SearchRequest, SearchResponse, SkippedLeg, TOP_K_MAX, search, search_by,
 };
 pub use sentences::{Kind as SentenceKind, Sentence, sentences};

@@ -8,7 +8,7 @@ mod request;
 mod rerank;
 
 pub use request::{
-    Beside, InvalidSearch, NEIGHBOURS_MAX, QUERY_BYTES_MAX, RERANKED, Rerank, RerankSome, SearchMode, SearchRequest, TOP_K_MAX,
+    Expansion, InvalidSearch, NEIGHBOURS_MAX, QUERY_BYTES_MAX, RERANKED, Rerank, RerankSome, SearchMode, SearchRequest, TOP_K_MAX,
 };
 pub(crate) use request::{in_range, validate_query};
 
@@ -327,7 +327,7 @@ impl<'a> Run<'a> {
     }
 
     fn narrow(&mut self, allowed: &RoaringBitmap) -> Result<Option<Narrowed>, SearchError> {
-        let Some(query) = self.request.beside.signs.as_deref().or(self.request.query.as_deref()) else { return Ok(None) };
+        let Some(query) = self.request.expansion.signs.as_deref().or(self.request.query.as_deref()) else { return Ok(None) };
         Ok(self.timings.measure("narrow", || self.source.narrow(query, allowed))?)
     }
 
@@ -341,11 +341,11 @@ impl<'a> Run<'a> {
             return Ok(vec![Way { words: None, embedding: Some(embedding) }]);
         }
         let query = request.query.as_deref().unwrap_or_default();
-        let wordings = request.beside.wordings.iter().map(String::as_str);
+        let wordings = request.expansion.wordings.iter().map(String::as_str);
         let words: Vec<&str> = std::iter::once(query).chain(wordings).collect();
         // A passage too is embedded as questions are: those of documents wait behind what is ingested.
         let mut meant = words.clone();
-        if let (Some(first), Some(passage)) = (meant.first_mut(), &request.beside.passage) {
+        if let (Some(first), Some(passage)) = (meant.first_mut(), &request.expansion.passage) {
             *first = passage;
         }
         let embeddings = self.embed(&meant)?;

@@ -3,7 +3,7 @@
 use super::Reworded;
 use crate::expand::{Expand, Rewrite};
 use crate::rewrite::rewrite;
-use crate::search::{Beside, InvalidSearch, NEIGHBOURS_MAX, Rerank, SearchMode, SearchRequest, in_range, validate_query};
+use crate::search::{Expansion, InvalidSearch, NEIGHBOURS_MAX, Rerank, SearchMode, SearchRequest, in_range, validate_query};
 use crate::session::{SESSION_ID_BYTES_MAX, Said, Turn, is_session_id};
 use corpus::{Filter, FilterError};
 use gateway::Models;
@@ -180,7 +180,7 @@ impl QueryRequest {
             filter: self.filter.clone(),
             rerank: self.rerank,
             explain: true,
-            beside: Beside {
+            expansion: Expansion {
                 signs: self.rewritten.as_ref().map(|_| self.question.clone()),
                 wordings: reworded.queries.clone(),
                 passage: reworded.passage.clone(),

@@ -85,12 +85,12 @@ pub struct SearchRequest {
     pub explain: bool,
     /// What else is searched for: the engine fills it in.
     #[serde(skip)]
-    pub beside: Beside,
+    pub expansion: Expansion,
 }
 
 /// What a question is searched with beside its own words.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Beside {
+pub struct Expansion {
     /// The words whose quotation marks and minus signs count, if not the query's own.
     pub signs: Option<String>,
     /// Other wordings of the query: each is searched as well, and a row scores its mean.
@@ -160,7 +160,7 @@ impl SearchRequest {
             ef: None,
             exact: false,
             explain: false,
-            beside: Beside::default(),
+            expansion: Expansion::default(),
         }
     }
 

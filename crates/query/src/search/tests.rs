@@ -174,15 +174,15 @@ fn a_reranker_has_the_last_word_where_it_is_asked() {
     assert!(by_words.hits[0].explain.unwrap().rerank.is_some() && by_words.timings_ms.get("rerank").is_some());
 }
 
-fn beside(query: &str, beside: Beside) -> SearchRequest {
-    SearchRequest { beside, explain: true, ..SearchRequest::new(query) }
+fn expanded(query: &str, expansion: Expansion) -> SearchRequest {
+    SearchRequest { expansion, explain: true, ..SearchRequest::new(query) }
 }
 
 #[test]
 fn several_wordings_are_one_ranking() {
     let source = animals();
     let wordings = vec!["How many eggs does a hen lay?".to_owned(), "hen egg".to_owned()];
-    let request = beside("Which bird is productive?", Beside { wordings, ..Beside::default() });
+    let request = expanded("Which bird is productive?", Expansion { wordings, ..Expansion::default() });
     let found = search(&source, &request, &Principals::All, LegWeights::default()).unwrap();
     assert_eq!(found.hits[0].row, 3, "{:?}", rows(&found));
     assert!(found.hits.windows(2).all(|pair| pair[0].score >= pair[1].score));
@@ -193,7 +193,7 @@ fn several_wordings_are_one_ranking() {
     );
     // The same question three times over is the same search.
     let (plain, query) = (run(&source, json!({"query": "hen egg"})), "hen egg".to_owned());
-    let request = beside("hen egg", Beside { wordings: vec![query.clone(), query], ..Beside::default() });
+    let request = expanded("hen egg", Expansion { wordings: vec![query.clone(), query], ..Expansion::default() });
     let threefold = search(&source, &request, &Principals::All, LegWeights::default()).unwrap();
     assert_eq!(rows(&threefold), rows(&plain));
     assert!(threefold.hits.iter().zip(&plain.hits).all(|(one, other)| (one.score - other.score).abs() < 1e-6));
@@ -203,7 +203,7 @@ fn several_wordings_are_one_ranking() {
 fn what_the_question_excludes_no_wording_brings_back() {
     let wordings = vec!["A fox den has several exits".to_owned()];
     let signs = Some("fox -den".to_owned());
-    let request = beside("fox and its home", Beside { wordings, signs, ..Beside::default() });
+    let request = expanded("fox and its home", Expansion { wordings, signs, ..Expansion::default() });
     let found = search(&animals(), &request, &Principals::All, LegWeights::default()).unwrap();
     assert!(!found.hits.is_empty() && !rows(&found).contains(&1), "{:?}", rows(&found));
     assert!(found.explain.unwrap().narrowed.is_some());
@@ -211,7 +211,7 @@ fn what_the_question_excludes_no_wording_brings_back() {
 
 #[test]
 fn each_wording_has_the_legs_that_its_script_has() {
-    let request = beside("母鸡一天下几个蛋？", Beside { wordings: vec!["hen egg".to_owned()], ..Beside::default() });
+    let request = expanded("母鸡一天下几个蛋？", Expansion { wordings: vec!["hen egg".to_owned()], ..Expansion::default() });
     let found = search(&animals(), &request, &Principals::All, LegWeights::default()).unwrap();
     assert!(rows(&found).contains(&3) && rows(&found).contains(&4), "{:?}", rows(&found));
     let explain = found.explain.unwrap();
