@@ -174,7 +174,8 @@ pub(crate) fn passage(reply: &str) -> Option<String> {
 fn asked(line: &str) -> Option<String> {
     let line = line.trim();
     let unnumbered = line.trim_start_matches(|c: char| c.is_ascii_digit());
-    let item = if unnumbered.len() < line.len() { unnumbered.strip_prefix(['.', ')', '、', '．']).unwrap_or(line) } else { line };
+    let item = ["、", "．", ". ", ") "].into_iter().find_map(|mark| unnumbered.strip_prefix(mark));
+    let item = item.filter(|_| unnumbered.len() < line.len()).unwrap_or(line);
     let text = plain(item.trim_start_matches(['-', '*', '•', ' ']));
     (text.chars().any(char::is_alphanumeric) && text.len() <= QUESTION_BYTES_MAX).then_some(text)
 }
@@ -241,10 +242,18 @@ mod tests {
     #[test]
     fn wordings_are_read_from_lists_and_bounded() {
         let reply = "Here are three:\n1. Who refills the lamp?\n- Who tops up the \"lamp\"?\nwho fills the lamp?\n2) Who refills the lamp?\n\n\
-            3. 42 lamps: who fills them?\nWhose duty is it?";
-        let expected = ["Who refills the lamp?", "Who tops up the lamp ?", "42 lamps: who fills them?"];
+            3. 4.2 lamps: who fills them?\nWhose duty is it?";
+        let expected = ["Who refills the lamp?", "Who tops up the lamp ?", "4.2 lamps: who fills them?"];
         assert_eq!(wordings(reply, "Who fills the lamp?"), expected);
         assert!(wordings("Who fills the lamp?\n\n...\n", "Who fills the lamp?").is_empty());
+    }
+
+    #[test]
+    fn a_number_that_is_no_lists_stays() {
+        assert_eq!(
+            wordings("3.5 litres: what holds that?\n1、灯塔的灯用什么油？", "?"),
+            ["3.5 litres: what holds that?", "灯塔的灯用什么油？"]
+        );
     }
 
     #[test]

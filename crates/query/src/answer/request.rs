@@ -153,7 +153,7 @@ impl QueryRequest {
         in_range("top_k", self.top_k, 1, crate::search::TOP_K_MAX)?;
         in_range("max_context_tokens", self.max_context_tokens.unwrap_or(CONTEXT_TOKENS_MAX), CONTEXT_TOKENS_MIN, CONTEXT_TOKENS_MAX)?;
         in_range("neighbours", self.neighbours.unwrap_or_default(), 0, NEIGHBOURS_MAX)?;
-        self.search().validate()?;
+        self.search(&Reworded::default()).validate()?;
         if self.prompt.is_some() {
             return Err(InvalidQuery::Unsupported { field: "prompt" });
         }
