@@ -222,6 +222,32 @@ fn removed_rows_are_merged_away() {
     assert_eq!(index.stats().rows, 10);
 }
 
+/// A kill between a commit and its merges leaves them to the next writer, which does them before it commits.
+#[test]
+fn the_first_removal_is_not_lost_in_a_merge_that_a_kill_put_off() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("text");
+    let index = TextIndex::open(Some(&dir)).unwrap();
+    let unmerged = |changes: Vec<TextChange>, checkpoint| {
+        let mut writer = index.writer().unwrap();
+        writer.set_merge_policy(Box::new(tantivy::indexer::NoMergePolicy));
+        changes.into_iter().for_each(|change| index.write(&writer, change).unwrap());
+        let mut commit = writer.prepare_commit().unwrap();
+        commit.set_payload(&payload(checkpoint));
+        commit.commit().unwrap();
+        writer.wait_merging_threads().unwrap();
+    };
+    // The second segment is half dead: it is merged into the first.
+    unmerged((0..10).map(|row| add(row, "words")).collect(), 1);
+    unmerged((10..14).map(|row| add(row, "words")).collect(), 2);
+    unmerged(vec![TextChange::Remove { row: 12 }, TextChange::Remove { row: 13 }], 3);
+    drop(index);
+    let index = TextIndex::open(Some(&dir)).unwrap();
+    index.apply(vec![TextChange::Remove { row: 10 }, add(20, "words")], 4).unwrap();
+    assert_eq!(index.rows(), 12);
+    assert_eq!(index.count(&[10].into_iter().collect()).unwrap(), 0);
+}
+
 #[test]
 fn an_index_reopens_with_its_checkpoint_and_rows() {
     let home = tempfile::tempdir().unwrap();
