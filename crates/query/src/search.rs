@@ -15,7 +15,7 @@ use crate::retrieve::{ChunkSource, SourceError, StoredChunk};
 use crate::script::can_read;
 use crate::timings::Timings;
 use corpus::{ChunkId, DocumentId, EmbedError, Embedding, EmbeddingError, Metadata, Principals, Purpose, Reranker, Row, Span};
-use index::text::Narrowed;
+use index::text::{Narrowed, Question};
 use roaring::RoaringBitmap;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -172,6 +172,8 @@ pub struct NarrowedExplain {
     pub rows: u64,
     /// Whether the words in quotation marks were required; they are not if no chunk has them.
     pub requires_quoted: bool,
+    /// Whether chunks with what follows a minus sign were left out; they are not if all have it.
+    pub excludes: bool,
 }
 
 /// A leg that was left out, and why.
@@ -229,7 +231,10 @@ pub fn search_by(
 ) -> Result<SearchResponse, SearchError> {
     let started = Instant::now();
     request.validate()?;
-    let mut run = Run { source, request, timings: Timings::default(), skipped: Vec::new() };
+    let mut run = Run { source, request, question: None, timings: Timings::default(), skipped: Vec::new() };
+    if let Some(query) = &request.query {
+        run.question = Some(run.timings.measure("narrow", || source.question(query))?);
+    }
     let embedding = run.embed()?;
     let mut found = run.look(embedding.as_ref(), principals, ranking)?;
     for _ in 1..LOOKS {
@@ -287,6 +292,8 @@ fn latest_versions(hits: &[Hit]) -> HashMap<DocumentId, u32> {
 struct Run<'a> {
     source: &'a dyn ChunkSource,
     request: &'a SearchRequest,
+    /// The query, read once.
+    question: Option<Question>,
     timings: Timings,
     skipped: Vec<SkippedLeg>,
 }
@@ -307,7 +314,11 @@ impl Run<'_> {
         let count = |leg: Option<Leg>| leg.map_or(0, |leg| leg.rows.iter().filter(|(_, rank)| rank.rank.is_some()).count());
         let explain = SearchExplain {
             allowed_rows: allowed.len(),
-            narrowed: narrowed.map(|one| NarrowedExplain { rows: one.rows.len(), requires_quoted: one.requires_quoted }),
+            narrowed: narrowed.map(|one| NarrowedExplain {
+                rows: one.rows.len(),
+                requires_quoted: one.requires_quoted,
+                excludes: one.excludes,
+            }),
             vector_candidates: count(vector),
             lexical_candidates: count(lexical),
             skipped: Vec::new(),
@@ -316,8 +327,8 @@ impl Run<'_> {
     }
 
     fn narrow(&mut self, allowed: &RoaringBitmap) -> Result<Option<Narrowed>, SearchError> {
-        let Some(query) = self.request.query.as_deref() else { return Ok(None) };
-        Ok(self.timings.measure("narrow", || self.source.narrow(query, allowed))?)
+        let Some(question) = &self.question else { return Ok(None) };
+        Ok(self.timings.measure("narrow", || self.source.narrow(question, allowed))?)
     }
 
     /// The vector to search by; `None` if the vector leg has no part in this search.
@@ -385,11 +396,11 @@ impl Run<'_> {
         if self.request.mode == SearchMode::Vector {
             return Ok(None);
         }
-        let Some(query) = self.request.query.as_deref() else {
+        let Some(question) = &self.question else {
             self.skip("lexical", "the query is a vector".to_owned());
             return Ok(None);
         };
-        let found = self.timings.measure("lexical", || self.source.text_search(query, depth, allowed))?;
+        let found = self.timings.measure("lexical", || self.source.text_search(question, depth, allowed))?;
         Ok(Some(Leg::new(found.rows.iter().map(|one| (one.row, one.score)).collect(), found.score_max)))
     }
 
