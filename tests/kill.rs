@@ -27,7 +27,7 @@ use support::{PATIENCE, Server, Setup, program};
 
 const CLIENTS: usize = 4;
 const NAMES: u64 = 24;
-/// A backup is restored after so many kills.
+/// A backup is restored, and all that is stored verified, after so many kills.
 const RESTORE_EVERY: u64 = 10;
 const OPERATOR: &str = "key-of-the-operator";
 const TENANTS: [(&str, &str); 2] = [("north", "key-of-the-north-tenant"), ("south", "key-of-the-south-tenant")];
@@ -324,8 +324,14 @@ fn nothing_acknowledged_is_lost_when_the_process_is_killed() {
     let (mut checked, mut restored) = (0, 0);
     let mut backups = BTreeSet::new();
     for round in 0..kills {
-        let [server] = start(directory.path());
+        let [mut server] = start(directory.path());
         checked += check(&server, &mut ledger);
+        if (round + 1) % RESTORE_EVERY == 0 {
+            // So that what is found wrong names its kill.
+            server.terminate();
+            verify(directory.path());
+            [server] = start(directory.path());
+        }
         check_backups(&server, &backups);
         check_idempotence(&server, round as usize);
         let shared = Mutex::new(std::mem::take(&mut ledger));

@@ -39,7 +39,7 @@
 //!
 //! let open = catalog.open_collection(&collection)?;
 //! open.wait_applied(seq, Duration::from_secs(10))?;
-//! let found = open.text_search("ice", 10, &open.allowed(None, &Principals::All))?;
+//! let found = open.text_search(&open.question("ice")?, 10, &open.allowed(None, &Principals::All))?;
 //! assert_eq!(found.rows.len(), 1);
 //! # assert!(!admitted[0].is_known);
 //! # Ok(()) }

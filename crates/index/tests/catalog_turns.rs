@@ -153,7 +153,7 @@ fn what_is_committed_while_a_collection_is_opened_is_caught_up() {
         release.send(()).unwrap();
         let open = opening.join().unwrap();
         assert_eq!(open.applied(), catalog.collection_state(&large).unwrap().seq);
-        let found = |word: &str| open.text_search(word, 9, &open.live()).unwrap().rows.len();
+        let found = |word: &str| open.text_search(&open.question(word).unwrap(), 9, &open.live()).unwrap().rows.len();
         assert_eq!(["one", "two", "three", "four", "five"].map(found), [1, 0, 1, 1, 0]);
         assert_eq!((open.live().len(), open.stats().0.rows), (3, 3));
         let rows: Vec<u32> = open.live().iter().collect();

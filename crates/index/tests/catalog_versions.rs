@@ -54,7 +54,7 @@ fn a_chunk_below_another_heading_is_another_chunk() {
     let after = chunks(&catalog, &collection, "d");
     assert!(before.iter().zip(&after).all(|(old, new)| old.id != new.id));
     let open = catalog.open_collection(&collection).unwrap();
-    let found = |word: &str| open.text_search(word, 9, &open.live()).unwrap().rows.len();
+    let found = |word: &str| open.text_search(&open.question(word).unwrap(), 9, &open.live()).unwrap().rows.len();
     assert_eq!((found("brass"), found("iron"), found("valve")), (0, 2, 1));
 }
 
@@ -66,7 +66,7 @@ fn neighbours_follow_the_text_and_not_the_rows() {
     put_searchable(&catalog, &collection, "d", "one\ntwo\nthree\n");
     put_searchable(&catalog, &collection, "d", "three\nnew\none\ntwo\n");
     let open = catalog.open_collection(&collection).unwrap();
-    let row = |word: &str| open.text_search(word, 1, &open.live()).unwrap().rows[0].row;
+    let row = |word: &str| open.text_search(&open.question(word).unwrap(), 1, &open.live()).unwrap().rows[0].row;
     let texts =
         |rows: Vec<u32>| -> Vec<String> { open.chunks(&rows).unwrap().into_iter().map(|found| found.unwrap().0.draft.text).collect() };
     let (before, after) = open.neighbours(row("one"), 2);
@@ -151,7 +151,7 @@ fn a_crash_at_any_commit_leaves_one_version_and_nothing_else() {
         }
         let open = catalog.open_collection(&collection).unwrap();
         assert!(open.wait_applied(catalog.collection_state(&collection).unwrap().seq, PATIENCE).unwrap());
-        let found = |word: &str| open.text_search(word, 9, &open.live()).unwrap().rows.len();
+        let found = |word: &str| open.text_search(&open.question(word).unwrap(), 9, &open.live()).unwrap().rows.len();
         assert_eq!((found("number3"), found("three"), found("number4")), (0, 1, 1), "commit {nth}");
         assert_eq!(open.stats().0.rows, 700);
         if outcome.is_ok() {

@@ -153,7 +153,7 @@ pub fn bench(source: &dyn ChunkSource, request: &BenchRequest, principals: &Prin
     }
     if request.modes.contains(&SearchMode::Lexical) {
         let (_, times) = time_each(&queries, |query| {
-            Ok(source.text_search(query, request.k, &allowed)?.rows.iter().map(|one| (one.row, one.score)).collect())
+            Ok(source.text_search(&source.question(query)?, request.k, &allowed)?.rows.iter().map(|one| (one.row, one.score)).collect())
         })?;
         points.push(point(SearchMode::Lexical, None, false, None, times));
     }

@@ -3,7 +3,7 @@
 use crate::retrieve::{ChunkSource, DataState, Occurrences, SourceError, StoredChunk};
 use corpus::{CollectionId, Embedder, Embedding, Errand, Filter, Principals, Row};
 use index::records::CollectionState;
-use index::text::{Narrowed, TextHits};
+use index::text::{Narrowed, Question, TextHits};
 use index::vector::VectorQuery;
 use index::{Collection, CollectionError, Scored};
 use roaring::RoaringBitmap;
@@ -60,12 +60,16 @@ impl ChunkSource for CollectionSource {
         Ok(pairs(self.collection.vector_search(query, &VectorQuery { k, ef, exact, allowed })?))
     }
 
-    fn text_search(&self, query: &str, k: usize, allowed: &RoaringBitmap) -> Result<TextHits, SourceError> {
-        Ok(self.collection.text_search(query, k, allowed)?)
+    fn question(&self, query: &str) -> Result<Question, SourceError> {
+        Ok(self.collection.question(query)?)
     }
 
-    fn narrow(&self, query: &str, allowed: &RoaringBitmap) -> Result<Option<Narrowed>, SourceError> {
-        Ok(self.collection.narrow(query, allowed)?)
+    fn text_search(&self, question: &Question, k: usize, allowed: &RoaringBitmap) -> Result<TextHits, SourceError> {
+        Ok(self.collection.text_search(question, k, allowed)?)
+    }
+
+    fn narrow(&self, question: &Question, allowed: &RoaringBitmap) -> Result<Option<Narrowed>, SourceError> {
+        Ok(self.collection.narrow(question, allowed)?)
     }
 
     fn occurrences(&self, words: &[&str]) -> Result<Option<Occurrences>, SourceError> {

@@ -8,7 +8,7 @@ use corpus::{
     Principals, Purpose, Row, Span, SpanIndex,
 };
 use index::Scored;
-use index::text::{Narrowed, TextHits};
+use index::text::{Narrowed, Question, TextHits};
 use roaring::RoaringBitmap;
 use serde_json::json;
 use std::sync::Mutex;
@@ -171,9 +171,13 @@ impl ChunkSource for FakeSource {
         Ok(self.best(k, &allowed, |stored| stored.embedding.iter().zip(query.iter()).map(|(a, b)| a * b).sum()))
     }
 
-    fn text_search(&self, query: &str, k: usize, allowed: &RoaringBitmap) -> Result<TextHits, SourceError> {
+    fn question(&self, query: &str) -> Result<Question, SourceError> {
+        Ok(Question::from(query))
+    }
+
+    fn text_search(&self, question: &Question, k: usize, allowed: &RoaringBitmap) -> Result<TextHits, SourceError> {
         let sets: Vec<_> = self.stored.iter().map(|stored| term_set(&stored.chunk.chunk.draft.text)).collect();
-        let (rarity, wanted) = (Rarity::among(&sets), term_set(query));
+        let (rarity, wanted) = (Rarity::among(&sets), term_set(question.text()));
         let best = self.best(k, allowed, |stored| {
             let words = terms(&stored.chunk.chunk.draft.text);
             let length = 0.4 * words.len() as f32 / 60.0 + 0.6;
@@ -185,10 +189,10 @@ impl ChunkSource for FakeSource {
     }
 
     /// Knows one sign: `-word` at the end.
-    fn narrow(&self, query: &str, allowed: &RoaringBitmap) -> Result<Option<Narrowed>, SourceError> {
-        let Some((_, excluded)) = query.split_once(" -") else { return Ok(None) };
+    fn narrow(&self, question: &Question, allowed: &RoaringBitmap) -> Result<Option<Narrowed>, SourceError> {
+        let Some((_, excluded)) = question.text().split_once(" -") else { return Ok(None) };
         let has = |row: &Row| self.stored.get(*row as usize).is_some_and(|stored| stored.chunk.chunk.draft.text.contains(excluded));
-        Ok(Some(Narrowed { rows: allowed.iter().filter(|row| !has(row)).collect(), requires_quoted: false }))
+        Ok(Some(Narrowed { rows: allowed.iter().filter(|row| !has(row)).collect(), requires_quoted: false, excludes: true }))
     }
 
     fn occurrences(&self, words: &[&str]) -> Result<Option<Occurrences>, SourceError> {

@@ -5,7 +5,7 @@
 //! search, so that no leg can see more than another.
 
 use corpus::{Chunk, CollectionId, Embedder, Embedding, Errand, Filter, Metadata, Principals, Row};
-use index::text::{Narrowed, TextHits};
+use index::text::{Narrowed, Question, TextHits};
 use roaring::RoaringBitmap;
 use std::sync::Arc;
 
@@ -95,17 +95,23 @@ pub trait ChunkSource: Send + Sync {
         allowed: &RoaringBitmap,
     ) -> Result<Vec<(Row, f32)>, SourceError>;
 
-    /// Rows by BM25 of `query`. A query without words finds nothing.
+    /// Takes a query apart for this collection: once a request.
     ///
     /// # Errors
     /// [`SourceError`].
-    fn text_search(&self, query: &str, k: usize, allowed: &RoaringBitmap) -> Result<TextHits, SourceError>;
+    fn question(&self, query: &str) -> Result<Question, SourceError>;
 
-    /// What quotation marks and minus signs of `query` leave of `allowed`; `None` if it has none.
+    /// Rows by BM25 of a question. One without words finds nothing.
     ///
     /// # Errors
     /// [`SourceError`].
-    fn narrow(&self, query: &str, allowed: &RoaringBitmap) -> Result<Option<Narrowed>, SourceError>;
+    fn text_search(&self, question: &Question, k: usize, allowed: &RoaringBitmap) -> Result<TextHits, SourceError>;
+
+    /// What quotation marks and minus signs of a question leave of `allowed`; `None` if it has none.
+    ///
+    /// # Errors
+    /// [`SourceError`].
+    fn narrow(&self, question: &Question, allowed: &RoaringBitmap) -> Result<Option<Narrowed>, SourceError>;
 
     /// In how many chunks each word occurs, by the terms of the text index; `None` if that isn't known. Of a word of
     /// several terms the rarest counts.

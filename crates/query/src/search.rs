@@ -17,7 +17,7 @@ use crate::retrieve::{ChunkSource, SourceError, StoredChunk};
 use crate::script::can_read;
 use crate::timings::Timings;
 use corpus::{ChunkId, DocumentId, EmbedError, Embedding, EmbeddingError, Metadata, Principals, Purpose, Reranker, Row, Span};
-use index::text::Narrowed;
+use index::text::{Narrowed, Question};
 use roaring::RoaringBitmap;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -174,6 +174,8 @@ pub struct NarrowedExplain {
     pub rows: u64,
     /// Whether the words in quotation marks were required; they are not if no chunk has them.
     pub requires_quoted: bool,
+    /// Whether chunks with what follows a minus sign were left out; they are not if all have it.
+    pub excludes: bool,
 }
 
 /// A leg that was left out, and why.
@@ -231,8 +233,9 @@ pub fn search_by(
 ) -> Result<SearchResponse, SearchError> {
     let started = Instant::now();
     request.validate()?;
-    let mut run = Run { source, request, timings: Timings::default(), skipped: Vec::new() };
+    let mut run = Run { source, request, signs: None, timings: Timings::default(), skipped: Vec::new() };
     let ways = run.ways()?;
+    run.signs = request.expansion.signs.as_deref().map(|said| source.question(said)).transpose()?;
     let mut found = run.look(&ways, principals, ranking)?;
     for _ in 1..LOOKS {
         if found.is_steady {
@@ -285,9 +288,9 @@ fn latest_versions(hits: &[Hit]) -> HashMap<DocumentId, u32> {
     latest
 }
 
-/// One way in which a question is put: its words, and its vector if the vector leg has a part.
-struct Way<'a> {
-    words: Option<&'a str>,
+/// One way in which a question is put: its words, read once, and its vector if the vector leg has a part.
+struct Way {
+    question: Option<Question>,
     embedding: Option<Embedding>,
 }
 
@@ -298,15 +301,17 @@ type Legs = (Option<Leg>, Option<Leg>);
 struct Run<'a> {
     source: &'a dyn ChunkSource,
     request: &'a SearchRequest,
+    /// What quotes and excludes, if that is not the query itself.
+    signs: Option<Question>,
     timings: Timings,
     skipped: Vec<SkippedLeg>,
 }
 
-impl<'a> Run<'a> {
-    fn look(&mut self, ways: &[Way<'_>], principals: &Principals, ranking: Ranking<'_>) -> Result<Found, SearchError> {
+impl Run<'_> {
+    fn look(&mut self, ways: &[Way], principals: &Principals, ranking: Ranking<'_>) -> Result<Found, SearchError> {
         let request = self.request;
         let allowed = self.timings.measure("filter", || self.source.allowed(request.filter.as_ref(), principals))?;
-        let narrowed = self.narrow(&allowed)?;
+        let narrowed = self.narrow(ways, &allowed)?;
         let rows = narrowed.as_ref().map_or(&*allowed, |narrowed| &narrowed.rows);
         let legs = self.legs(ways, rows)?;
         let mut candidates = self.rank(&legs, ranking.weights);
@@ -318,7 +323,11 @@ impl<'a> Run<'a> {
         let count = |leg: &Option<Leg>| leg.iter().flat_map(|leg| &leg.rows).filter(|(_, rank)| rank.rank.is_some()).count();
         let explain = SearchExplain {
             allowed_rows: allowed.len(),
-            narrowed: narrowed.map(|one| NarrowedExplain { rows: one.rows.len(), requires_quoted: one.requires_quoted }),
+            narrowed: narrowed.map(|one| NarrowedExplain {
+                rows: one.rows.len(),
+                requires_quoted: one.requires_quoted,
+                excludes: one.excludes,
+            }),
             vector_candidates: legs.iter().map(|(vector, _)| count(vector)).sum(),
             lexical_candidates: legs.iter().map(|(_, lexical)| count(lexical)).sum(),
             skipped: Vec::new(),
@@ -326,19 +335,20 @@ impl<'a> Run<'a> {
         Ok(Found { is_steady: is_whole && is_one_version(&hits), hits, explain })
     }
 
-    fn narrow(&mut self, allowed: &RoaringBitmap) -> Result<Option<Narrowed>, SearchError> {
-        let Some(query) = self.request.expansion.signs.as_deref().or(self.request.query.as_deref()) else { return Ok(None) };
-        Ok(self.timings.measure("narrow", || self.source.narrow(query, allowed))?)
+    fn narrow(&mut self, ways: &[Way], allowed: &RoaringBitmap) -> Result<Option<Narrowed>, SearchError> {
+        let asked = self.signs.as_ref().or_else(|| ways.first()?.question.as_ref());
+        let Some(question) = asked else { return Ok(None) };
+        Ok(self.timings.measure("narrow", || self.source.narrow(question, allowed))?)
     }
 
     /// In which ways the question is put, its own words first.
-    fn ways(&mut self) -> Result<Vec<Way<'a>>, SearchError> {
+    fn ways(&mut self) -> Result<Vec<Way>, SearchError> {
         let request = self.request;
         let model = self.source.embedder().model();
         if let Some(vector) = &request.vector {
             let embedding = Embedding::normalised(vector.clone(), model.dimension);
             let embedding = embedding.map_err(|error: EmbeddingError| InvalidSearch::Vector(error))?;
-            return Ok(vec![Way { words: None, embedding: Some(embedding) }]);
+            return Ok(vec![Way { question: None, embedding: Some(embedding) }]);
         }
         let query = request.query.as_deref().unwrap_or_default();
         let wordings = request.expansion.wordings.iter().map(String::as_str);
@@ -349,7 +359,8 @@ impl<'a> Run<'a> {
             *first = passage;
         }
         let embeddings = self.embed(&meant)?;
-        Ok(words.into_iter().zip(embeddings).map(|(words, embedding)| Way { words: Some(words), embedding }).collect())
+        let way = |(words, embedding)| Ok(Way { question: Some(self.source.question(words)?), embedding });
+        words.into_iter().zip(embeddings).map(way).collect()
     }
 
     /// The vector of each text; `None` where the vector leg has no part in the search for it.
@@ -386,7 +397,7 @@ impl<'a> Run<'a> {
 
     /// What each leg finds for each way; each is asked about the others' candidates too, so that none scores low only
     /// because it stood just behind a cut.
-    fn legs(&mut self, ways: &[Way<'_>], allowed: &RoaringBitmap) -> Result<Vec<Legs>, SearchError> {
+    fn legs(&mut self, ways: &[Way], allowed: &RoaringBitmap) -> Result<Vec<Legs>, SearchError> {
         let (depth, is_exact) = (self.depth(), self.request.exact);
         let mut legs = Vec::with_capacity(ways.len());
         for way in ways {
@@ -404,22 +415,22 @@ impl<'a> Run<'a> {
         Ok(legs)
     }
 
-    fn vector_leg(&mut self, way: &Way<'_>, depth: usize, is_exact: bool, allowed: &RoaringBitmap) -> Result<Option<Leg>, SearchError> {
+    fn vector_leg(&mut self, way: &Way, depth: usize, is_exact: bool, allowed: &RoaringBitmap) -> Result<Option<Leg>, SearchError> {
         let Some(embedding) = &way.embedding else { return Ok(None) };
         let ef = self.request.ef;
         let found = self.timings.measure("vector", || self.source.vector_search(embedding, depth, ef, is_exact, allowed))?;
         Ok(Some(Leg::new(found, COSINE_MAX)))
     }
 
-    fn lexical_leg(&mut self, way: &Way<'_>, depth: usize, allowed: &RoaringBitmap) -> Result<Option<Leg>, SearchError> {
+    fn lexical_leg(&mut self, way: &Way, depth: usize, allowed: &RoaringBitmap) -> Result<Option<Leg>, SearchError> {
         if self.request.mode == SearchMode::Vector {
             return Ok(None);
         }
-        let Some(query) = way.words else {
+        let Some(question) = &way.question else {
             self.skip("lexical", "the query is a vector".to_owned());
             return Ok(None);
         };
-        let found = self.timings.measure("lexical", || self.source.text_search(query, depth, allowed))?;
+        let found = self.timings.measure("lexical", || self.source.text_search(question, depth, allowed))?;
         Ok(Some(Leg::new(found.rows.iter().map(|one| (one.row, one.score)).collect(), found.score_max)))
     }
 

@@ -61,7 +61,7 @@ fn a_restored_backup_is_the_same_and_sound() {
     let catalog = open_catalog(&restored);
     let at = catalog.collection(&corpus::TenantId::default(), "c").unwrap();
     let open = catalog.open_collection(&at).unwrap();
-    assert_eq!(open.text_search("number", 20, &open.allowed(None, &Principals::All)).unwrap().rows.len(), 12);
+    assert_eq!(open.text_search(&open.question("number").unwrap(), 20, &open.allowed(None, &Principals::All)).unwrap().rows.len(), 12);
 }
 
 #[test]

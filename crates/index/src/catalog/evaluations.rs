@@ -4,6 +4,7 @@ use super::{Catalog, CatalogError, Once, Page, now, put};
 use crate::evaluations::{EvaluationRecord, EvaluationState};
 use crate::keys;
 use crate::store::Batch;
+use crate::verify::read::pairs;
 use corpus::{CollectionId, EvaluationId, TenantId};
 use serde_json::Value;
 
@@ -14,7 +15,7 @@ impl Catalog {
     /// Takes an evaluation in; durable on return. The same request again gives the first one's record as it was then.
     ///
     /// # Errors
-    /// [`CatalogError::IdempotencyConflict`].
+    /// [`CatalogError::IdempotencyConflict`], [`CatalogError::NotFound`] if its collection is gone.
     pub fn create_evaluation(&self, record: EvaluationRecord, once: Option<&Once>) -> Result<EvaluationRecord, CatalogError> {
         let turn = self.write_turn();
         if let Some(earlier) = self.answered_before(&record.tenant, once)? {
@@ -22,6 +23,7 @@ impl Catalog {
             self.settle()?;
             return Ok(earlier);
         }
+        self.collection(&record.tenant, record.collection.as_str())?;
         let mut batch = Batch::default();
         put(&mut batch, keys::evaluation(&record.tenant, &record.id), &record)?;
         self.remember_answer(&mut batch, &record.tenant, once, &record)?;
@@ -105,6 +107,8 @@ impl Catalog {
         let turn = self.write_turn();
         let mut record = self.evaluation(tenant, id)?;
         if record.state.has_ended() {
+            drop(turn);
+            self.settle()?;
             return Ok(record);
         }
         (record.state, record.summary, record.updated_at) = (state, summary, now());
@@ -145,20 +149,20 @@ impl Catalog {
         }
     }
 
-    /// Notes of every evaluation that runs that it was interrupted: at the start none does. How many there were.
+    /// Notes of every evaluation that runs that it was interrupted: at the start none does. How many there were. One
+    /// that can't be read is passed over.
     ///
     /// # Errors
     /// A store error.
     pub fn interrupt_evaluations(&self) -> Result<u64, CatalogError> {
-        let records = self.store.scan(&keys::all_of(keys::EVALUATION), None, usize::MAX)?;
         let mut interrupted = 0;
-        for (_, value) in records {
-            let record: EvaluationRecord = serde_json::from_slice(&value)?;
+        self.each_evaluation(&keys::all_of(keys::EVALUATION), |record| {
             if !record.state.has_ended() {
                 self.end_evaluation(&record.tenant, &record.id, EvaluationState::Interrupted, Value::Null)?;
                 interrupted += 1;
             }
-        }
+            Ok(())
+        })?;
         Ok(interrupted)
     }
 
@@ -167,10 +171,13 @@ impl Catalog {
     /// # Errors
     /// A store error.
     pub fn prune_evaluations(&self, tenant: &TenantId, kept: usize) -> Result<(), CatalogError> {
-        let mut ended = self.evaluations(tenant, None, usize::MAX - 1)?.items;
-        ended.retain(|record| record.state.has_ended());
+        let mut ended = Vec::new();
+        self.each_evaluation(&keys::evaluations(tenant), |record| {
+            ended.extend(record.state.has_ended().then_some(record.id));
+            Ok(())
+        })?;
         let over = ended.len().saturating_sub(kept);
-        ended.iter().take(over).try_for_each(|record| self.remove_evaluation(record))
+        ended.iter().take(over).try_for_each(|id| self.remove(tenant, id))
     }
 
     /// Removes an evaluation with its results; one that runs is ended by that.
@@ -178,30 +185,65 @@ impl Catalog {
     /// # Errors
     /// A store error.
     pub fn remove_evaluation(&self, record: &EvaluationRecord) -> Result<(), CatalogError> {
+        self.remove(&record.tenant, &record.id)
+    }
+
+    fn remove(&self, tenant: &TenantId, id: &EvaluationId) -> Result<(), CatalogError> {
         // Ended first, so that nothing is added while it goes; the record last, so that what a crash leaves is found again.
-        match self.end_evaluation(&record.tenant, &record.id, EvaluationState::Interrupted, Value::Null) {
+        match self.end_evaluation(tenant, id, EvaluationState::Interrupted, Value::Null) {
             Err(CatalogError::NotFound { .. }) => return Ok(()),
             ended => ended.map(drop)?,
         }
-        let prefix = keys::evaluation_results(&record.tenant, &record.id);
-        loop {
-            let page = self.store.scan(&prefix, None, PER_PAGE)?;
-            let mut batch = Batch::default();
-            let is_last = page.is_empty();
-            page.into_iter().for_each(|(key, _)| batch.delete(key));
-            if is_last {
-                batch.delete(keys::evaluation(&record.tenant, &record.id));
-            }
-            let seq = self.store.commit(batch)?;
-            if is_last {
-                return self.durable(seq);
-            }
+        while self.remove_results(tenant, id)? {}
+        Ok(())
+    }
+
+    /// Removes a page of an evaluation's results, which its record then counts no more, or with the last of them the
+    /// record; durable then. Whether there are more.
+    fn remove_results(&self, tenant: &TenantId, id: &EvaluationId) -> Result<bool, CatalogError> {
+        let key = keys::evaluation(tenant, id);
+        let turn = self.write_turn();
+        let Some(mut record) = self.read::<EvaluationRecord>(&key)? else {
+            drop(turn);
+            return self.settle().map(|()| false);
+        };
+        let page = self.store.scan(&keys::evaluation_results(tenant, id), None, PER_PAGE)?;
+        let has_more = page.len() == PER_PAGE;
+        let mut batch = Batch::default();
+        record.done = record.done.saturating_sub(u32::try_from(page.len()).unwrap_or(u32::MAX));
+        page.into_iter().for_each(|(key, _)| batch.delete(key));
+        if has_more {
+            put(&mut batch, key, &record)?;
+        } else {
+            batch.delete(key);
         }
+        let seq = self.store.commit(batch)?;
+        drop(turn);
+        if !has_more {
+            self.durable(seq)?;
+        }
+        Ok(has_more)
     }
 
     /// Removes the evaluations of a deleted collection: their results quote its documents.
     pub(super) fn remove_evaluations_of(&self, tenant: &TenantId, collection: &CollectionId) -> Result<(), CatalogError> {
-        let records = self.evaluations(tenant, None, usize::MAX - 1)?.items;
-        records.iter().filter(|record| record.collection == *collection).try_for_each(|record| self.remove_evaluation(record))
+        self.each_evaluation(&keys::evaluations(tenant), |record| {
+            if record.collection == *collection { self.remove(tenant, &record.id) } else { Ok(()) }
+        })
+    }
+
+    /// Calls `visit` with every evaluation below `prefix`, oldest first. `verify` tells of those that can't be read.
+    fn each_evaluation(
+        &self,
+        prefix: &[u8],
+        mut visit: impl FnMut(EvaluationRecord) -> Result<(), CatalogError>,
+    ) -> Result<(), CatalogError> {
+        pairs(self.store.as_ref(), prefix, |key, value| {
+            let Some(record) = value.ok().and_then(|value| serde_json::from_slice(value).ok()) else {
+                tracing::warn!(key = %key.escape_ascii(), "an evaluation can't be read and is passed over");
+                return Ok(());
+            };
+            visit(record)
+        })
     }
 }

@@ -20,7 +20,7 @@ use crate::keys;
 use crate::records::{Change, CollectionRecord, CollectionState, DocumentRecord, Unserved};
 use crate::scored::Scored;
 use crate::store::{Store, StoreError};
-use crate::text::{Beside, Narrowed, TextChange, TextError, TextHits, TextIndex, TextStats};
+use crate::text::{Beside, Narrowed, Question, TextChange, TextError, TextHits, TextIndex, TextStats};
 use crate::unserved;
 use crate::vector::{VectorError, VectorIndex, VectorParams, VectorQuery, VectorStats};
 use attributes::AttributeView;
@@ -184,31 +184,39 @@ impl Collection {
         Ok(self.vectors.search(query, ask)?)
     }
 
+    /// Takes a query apart, for [`Collection::text_search`] and [`Collection::narrow`] ([`TextIndex::question`]).
+    ///
+    /// # Errors
+    /// [`CollectionError::Text`].
+    pub fn question(&self, query: &str) -> Result<Question, CollectionError> {
+        Ok(self.text.question(query)?)
+    }
+
     /// The best `k` rows by BM25, best first, ties by row ([`TextIndex::search`]).
     ///
     /// # Errors
     /// [`CollectionError::Text`].
-    pub fn text_search(&self, query: &str, k: usize, allowed: &RoaringBitmap) -> Result<TextHits, CollectionError> {
+    pub fn text_search(&self, question: &Question, k: usize, allowed: &RoaringBitmap) -> Result<TextHits, CollectionError> {
         // Nobody who writes waits for a search.
         let of = |row: Row| self.read_attributes().owner(row).map_or([None, None], |view| view.rows.around(row));
         let mean = self.read_attributes().neighbours_mean();
-        Ok(self.text.search(query, k, allowed, Some(Beside { of: &of, mean }))?)
+        Ok(self.text.search(question, k, allowed, Some(Beside { of: &of, mean }))?)
     }
 
-    /// What the signs of a query leave of `allowed` ([`TextIndex::narrow`]).
+    /// What the signs of a question leave of `allowed` ([`TextIndex::narrow`]).
     ///
     /// # Errors
     /// [`CollectionError::Text`].
-    pub fn narrow(&self, query: &str, allowed: &RoaringBitmap) -> Result<Option<Narrowed>, CollectionError> {
-        Ok(self.text.narrow(query, allowed)?)
+    pub fn narrow(&self, question: &Question, allowed: &RoaringBitmap) -> Result<Option<Narrowed>, CollectionError> {
+        Ok(self.text.narrow(question, allowed)?)
     }
 
-    /// How many rows the text index holds, and in how many of them each word occurs.
+    /// How many rows the text index holds, and in how many of them each word occurs ([`TextIndex::occurrences`]).
     ///
     /// # Errors
     /// [`CollectionError::Text`].
     pub fn occurrences(&self, words: &[&str]) -> Result<(u64, Vec<u64>), CollectionError> {
-        Ok((self.text.rows(), self.text.occurrences(words)?))
+        Ok(self.text.occurrences(words)?)
     }
 
     /// The chunks at these rows with the documents they belong to; `None` where a row is not live (any more).

@@ -104,20 +104,21 @@ fn open_text(
     seq: u64,
 ) -> Result<TextIndex, CollectionError> {
     let text = TextIndex::open(Some(directory))?;
-    if text.checkpoint() == seq {
-        // The list of segments has no checksum. Rows of later changes may be among the live ones.
-        let is_whole = text.rows() == attributes.live().len();
-        if is_whole || read_state(store, record)?.seq != seq {
-            return Ok(text);
-        }
-    } else if let Some(changes) = changes_after(store, record, text.checkpoint(), seq)? {
-        match replay_text(store, record, &text, &changes, seq) {
+    let is_level = match changes_after(store, record, text.checkpoint(), seq)? {
+        None => false,
+        Some(_) if text.checkpoint() == seq => true,
+        Some(changes) => match replay_text(store, record, &text, &changes, seq) {
             // A kill in the middle of a commit leaves files that the same commit then finds in its way.
             Err(CollectionError::Text(error)) if !error.is_disk_full() => {
                 tracing::warn!(collection = %record.id, %error, "the text index can't replay");
+                false
             }
-            replayed => return replayed.map(|()| text),
-        }
+            replayed => replayed.map(|()| true)?,
+        },
+    };
+    // The list of segments has no checksum. Rows of later changes may be among the live ones.
+    if is_level && (text.rows() == attributes.live().len() || read_state(store, record)?.seq != seq) {
+        return Ok(text);
     }
     tracing::warn!(collection = %record.id, checkpoint = text.checkpoint(), seq, "the text index is rebuilt from the store");
     drop(text);

@@ -93,16 +93,17 @@ impl Terms {
         after
     }
 
-    /// A word, or words joined without spaces: as long as a joint is followed by another word.
+    /// A word, or words joined without spaces: as long as a joint is followed by another word. `after` ends `from`.
     fn words<'t>(&mut self, from: &'t str, mut after: &'t str) -> &'t str {
         let first = self.position;
-        let mut word = from.strip_suffix(after).unwrap_or_default();
+        let until = |after: &str| from.get(..from.len() - after.len()).unwrap_or_default();
+        let mut word = until(after);
         self.word(word);
         while let Some((next, rest)) = next_joined(after) {
             (word, after) = (next, rest);
             self.word(word);
         }
-        let whole = from.strip_suffix(after).unwrap_or_default();
+        let whole = until(after);
         if self.position - first > 1 && is_identifier(whole) {
             self.push(cut(&whole.to_lowercase()).to_owned(), first, Kind::Joined);
         }
@@ -187,7 +188,7 @@ fn class_of(c: char) -> Class {
 }
 
 /// Han, hiragana, katakana and Hangul, with their iteration and length marks.
-fn is_unspaced(c: char) -> bool {
+pub(super) fn is_unspaced(c: char) -> bool {
     matches!(c,
         '\u{1100}'..='\u{11ff}' | '\u{3005}'..='\u{3007}' | '\u{3041}'..='\u{309f}' | '\u{30a1}'..='\u{30fa}'
         | '\u{30fc}'..='\u{30ff}' | '\u{3131}'..='\u{318e}' | '\u{31f0}'..='\u{31ff}' | '\u{3400}'..='\u{4dbf}'

@@ -5,7 +5,11 @@
 //! questions are not, so a question is read in every language that its collection holds.
 
 use frostem::{Algorithm, Stemmer};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::LazyLock;
+use tantivy::schema::Field;
 use tantivy::tokenizer::{Language as Listed, RawTokenizer, StopWordFilter, TextAnalyzer, TokenStream};
+use tantivy::{Searcher, TantivyError};
 use whatlang::{Lang, Script};
 
 /// A language whose stemmer is known. What is in none of them is treated as English, whose stemmer only
@@ -49,11 +53,11 @@ const LANGUAGES: [Language; 18] = [
 
 /// English words that every text and every question has, question words above all: in a collection they are rarer
 /// than what is asked for, and would count as much.
-const ENGLISH_COMMON: &str = " a about all also am an and any are as at be been being both but by can could did do does \
+const ENGLISH_COMMON: &str = "a about all also am an and any are as at be been being both but by can could did do does \
     doing done for from had has have having he her here hers him his how i if in into is it its me might more most much \
     many my no nor not of on or other our over own same she should so some such than that the their them then there these \
     they this those through to too under until up us very was we were what when where which while who whom whose why will \
-    with would you your ";
+    with would you your";
 
 /// Words from which on the language of a text is believed.
 const WORDS_MIN: usize = 5;
@@ -77,11 +81,21 @@ impl Language {
 
     /// Tells whether a lower-case word is one that every text has.
     pub(super) fn common_words(self) -> CommonWords {
-        let filter = self.listed.and_then(StopWordFilter::new);
-        let is_english = self == ENGLISH;
-        CommonWords { is_english, filter: filter.map(|filter| TextAnalyzer::builder(RawTokenizer::default()).filter(filter).build()) }
+        // A clone shares the list.
+        CommonWords { is_english: self == ENGLISH, filter: FILTERS.get(self.code).cloned() }
     }
 }
+
+static ENGLISH_COMMON_WORDS: LazyLock<HashSet<&str>> = LazyLock::new(|| ENGLISH_COMMON.split(' ').collect());
+
+/// What leaves the common words of a language out, by its code.
+static FILTERS: LazyLock<HashMap<&str, TextAnalyzer>> = LazyLock::new(|| {
+    let filter = |language: Language| {
+        let filter = language.listed.and_then(StopWordFilter::new)?;
+        Some((language.code, TextAnalyzer::builder(RawTokenizer::default()).filter(filter).build()))
+    };
+    LANGUAGES.into_iter().filter_map(filter).collect()
+});
 
 /// The words of a language that every text has.
 pub(super) struct CommonWords {
@@ -92,9 +106,55 @@ pub(super) struct CommonWords {
 impl CommonWords {
     pub(super) fn has(&mut self, word: &str) -> bool {
         if self.is_english {
-            return ENGLISH_COMMON.contains(&format!(" {word} "));
+            return ENGLISH_COMMON_WORDS.contains(word);
         }
         self.filter.as_mut().is_some_and(|filter| !filter.token_stream(word).advance())
+    }
+}
+
+/// The languages that a collection is in.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Languages {
+    /// English in any case, which also stands for what is not known, then the commonest.
+    pub(super) main: Vec<Language>,
+    /// The others. What words are in them says nothing of the other rows.
+    pub(super) rare: Vec<Language>,
+}
+
+/// Languages that count as a collection's own.
+const MAIN_MAX: usize = 4;
+/// A language that fewer of a hundred rows are in is none of them.
+const MAIN_PERCENT_MIN: u64 = 2;
+
+impl Default for Languages {
+    fn default() -> Self {
+        Self { main: vec![ENGLISH], rare: Vec::new() }
+    }
+}
+
+impl Languages {
+    /// By the field that holds the code of each row's language.
+    pub(super) fn of(searcher: &Searcher, field: Field) -> Result<Self, TantivyError> {
+        let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+        for segment in searcher.segment_readers() {
+            let index = segment.inverted_index(field)?;
+            let mut terms = index.terms().stream()?;
+            while terms.advance() {
+                if let Some(language) = str::from_utf8(terms.key()).ok().and_then(Language::of_code) {
+                    *counts.entry(language.code).or_default() += u64::from(terms.value().doc_freq);
+                }
+            }
+        }
+        let all: u64 = counts.values().sum();
+        let mut counts: Vec<(u64, &str)> = counts.into_iter().map(|(code, rows)| (rows, code)).collect();
+        counts.sort_by(|a, b| b.cmp(a));
+        let mut languages = Self::default();
+        for (rows, code) in counts {
+            let is_main = rows * 100 >= all * MAIN_PERCENT_MIN && languages.main.len() < MAIN_MAX;
+            let place = if is_main { &mut languages.main } else { &mut languages.rare };
+            place.extend(Language::of_code(code).filter(|language| *language != ENGLISH));
+        }
+        Ok(languages)
     }
 }
 

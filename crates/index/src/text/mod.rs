@@ -14,19 +14,19 @@ mod bm25;
 mod language;
 mod question;
 mod row_set;
+mod signs;
 #[cfg(test)]
 mod tests;
 
 use crate::scored::Scored;
 pub use bm25::Beside;
-use bm25::Bonus;
 use corpus::Row;
 use frostem::Stemmer;
-use language::{ENGLISH, Language};
-use question::{Phrase, Question};
+use language::{Language, Languages};
+pub use question::Question;
+use question::Reader;
 use roaring::RoaringBitmap;
-use row_set::RowSet;
-use std::collections::BTreeMap;
+pub use signs::Narrowed;
 use std::io;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -34,7 +34,7 @@ use std::time::{Duration, Instant};
 use tantivy::collector::Count;
 use tantivy::directory::error::OpenWriteError;
 use tantivy::indexer::{IndexWriterOptions, LogMergePolicy};
-use tantivy::query::{BooleanQuery, PhraseQuery, Query, TermQuery, TermSetQuery};
+use tantivy::query::TermSetQuery;
 use tantivy::schema::{FAST, Field, INDEXED, IndexRecordOption, STRING, Schema, TextFieldIndexing, TextOptions};
 use tantivy::tokenizer::{PreTokenizedString, Token};
 use tantivy::{Index, IndexReader, IndexWriter, ReloadPolicy, Searcher, TantivyDocument, TantivyError, Term};
@@ -103,24 +103,8 @@ pub struct TextHits {
     pub score_max: f32,
 }
 
-/// What the signs of a query leave of the rows ([`TextIndex::narrow`]).
-#[derive(Debug, Clone, PartialEq)]
-pub struct Narrowed {
-    /// The rows that are left.
-    pub rows: RoaringBitmap,
-    /// Whether the query's quoted words were required. They are not if no allowed row has them.
-    pub requires_quoted: bool,
-}
-
 /// Most distinct terms of a query that are looked up.
 pub const QUERY_TERMS_MAX: usize = 256;
-
-/// Languages that a question is read in, the commonest of the collection.
-const LANGUAGES_MAX: usize = 4;
-/// A language that fewer of a hundred rows are in is none of the collection's.
-const LANGUAGE_PERCENT_MIN: u64 = 2;
-/// What words that stand side by side as quoted count, as a share of what they count one by one.
-const QUOTED_SHARE: f32 = 0.5;
 
 /// Buffer of the writer while it exists, in bytes. A larger batch is written as several segments.
 const WRITER_BYTES: usize = 32 * 1024 * 1024;
@@ -238,7 +222,8 @@ impl TextIndex {
     /// Applies changes in order as one commit and sets the checkpoint; searchable on return.
     ///
     /// # Errors
-    /// [`TextError`]; then the index is as before.
+    /// [`TextError`]; then the index is as before, unless only what was committed could not be opened: then the
+    /// checkpoint is the new one, and searches see the changes with the next that are applied.
     pub fn apply(&self, changes: Vec<TextChange>, checkpoint: u64) -> Result<(), TextError> {
         let mut applied = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
         let mut writer = self.writer()?;
@@ -274,6 +259,9 @@ impl TextIndex {
         policy.set_min_layer_size(MERGE_SMALL_ROWS);
         policy.set_del_docs_ratio_before_merge(MERGE_DEAD_SHARE);
         writer.set_merge_policy(Box::new(policy));
+        // The first stamp of a writer is that of the last commit. A removal with that stamp is lost in a merge that the
+        // last writer was killed before: an empty group uses the stamp up.
+        writer.run([])?;
         Ok(writer)
     }
 
@@ -293,108 +281,56 @@ impl TextIndex {
         Ok(())
     }
 
-    /// The best `k` allowed rows that hold at least one word of the query, by BM25, best first, ties by row
-    /// ascending. Words beyond the first [`QUERY_TERMS_MAX`] distinct ones are ignored; a query without any gives no
-    /// hits. Rows that a query's signs rule out ([`TextIndex::narrow`]) are the caller's to leave out of `allowed`. With
-    /// `beside` a row is scored together with what stands beside it in its document.
+    /// Takes a query apart, in the languages that the rows are in now. Words beyond the first [`QUERY_TERMS_MAX`]
+    /// distinct ones are left out.
     ///
     /// # Errors
     /// [`TextError::Index`] if a segment can't be read.
-    pub fn search(&self, query: &str, k: usize, allowed: &RoaringBitmap, beside: Option<Beside<'_>>) -> Result<TextHits, TextError> {
-        let searcher = self.reader.searcher();
-        let languages = self.languages(&searcher)?;
-        let question = Question::read(query, &languages, QUERY_TERMS_MAX);
+    pub fn question(&self, query: &str) -> Result<Question, TextError> {
+        Ok(Question::read(query, &self.languages(&self.reader.searcher())?))
+    }
+
+    fn languages(&self, searcher: &Searcher) -> Result<Languages, TantivyError> {
+        Languages::of(searcher, self.fields.language)
+    }
+
+    /// The best `k` allowed rows that hold at least one word of the question, by BM25, best first, ties by row
+    /// ascending. A question without any gives no hits. Rows that its signs rule out ([`TextIndex::narrow`]) are the
+    /// caller's to leave out of `allowed`. With `beside` a row is scored together with what stands beside it in its
+    /// document.
+    ///
+    /// # Errors
+    /// [`TextError::Index`] if a segment can't be read.
+    pub fn search(
+        &self,
+        question: &Question,
+        k: usize,
+        allowed: &RoaringBitmap,
+        beside: Option<Beside<'_>>,
+    ) -> Result<TextHits, TextError> {
         if k == 0 || question.groups.is_empty() || allowed.is_empty() {
             return Ok(TextHits::default());
         }
-        let stemmers: Vec<Stemmer> = languages.iter().map(|language| language.stemmer()).collect();
-        let quoted = question.phrases.iter().filter(|phrase| phrase.len() > 1);
-        let bonuses: Vec<Bonus> = quoted.map(|phrase| self.bonus(&searcher, phrase, &stemmers)).collect::<Result<_, _>>()?;
-        Ok(bm25::search(&searcher, &self.fields, &question.groups, &bonuses, beside, k, allowed)?)
+        let searcher = self.reader.searcher();
+        let several = question.phrases.iter().filter(|phrase| phrase.words.len() > 1);
+        let quoted = several.map(|phrase| Ok((self.rows_with(&searcher, phrase)?, phrase))).collect::<Result<_, TantivyError>>()?;
+        Ok(bm25::search(&searcher, &self.fields, &question.groups, quoted, beside, k, allowed)?)
     }
 
-    /// What quotation marks and minus signs leave of `allowed`; `None` for a query without any, and for prose, in
-    /// which they are no signs. Words that no allowed row has side by side are not required.
+    /// How many rows can be found, and in how many each word occurs, be it in their headings only; of a word of several
+    /// terms the rarest counts, and one of none occurs nowhere. Rows that were removed are counted with words until their
+    /// segment is merged.
     ///
     /// # Errors
     /// [`TextError::Index`] if a segment can't be read.
-    pub fn narrow(&self, query: &str, allowed: &RoaringBitmap) -> Result<Option<Narrowed>, TextError> {
-        if !query.contains(['"', '“', '「', '-']) {
-            return Ok(None);
-        }
+    pub fn occurrences(&self, words: &[&str]) -> Result<(u64, Vec<u64>), TextError> {
         let searcher = self.reader.searcher();
-        let languages = self.languages(&searcher)?;
-        let question = Question::read(query, &languages, QUERY_TERMS_MAX);
-        let required = if question.requires_phrases { question.phrases.as_slice() } else { &[] };
-        if required.is_empty() && question.excluded.is_empty() {
-            return Ok(None);
-        }
-        let stemmers: Vec<Stemmer> = languages.iter().map(|language| language.stemmer()).collect();
-        let with = |phrase| self.rows_with(&searcher, phrase, &stemmers);
-        let mut rows = allowed.clone();
-        for phrase in &question.excluded {
-            rows -= with(phrase)?;
-        }
-        let quoted = required.iter().try_fold(rows.clone(), |rows, phrase| with(phrase).map(|found| rows & found))?;
-        let requires_quoted = !required.is_empty() && !quoted.is_empty();
-        Ok(Some(Narrowed { rows: if requires_quoted { quoted } else { rows }, requires_quoted }))
-    }
-
-    /// What of the collection's rows are in; English in any case, which also stands for what is not known.
-    fn languages(&self, searcher: &Searcher) -> Result<Vec<Language>, TantivyError> {
-        let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
-        for segment in searcher.segment_readers() {
-            let index = segment.inverted_index(self.fields.language)?;
-            let mut terms = index.terms().stream()?;
-            while terms.advance() {
-                if let Some(language) = str::from_utf8(terms.key()).ok().and_then(Language::of_code) {
-                    *counts.entry(language.code).or_default() += u64::from(terms.value().doc_freq);
-                }
-            }
-        }
-        let all: u64 = counts.values().sum();
-        let mut common: Vec<(u64, &str)> =
-            counts.into_iter().filter(|(_, rows)| rows * 100 >= all * LANGUAGE_PERCENT_MIN).map(|(code, rows)| (rows, code)).collect();
-        common.sort_by(|a, b| b.cmp(a));
-        let others = common.into_iter().filter_map(|(_, code)| Language::of_code(code)).filter(|language| *language != ENGLISH);
-        Ok(std::iter::once(ENGLISH).chain(others).take(LANGUAGES_MAX).collect())
-    }
-
-    fn bonus(&self, searcher: &Searcher, phrase: &Phrase, stemmers: &[Stemmer]) -> Result<Bonus, TantivyError> {
-        let words: Vec<_> = phrase.iter().map(|(_, term)| question::group(term, stemmers)).collect();
-        let points = QUOTED_SHARE * bm25::points_of(searcher, &self.fields, &words)?;
-        Ok(Bonus { rows: self.rows_with(searcher, phrase, stemmers)?, points })
-    }
-
-    /// The rows in which the words stand side by side, in a heading or the text, in any language.
-    fn rows_with(&self, searcher: &Searcher, phrase: &Phrase, stemmers: &[Stemmer]) -> Result<RoaringBitmap, TantivyError> {
-        let fields = [self.fields.body, self.fields.heading];
-        let places = fields.iter().flat_map(|field| stemmers.iter().map(move |stemmer| (*field, stemmer)));
-        let queries = places.map(|(field, stemmer)| phrase_query(field, phrase, stemmer)).collect();
-        searcher.search(&BooleanQuery::union(queries), &RowSet { row_field: Fields::ROW })
-    }
-
-    /// In how many rows each word occurs; of a word of several terms the rarest counts, and one of none occurs nowhere.
-    /// Rows that were removed are counted until their segment is merged.
-    ///
-    /// # Errors
-    /// [`TextError::Index`] if a segment can't be read.
-    pub fn occurrences(&self, words: &[&str]) -> Result<Vec<u64>, TextError> {
-        let searcher = self.reader.searcher();
-        let stemmers: Vec<Stemmer> = self.languages(&searcher)?.into_iter().map(Language::stemmer).collect();
-        let rows_with = |term: &analyzer::Term| -> Result<u64, TantivyError> {
-            let counts = question::group(term, &stemmers)
-                .terms
-                .into_iter()
-                .map(|stem| searcher.doc_freq(&Term::from_field_text(self.fields.body, &stem)));
-            Ok(counts.collect::<Result<Vec<u64>, _>>()?.into_iter().max().unwrap_or_default())
-        };
+        let reader = Reader::new(&self.languages(&searcher)?);
         let count = |word: &&str| -> Result<u64, TextError> {
-            let terms = question::phrase(word).unwrap_or_default();
-            let counts: Result<Vec<u64>, TantivyError> = terms.iter().take(QUERY_TERMS_MAX).map(|(_, term)| rows_with(term)).collect();
-            Ok(counts?.into_iter().min().unwrap_or_default())
+            let counts = reader.words(word).into_iter().map(|group| Ok(bm25::places(&searcher, &self.fields, &group)?.1));
+            Ok(counts.collect::<Result<Vec<u64>, TantivyError>>()?.into_iter().min().unwrap_or_default())
         };
-        words.iter().map(count).collect()
+        Ok((searcher.num_docs(), words.iter().map(count).collect::<Result<_, _>>()?))
     }
 
     /// How many of these rows the committed index holds.
@@ -457,14 +393,6 @@ fn tokens(text: &str, stemmer: &Stemmer) -> PreTokenizedString {
     let token = |term: analyzer::Term| Token { text: term.stemmed(stemmer), position: term.position, ..Token::default() };
     // The text itself is the store's.
     PreTokenizedString { text: String::new(), tokens: analyzer::terms(text).into_iter().map(token).collect() }
-}
-
-fn phrase_query(field: Field, phrase: &Phrase, stemmer: &Stemmer) -> Box<dyn Query> {
-    let term = |term: &analyzer::Term| Term::from_field_text(field, &term.stemmed(stemmer));
-    match phrase.as_slice() {
-        [(_, only)] => Box::new(TermQuery::new(term(only), IndexRecordOption::Basic)),
-        several => Box::new(PhraseQuery::new_with_offset(several.iter().map(|(offset, one)| (*offset, term(one))).collect())),
-    }
 }
 
 /// What goes with a commit: the analyzer's version and the checkpoint.

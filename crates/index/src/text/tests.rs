@@ -13,6 +13,15 @@ fn index_of(texts: &[&str]) -> TextIndex {
     index
 }
 
+/// Asks and searches.
+fn ask(index: &TextIndex, query: &str, k: usize, allowed: &RoaringBitmap, beside: Option<Beside<'_>>) -> TextHits {
+    index.search(&index.question(query).unwrap(), k, allowed, beside).unwrap()
+}
+
+fn narrow(index: &TextIndex, query: &str, allowed: &RoaringBitmap) -> Option<Narrowed> {
+    index.narrow(&index.question(query).unwrap(), allowed).unwrap()
+}
+
 const NONE: [Row; 0] = [];
 
 fn all() -> RoaringBitmap {
@@ -20,7 +29,7 @@ fn all() -> RoaringBitmap {
 }
 
 fn found(index: &TextIndex, query: &str) -> Vec<Row> {
-    index.search(query, 10, &all(), None).unwrap().rows.into_iter().map(|hit| hit.row).collect()
+    ask(index, query, 10, &all(), None).rows.into_iter().map(|hit| hit.row).collect()
 }
 
 #[test]
@@ -34,7 +43,10 @@ fn english_is_found_by_its_stem_and_ranked_by_rarity() {
 #[test]
 fn words_are_counted_as_they_are_found() {
     let index = index_of(&["The cats were running", "A dog sleeps", "the cat", "向量检索引擎"]);
-    assert_eq!(index.occurrences(&["Cat", "dogs", "fox", "检索", "the dog", "?"]).unwrap(), [2, 1, 0, 1, 1, 0]);
+    assert_eq!(index.occurrences(&["Cat", "dogs", "fox", "检索", "the dog", "?"]).unwrap(), (4, vec![2, 1, 0, 1, 1, 0]));
+    let headed = TextChange::Add { row: 9, text: "step one".into(), heading: "Fox".into() };
+    index.apply(vec![headed], 2).unwrap();
+    assert_eq!(index.occurrences(&["fox"]).unwrap(), (5, vec![1]), "only a heading has it");
 }
 
 #[test]
@@ -65,7 +77,7 @@ fn headings_count_more_than_text() {
 #[test]
 fn no_row_scores_more_than_the_most_and_what_it_lacks_is_missing() {
     let index = index_of(&["ice ice ice ice ice ice ice ice ice ice ice ice", "salt melts ice", "a granite quay"]);
-    let search = |query: &str| index.search(query, 10, &all(), None).unwrap();
+    let search = |query: &str| ask(&index, query, 10, &all(), None);
     for query in ["ice", "salt ice", "unheard ice", "\"salt melts\" ice"] {
         let hits = search(query);
         assert!(hits.rows[0].score > 0.0 && hits.rows[0].score <= hits.score_max, "{query}: {hits:?}");
@@ -79,7 +91,7 @@ fn no_row_scores_more_than_the_most_and_what_it_lacks_is_missing() {
 fn what_stands_beside_a_row_counts_as_well_and_less() {
     let index = index_of(&["a harbour", "of the ice", "granite rock", "the salt of the sea", "a quay of granite"]);
     let search = |beside: Option<Beside<'_>>| -> Vec<Row> {
-        index.search("granite sea", 10, &all(), beside).unwrap().rows.into_iter().map(|hit| hit.row).collect()
+        ask(&index, "granite sea", 10, &all(), beside).rows.into_iter().map(|hit| hit.row).collect()
     };
     let of = |row: Row| {
         if row == 3 {
@@ -94,10 +106,9 @@ fn what_stands_beside_a_row_counts_as_well_and_less() {
     assert_eq!(search(Some(Beside { of: &of, mean: 0.4 })), [3, 4, 2], "the sea is beside the granite");
     let alone = Beside { of: &|_| [None, None], mean: 0.0 };
     assert_eq!(search(Some(alone)), search(None));
-    let scores =
-        |beside| index.search("granite salt", 9, &all(), beside).unwrap().rows.into_iter().map(|hit| hit.score).collect::<Vec<_>>();
+    let scores = |beside| ask(&index, "granite salt", 9, &all(), beside).rows.into_iter().map(|hit| hit.score).collect::<Vec<_>>();
     assert!(scores(Some(alone)).iter().zip(scores(None)).all(|(a, b)| (a - b).abs() < 1e-5));
-    assert_eq!(index.search("granite", 1, &all(), Some(alone)).unwrap().rows.len(), 1);
+    assert_eq!(ask(&index, "granite", 1, &all(), Some(alone)).rows.len(), 1);
 }
 
 #[test]
@@ -110,7 +121,47 @@ fn a_chunk_is_stemmed_by_its_language_and_a_question_by_all_of_them() {
     assert_eq!(found(&index, "Leuchtturm"), [0]);
     assert_eq!(found(&index, "cleaning a lighthouse"), [1]);
     assert_eq!(found(&index, "маяк"), [2]);
-    assert_eq!(index.languages(&index.reader.searcher()).unwrap().len(), 3);
+    assert_eq!(index.languages(&index.reader.searcher()).unwrap().main.len(), 3);
+}
+
+#[test]
+fn a_rare_language_is_read_in_its_own_rows_only() {
+    let mut texts = vec!["mad dogs bark"; 200];
+    texts.push("Die Leuchttürme an der Küste werden jeden Morgen von den Wärtern gereinigt.");
+    texts.push("Il guardiano del faro scrive ogni mattina l'altezza della marea nel suo quaderno.");
+    let index = index_of(&texts);
+    let languages = index.languages(&index.reader.searcher()).unwrap();
+    assert_eq!(languages.rare.iter().map(|language| language.code).collect::<Vec<_>>(), ["ita", "deu"]);
+    assert_eq!((found(&index, "Leuchtturm"), found(&index, "gereinigt")), (vec![200], vec![200]));
+    assert_eq!(found(&index, "quaderni"), [201]);
+    assert_eq!(found(&index, "made"), NONE, "its Italian stem is an English word");
+    assert_eq!(index.occurrences(&["made", "Leuchtturm"]).unwrap().1, [0, 1]);
+    let left = |query: &str| narrow(&index, query, &all()).unwrap().rows.contains(200);
+    assert!(left("\"der Küste\"") && !left("mad -Leuchtturm"));
+    assert!(narrow(&index, "dogs -made", &all()).unwrap().rows.contains(0));
+}
+
+/// Few rows are looked at one by one, many by going through the postings.
+#[test]
+fn rows_score_the_same_among_few_and_among_many() {
+    let texts: Vec<String> = (0..600).map(|n| format!("alpha {} {} {n}", "beta ".repeat(n % 5), "gamma ".repeat(n % 7))).collect();
+    let index = TextIndex::open(None).unwrap();
+    for (batch, texts) in texts.chunks(150).enumerate() {
+        let first = batch as Row * 150;
+        index.apply((first..).zip(texts).map(|(row, text)| add(row, text)).collect(), batch as u64 + 1).unwrap();
+    }
+    index.apply(vec![TextChange::Remove { row: 7 }, add(11, "beta anew")], 9).unwrap();
+    let few: RoaringBitmap = (0..40).collect();
+    let of = |row: Row| [row.checked_sub(1), Some(row + 1)];
+    for beside in [None, Some(Beside { of: &of, mean: 1.9 })] {
+        for query in ["beta", "\"beta gamma\" 30", "gamma \"alpha beta\" 12 13"] {
+            let many = ask(&index, query, 600, &all(), beside).rows.into_iter().filter(|hit| few.contains(hit.row));
+            let many: Vec<(Row, f32)> = many.map(|hit| (hit.row, hit.score)).collect();
+            let few: Vec<(Row, f32)> = ask(&index, query, 40, &few, beside).rows.into_iter().map(|hit| (hit.row, hit.score)).collect();
+            assert!(!few.is_empty() && few.iter().all(|(row, _)| *row != 7), "{query}");
+            assert_eq!(few, many, "{query}");
+        }
+    }
 }
 
 #[test]
@@ -125,8 +176,7 @@ fn identifiers_are_found_whole_before_their_words() {
 fn quoted_words_are_required_and_excluded_ones_are_gone() {
     let index =
         index_of(&["the neap tide is low", "tide tables, neap and spring", "a neap of another tide", "潮汐表在港口", "港口的潮水表"]);
-    let left =
-        |query: &str| index.narrow(query, &all()).unwrap().map(|narrowed| narrowed.rows.iter().filter(|row| *row < 5).collect::<Vec<_>>());
+    let left = |query: &str| narrow(&index, query, &all()).map(|narrowed| narrowed.rows.iter().filter(|row| *row < 5).collect::<Vec<_>>());
     assert_eq!(left("\"neap tide\" tables"), Some(vec![0]));
     assert_eq!(left("\"tides are\""), Some(vec![0, 1, 2, 3, 4]), "nobody has it: not required");
     assert_eq!(left("tide -tables"), Some(vec![0, 2, 3, 4]));
@@ -137,8 +187,12 @@ fn quoted_words_are_required_and_excluded_ones_are_gone() {
     }
     assert_eq!(found(&index, "what is \"neap tide\"?").first(), Some(&0));
     assert_eq!(found(&index, "-tide"), NONE);
-    let narrowed = index.narrow("\"spring\"", &[0, 2].into_iter().collect()).unwrap().unwrap();
-    assert_eq!((narrowed.rows.len(), narrowed.requires_quoted), (2, false), "only allowed rows count");
+    let narrowed = narrow(&index, "\"spring\"", &[0, 2].into_iter().collect()).unwrap();
+    assert_eq!((narrowed.rows.len(), narrowed.requires_quoted, narrowed.excludes), (2, false, false), "only allowed rows count");
+    let allowed: RoaringBitmap = [0, 1].into_iter().collect();
+    let kept = narrow(&index, "neap -tide", &allowed).unwrap();
+    assert_eq!((kept.rows, kept.excludes), (allowed, false), "all allowed rows have it: not excluded");
+    assert!(narrow(&index, "neap -tables", &all()).unwrap().excludes);
 }
 
 #[test]
@@ -151,7 +205,7 @@ fn no_query_is_an_error_and_no_word_means_no_hit() {
     assert_eq!(found(&index, &"word ".repeat(10_000)), NONE);
     let many: String = (0..2_000).map(|n| format!("w{n} ")).chain(["title".into()]).collect();
     assert_eq!(found(&index, &many), NONE, "terms past the limit are ignored");
-    assert_eq!(index.search("title", 0, &all(), None).unwrap(), TextHits::default());
+    assert_eq!(ask(&index, "title", 0, &all(), None), TextHits::default());
 }
 
 #[test]
@@ -176,7 +230,7 @@ fn only_allowed_rows_and_ties_by_row_also_at_the_cut() {
     }
     let hits = |k, allowed: &[Row]| -> Vec<Row> {
         let allowed = allowed.iter().copied().collect();
-        index.search("same", k, &allowed, None).unwrap().rows.into_iter().map(|hit| hit.row).collect()
+        ask(&index, "same", k, &allowed, None).rows.into_iter().map(|hit| hit.row).collect()
     };
     assert_eq!(hits(3, &[1, 2, 4, 7, 8, 9]), [1, 2, 4]);
     assert_eq!(hits(2, &[9, 8, 4]), [4, 8]);
@@ -193,7 +247,7 @@ fn merging_changes_neither_order_nor_score() {
     }
     assert_eq!(whole.stats().segments, 1);
     for query in ["alpha", "beta gamma", "gamma beta alpha"] {
-        let (a, b) = (whole.search(query, 20, &all(), None).unwrap().rows, pieces.search(query, 20, &all(), None).unwrap().rows);
+        let (a, b) = (ask(&whole, query, 20, &all(), None).rows, ask(&pieces, query, 20, &all(), None).rows);
         assert_eq!(a.iter().map(|hit| hit.row).collect::<Vec<_>>(), b.iter().map(|hit| hit.row).collect::<Vec<_>>(), "{query}");
         assert!(a.iter().zip(&b).all(|(a, b)| (a.score - b.score).abs() < 1e-5), "{query}");
     }
@@ -220,6 +274,32 @@ fn removed_rows_are_merged_away() {
     let searcher = index.reader.searcher();
     assert_eq!(searcher.segment_readers().iter().map(|segment| segment.num_deleted_docs()).sum::<u32>(), 0);
     assert_eq!(index.stats().rows, 10);
+}
+
+/// A kill between a commit and its merges leaves them to the next writer, which does them before it commits.
+#[test]
+fn the_first_removal_is_not_lost_in_a_merge_that_a_kill_put_off() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("text");
+    let index = TextIndex::open(Some(&dir)).unwrap();
+    let unmerged = |changes: Vec<TextChange>, checkpoint| {
+        let mut writer = index.writer().unwrap();
+        writer.set_merge_policy(Box::new(tantivy::indexer::NoMergePolicy));
+        changes.into_iter().for_each(|change| index.write(&writer, change).unwrap());
+        let mut commit = writer.prepare_commit().unwrap();
+        commit.set_payload(&payload(checkpoint));
+        commit.commit().unwrap();
+        writer.wait_merging_threads().unwrap();
+    };
+    // The second segment is half dead: it is merged into the first.
+    unmerged((0..10).map(|row| add(row, "words")).collect(), 1);
+    unmerged((10..14).map(|row| add(row, "words")).collect(), 2);
+    unmerged(vec![TextChange::Remove { row: 12 }, TextChange::Remove { row: 13 }], 3);
+    drop(index);
+    let index = TextIndex::open(Some(&dir)).unwrap();
+    index.apply(vec![TextChange::Remove { row: 10 }, add(20, "words")], 4).unwrap();
+    assert_eq!(index.rows(), 12);
+    assert_eq!(index.count(&[10].into_iter().collect()).unwrap(), 0);
 }
 
 #[test]

@@ -54,11 +54,14 @@ impl Verifier<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{fixture, open_catalog};
+    use super::super::tests::{fixture, new_collection, open_catalog};
     use super::*;
-    use crate::CatalogError;
     use crate::batches::BatchAsker;
+    use crate::blobs::Blobs;
     use crate::evaluations::{EvaluationKind, EvaluationState};
+    use crate::store::{MemoryDisk, MemoryStore};
+    use crate::{Catalog, CatalogError, CatalogParams};
+    use std::sync::Arc;
     use time::OffsetDateTime;
 
     fn record(at: &crate::records::CollectionRecord) -> EvaluationRecord {
@@ -122,5 +125,50 @@ mod tests {
         assert_eq!(catalog.evaluation_results(&interrupted, None, 10, 1 << 20).unwrap().items.len(), 1);
         catalog.delete_collection(tenant, &fixture.at.id).unwrap();
         assert!(catalog.evaluations(tenant, None, 10).unwrap().items.is_empty(), "results quote documents");
+    }
+
+    #[test]
+    fn what_is_half_removed_counts_what_is_left() {
+        let disk = MemoryDisk::default();
+        let folder = tempfile::tempdir().unwrap();
+        let open = || {
+            let params = CatalogParams { views: folder.path().join("views"), vector: Default::default(), collections_open_max: 4 };
+            let store = Arc::new(MemoryStore::open(&disk).unwrap());
+            Catalog::new(store, Blobs::open(folder.path().join("blobs")).unwrap(), params)
+        };
+        let catalog = open();
+        let made = catalog.create_evaluation(record(&new_collection(&catalog, "c")), None).unwrap();
+        let all: Vec<u32> = (0..300).collect();
+        catalog.commit_evaluation_results(&made.tenant, &made.id, &results(&all)).unwrap();
+        // The end, a page, and then no more.
+        disk.fail_commit(3);
+        catalog.remove_evaluation(&made).unwrap_err();
+        let left = catalog.evaluation(&made.tenant, &made.id).unwrap();
+        assert_eq!(left.done, 44);
+        assert_eq!(catalog.evaluation_results(&left, None, 300, 1 << 20).unwrap().items.len(), 44);
+        drop(catalog);
+        disk.crash(Some(7));
+        let catalog = open();
+        catalog.remove_evaluation(&made).unwrap();
+        assert!(matches!(catalog.evaluation(&made.tenant, &made.id), Err(CatalogError::NotFound { .. })));
+        assert!(catalog.evaluation_results(&made, None, 300, 1 << 20).unwrap().items.is_empty());
+    }
+
+    #[test]
+    fn a_damaged_evaluation_is_in_nobodys_way() {
+        let fixture = fixture();
+        let catalog = open_catalog(fixture.data.path());
+        let [damaged, whole] = [0, 1].map(|_| catalog.create_evaluation(record(&fixture.at), None).unwrap());
+        let tenant = fixture.at.tenant.clone();
+        drop(catalog);
+        fixture.damage(&keys::evaluation(&tenant, &damaged.id));
+        fixture.change(|batch, _| batch.put(keys::evaluation(&tenant, &EvaluationId::generate()), "{"));
+        let catalog = open_catalog(fixture.data.path());
+        assert_eq!(catalog.interrupt_evaluations().unwrap(), 1);
+        catalog.prune_evaluations(&tenant, 5).unwrap();
+        catalog.delete_collection(&tenant, &fixture.at.id).unwrap();
+        assert!(matches!(catalog.evaluation(&tenant, &whole.id), Err(CatalogError::NotFound { .. })));
+        let gone = catalog.create_evaluation(record(&fixture.at), None);
+        assert!(matches!(gone, Err(CatalogError::NotFound { .. })), "its collection is gone");
     }
 }

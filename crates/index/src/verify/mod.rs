@@ -12,7 +12,7 @@ mod documents;
 mod evaluations;
 mod files;
 mod jobs;
-mod read;
+pub(crate) mod read;
 mod repair;
 mod report;
 #[cfg(test)]

@@ -9,14 +9,23 @@ use corpus::{CollectionId, TenantId};
 const PAGE: usize = 256;
 
 /// A value, or why it isn't one.
-pub(super) type Value<'p> = Result<&'p [u8], &'p EnvelopeError>;
+pub(crate) type Value<'p> = Result<&'p [u8], &'p EnvelopeError>;
 
-/// Calls `visit` with every pair below `prefix` in key order, damaged ones included.
+/// [`pairs`], while verifying.
 pub(super) fn each(
     store: &dyn Store,
     prefix: &[u8],
-    mut visit: impl FnMut(&[u8], Value<'_>) -> Result<(), VerifyError>,
+    visit: impl FnMut(&[u8], Value<'_>) -> Result<(), VerifyError>,
 ) -> Result<(), VerifyError> {
+    pairs(store, prefix, visit)
+}
+
+/// Calls `visit` with every pair below `prefix` in key order, damaged ones included, page by page.
+pub(crate) fn pairs<E: From<StoreError>>(
+    store: &dyn Store,
+    prefix: &[u8],
+    mut visit: impl FnMut(&[u8], Value<'_>) -> Result<(), E>,
+) -> Result<(), E> {
     let (mut after, mut limit): (Option<Vec<u8>>, usize) = (None, PAGE);
     loop {
         match store.scan(prefix, after.as_deref(), limit) {

@@ -5,6 +5,7 @@ use super::*;
 use crate::keys;
 use crate::records::{Chunking, CollectionRecord, DocumentRecord, DocumentState};
 use crate::store::{Batch, Store};
+use crate::text::{TextChange, TextIndex};
 use crate::vector::VectorParams;
 use crate::{Catalog, CatalogParams, NewCollection, Processed, Upload};
 use corpus::{ChunkDraft, Embedding, EmbeddingModel, JobId, Metadata, Principals, Span};
@@ -334,6 +335,18 @@ fn views_are_thrown_away_when_in_doubt() {
     fixture.is_repaired(&["view_damaged", "view_orphan"]);
     let report = verify(fixture.data.path()).unwrap();
     assert!(report.is_sound());
+}
+
+#[test]
+fn a_text_index_that_has_a_row_too_many_after_a_replay_is_rebuilt() {
+    let fixture = fixture();
+    let seq = open_catalog(fixture.data.path()).collection_state(&fixture.at).unwrap().seq;
+    let text = view_folder(fixture.data.path()).join("default").join(fixture.at.id.as_str()).join("text");
+    let stray = TextChange::Add { row: 9_999, text: "stray".into(), heading: String::new() };
+    TextIndex::open(Some(&text)).unwrap().apply(vec![stray], seq - 1).unwrap();
+    let open = open_catalog(fixture.data.path()).open_collection(&fixture.at).unwrap();
+    assert_eq!(open.stats().1.rows, open.live().len());
+    assert_eq!(open.remaining(&[9_999].into_iter().collect()).unwrap(), (0, 0));
 }
 
 #[test]

@@ -99,7 +99,7 @@ fn min_score_is_in_the_unit_of_the_mode() {
 fn what_a_query_excludes_is_in_no_leg() {
     let response = run(&animals(), json!({"query": "fox -den", "explain": true}));
     assert!(!response.hits.is_empty() && response.hits.iter().all(|hit| !hit.text.contains("den")));
-    assert_eq!(response.explain.unwrap().narrowed, Some(NarrowedExplain { rows: 4, requires_quoted: false }));
+    assert_eq!(response.explain.unwrap().narrowed, Some(NarrowedExplain { rows: 4, requires_quoted: false, excludes: true }));
     assert_eq!(run(&animals(), json!({"query": "fox", "explain": true})).explain.unwrap().narrowed, None);
 }
 
