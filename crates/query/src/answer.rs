@@ -15,7 +15,6 @@ mod tests;
 
 pub use cached::{AnswerCache, AnswerCacheOptions, AnswerCacheStatistics};
 pub use events::{Answer, AnswerEvent, AnswerMode, CacheUse};
-pub use guarded::{GuardAction, GuardDecision, GuardKind, GuardParams, GuardStage, OnInjectedQuestion, OnInjectedSource};
 pub use request::{CachePolicy, InvalidQuery, QueryRequest};
 pub use steps::{Excerpt, Found, Steps};
 
@@ -26,6 +25,7 @@ use crate::diverse::diverse;
 use crate::extractive::{ExtractiveParams, extract};
 use crate::fuse::LegWeights;
 use crate::gate::Gate;
+use crate::guards::{GuardDecision, GuardParams, InjectionRefused};
 use crate::pack::{Packed, pack};
 use crate::prompt::{DONT_KNOW, Mark, messages};
 use crate::retrieve::ChunkSource;
@@ -108,13 +108,8 @@ pub enum QueryError {
     #[error(transparent)]
     Refused(ChatError),
     /// The question looks like an attempt to give the model other instructions.
-    #[error("the question was taken for a prompt injection (score {score:.2}: {rules})")]
-    Injection {
-        /// 0 to 1.
-        score: f32,
-        /// The rules that fired.
-        rules: String,
-    },
+    #[error(transparent)]
+    Injection(#[from] InjectionRefused),
     /// A blocking step panicked or the server is stopping.
     #[error("a step of the query did not finish")]
     Aborted,
@@ -256,7 +251,7 @@ impl Engine {
     /// [`QueryError`].
     pub async fn recall(&self, source: Arc<dyn ChunkSource>, request: QueryRequest, asker: Asker) -> Result<Recalled, QueryError> {
         request.validate(&self.models)?;
-        let on_question = guarded::judge_question(&request.question, &self.params.guards)?;
+        let on_question: Vec<GuardDecision> = self.params.guards.judge_question(&request.question)?.into_iter().collect();
         let request = if self.params.rewrites { request.standing_alone() } else { request };
         let place = self.place(&source, &request, &asker).await?;
         let answer = match &place {

@@ -161,6 +161,9 @@ pub struct SearchExplain {
     pub vector_candidates: usize,
     /// Candidates by words.
     pub lexical_candidates: usize,
+    /// The model that judged the best of them; none where the words of their best sentences did, or nobody was asked to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reranker: Option<String>,
     /// Legs of a hybrid search that were left out.
     pub skipped: Vec<SkippedLeg>,
 }
@@ -310,6 +313,7 @@ impl Run<'_> {
             narrowed: narrowed.map(|one| NarrowedExplain { rows: one.rows.len(), requires_quoted: one.requires_quoted }),
             vector_candidates: count(vector),
             lexical_candidates: count(lexical),
+            reranker: ranking.reranker.filter(|_| request.reranked().is_some()).map(|reranker| reranker.model().name.clone()),
             skipped: Vec::new(),
         };
         Ok(Found { is_steady: is_whole && is_one_version(&hits), hits, explain })
