@@ -108,9 +108,10 @@ fn chat_server(mock: &Mock, guards: &str) -> Server {
     let deployments = format!(
         "[[llm.deployments]]\nname = \"first\"\nprovider = \"compatible\"\nmodel = \"gpt-first\"\nbase_url = \"{url}/v1\"\n\
          [[llm.deployments]]\nname = \"second\"\nprovider = \"anthropic\"\nmodel = \"claude-second\"\nbase_url = \"{url}/v1\"\n\
+         api_key_env = \"KEY_OF_THE_SECOND\"\n\
          [[llm.models]]\nname = \"small\"\nladder = [[\"first\"]]\n[[llm.models]]\nname = \"claude\"\nladder = [[\"second\"]]\n"
     );
-    Setup::hash().config(&format!("{deployments}[guards]\n{guards}\n")).start()
+    Setup::hash().config(&format!("{deployments}[guards]\n{guards}\n")).environment("KEY_OF_THE_SECOND", "sk-canary-2").start()
 }
 
 fn conversation(model: &str) -> Value {
