@@ -58,7 +58,7 @@ pub enum ChatError {
         limit: Duration,
     },
     /// The answer broke off.
-    #[error("the model's answer broke off: {reason}")]
+    #[error("the model's answer broke off: {}", redact_for_log(reason))]
     Interrupted {
         /// How.
         reason: String,
@@ -196,8 +196,10 @@ mod tests {
         let message = "no such user ann@example.org, password=hunter2!x9".to_owned();
         let error = ChatError::Status { status: 400, retry_after: None, message };
         assert_eq!(error.to_string(), "the model provider answered 400: no such user [EMAIL], password=[SECRET]");
-        let error = ChatError::Malformed { reason: "unknown field ann@example.org".to_owned() };
-        assert!(error.to_string().ends_with("unknown field [EMAIL]"), "{error}");
+        let reason = "unknown field ann@example.org".to_owned();
+        for error in [ChatError::Malformed { reason: reason.clone() }, ChatError::Interrupted { reason }] {
+            assert!(error.to_string().ends_with("unknown field [EMAIL]"), "{error}");
+        }
     }
 
     #[test]
