@@ -18,8 +18,8 @@ mod spend;
 mod traces;
 
 use crate::auth::{AuthConfig, Keys, QuotasConfig};
-use query::NEIGHBOURS_MAX;
 use anyhow::{Context, bail};
+use query::NEIGHBOURS_MAX;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

@@ -100,7 +100,8 @@ fn a_question_that_gives_orders_is_flagged_or_refused() {
     assert_eq!(answer["guards"], json!([]));
 }
 
-const PEM: &str = "-----BEGIN PRIVATE KEY-----\nAb1\"cd\n-----END PRIVATE KEY-----";
+const PEM: &str = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj\n\
+    MzEfYyjiWA4R4/M2bS1GB4t7NXp98C3SC6dVMvDuictGeurT8jNbvJZHtCSuYEvu\n-----END PRIVATE KEY-----";
 
 /// Models of both protocols: `small` and `claude`.
 fn chat_server(mock: &Mock, guards: &str) -> Server {

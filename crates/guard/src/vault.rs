@@ -261,7 +261,8 @@ mod tests {
     #[test]
     fn values_are_written_as_the_text_needs_them_and_not_without_end() {
         let mut vault = Vault::new(Kinds::from_iter([Kind::Secret]));
-        let key = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----", "Ab1".repeat(4000));
+        let lines = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj\n".repeat(180);
+        let key = format!("-----BEGIN PRIVATE KEY-----\n{lines}-----END PRIVATE KEY-----");
         assert_eq!(vault.redact(&key), "[SECRET_1]");
         let mut restorer = vault.restorer().writing(|value| value.replace('\n', "\\n"));
         let said = restorer.push("{\"key\": \"[SECRET_1]\"}");

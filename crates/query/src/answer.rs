@@ -18,8 +18,8 @@ pub use events::{Answer, AnswerEvent, AnswerMode, CacheUse};
 pub use request::{CachePolicy, InvalidQuery, QueryRequest};
 pub use steps::{Excerpt, Found, Steps};
 
-use crate::cite::{Cited, GatePolicy, Reviewer, compose, quoted};
 use crate::beside::with_neighbours;
+use crate::cite::{Cited, GatePolicy, Reviewer, compose, quoted};
 use crate::compress::compress;
 use crate::diverse::diverse;
 use crate::extractive::{ExtractiveParams, extract};

@@ -308,7 +308,7 @@ mod tests {
         assert!(said.ends_with("|0[|1{}|usage|done"), "{said}");
         let arguments: String = blocks.iter().filter_map(|block| block.strip_prefix('0')).collect();
         let arguments: Value = serde_json::from_str(arguments.trim_end_matches('[')).unwrap();
-        assert!(arguments["with"].as_str().unwrap().starts_with("hunter"), "{arguments}");
+        assert_eq!(arguments["with"], KEY);
         assert_eq!(opened.decision().unwrap().count, Some(3));
     }
 
@@ -320,7 +320,8 @@ mod tests {
         assert_eq!(serde_json::from_str::<Value>(&said).unwrap(), json!({ "key": KEY }));
     }
 
-    const KEY: &str = "-----BEGIN PRIVATE KEY-----\nAb1cd\n-----END PRIVATE KEY-----";
+    const KEY: &str =
+        "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj\n-----END PRIVATE KEY-----";
 
     #[test]
     fn the_worst_of_what_user_and_tools_say_is_told_and_refused_if_that_is_wanted() {

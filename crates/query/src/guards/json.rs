@@ -75,7 +75,7 @@ mod tests {
         assert_eq!(redact_text("{ \"b\": 1,  \"a\": [2] }", &mut vault), "{ \"b\": 1,  \"a\": [2] }");
         let text = json!({
             "to": ["ann@example.org", 4_111_111_111_111_111_u64], "password": "hunter2!x9", "bob@example.org": null,
-            "key": "-----BEGIN PRIVATE KEY-----\nAb1\"cd\n-----END PRIVATE KEY-----",
+            "key": "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj\n-----END PRIVATE KEY-----",
         });
         let redacted = redact_text(&text.to_string(), &mut vault);
         let read: Value = serde_json::from_str(&redacted).unwrap();
