@@ -14,8 +14,8 @@ use crate::config::{Compression, Config, EmbeddingConfig, EmbeddingEngine, Exhau
 use crate::limits::{Limits, TokenLimit};
 use anyhow::{Context, bail};
 use cache::{Link, LinkOptions};
-use corpus::{Embedder, Precision};
-use encoder::{LocalEmbedder, LocalOptions, Manifest, Requested};
+use corpus::{Embedder, Precision, Reranker};
+use encoder::{LocalEmbedder, LocalOptions, LocalReranker, Manifest, Requested};
 use gateway::telemetry::Kind;
 use index::blobs::Blobs;
 use index::store::{SledOptions, SledStore};
@@ -36,8 +36,9 @@ pub(crate) fn start(settings: Settings) -> anyhow::Result<AppState> {
     let Settings { config, keys, llm_api_key, deployment_keys, embedding_api_key, redis_password, rerank_api_key } = settings;
     let metrics = metrics()?;
     let keys = Arc::new(keys);
-    // The model first: without it nothing works, and its error names the command that mends it.
+    // The models first: without them nothing works, and their errors name the command that mends it.
     let engine = embedding_engine(&config)?;
+    let local_reranker = local_reranker(&config)?;
     let catalog = Arc::new(catalog(&config)?.with_quotas(config.quotas.quotas()));
     load_keys(&keys, &catalog)?;
     // Before the first request: nothing of what is noted as running does.
@@ -62,7 +63,10 @@ pub(crate) fn start(settings: Settings) -> anyhow::Result<AppState> {
     spend::count_as(&mut models, &spend.meters);
     // Outermost: what is tried again and elsewhere is one call to its caller.
     let models = models.around(|model| Arc::new(TokenLimit::new(model, Arc::clone(&limits))));
-    let reranker = calls::reranker(config.rerank.as_ref(), rerank_api_key, &spend, &prices)?;
+    let reranker = match local_reranker {
+        None => calls::reranker(config.rerank.as_ref(), rerank_api_key, &spend, &prices)?,
+        here => here,
+    };
     let engine = Engine::new(models, engine_params(&config)).with_reranker(reranker.clone());
     let engine = Arc::new(match &answers {
         Some(answers) => engine.with_cache(Arc::clone(answers)),
@@ -193,6 +197,17 @@ fn embedding_engine(config: &Config) -> anyhow::Result<Option<Arc<dyn Embedder>>
         return Ok(Some(Arc::new(LocalEmbedder::open_onnx(entry, &folder, &library, options)?)));
     }
     Ok(Some(Arc::new(LocalEmbedder::open(entry, &folder, options)?)))
+}
+
+/// The reranker that computes here, if one does.
+fn local_reranker(config: &Config) -> anyhow::Result<Option<Arc<dyn Reranker>>> {
+    let Some(name) = config.rerank.as_ref().and_then(|rerank| rerank.local.as_ref()) else { return Ok(None) };
+    let (manifest, directory) = manifest(config)?;
+    let Some(entry) = manifest.get(name) else {
+        bail!("rerank.local: {name:?} is not in {}", directory.join("manifest.toml").display());
+    };
+    let reranker = LocalReranker::open(entry, &directory.join(name), local_options(&config.embedding));
+    Ok(Some(Arc::new(reranker.context("rerank.local")?)))
 }
 
 fn local_options(config: &EmbeddingConfig) -> LocalOptions {

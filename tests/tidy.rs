@@ -20,7 +20,7 @@ const ARROWS: [(&str, &[&str]); 10] = [
     ("guard", &[]),
     ("index", &["corpus"]),
     ("mock", &[]),
-    ("gateway", &["corpus", "mock"]),
+    ("gateway", &["corpus", "guard", "mock"]),
     ("ingest", &["corpus", "encoder", "gateway", "index"]),
     ("query", &["cache", "corpus", "gateway", "guard", "index"]),
     ("ragstone", &["cache", "corpus", "encoder", "gateway", "guard", "index", "ingest", "mock", "query"]),

@@ -11,13 +11,15 @@ use super::{BatchStage, Item, Seat, cost, item};
 use crate::app::AppState;
 use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::http::chat::Asked;
+use crate::http::chat::{Asked, guarded};
 use axum::http::StatusCode;
 use gateway::{BatchAnswer, BatchClient, BatchFailure, BatchState, ChatError, ChatRequest, ProviderBatch, Shortage, TokenUsage, Verdict};
+use guard::{Kind, Kinds};
 use index::batches::{AtProvider, BatchRecord, BatchResult};
 use index::records::JobState;
+use query::{GuardParams, OpenedChat};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -270,16 +272,19 @@ impl Run<'_> {
 
     async fn upload(&self, record: &BatchRecord) -> Result<String, Fault> {
         let mut asked_for = Vec::new();
+        let params = self.app.config.guards.chat_params();
         for index in 0..record.total {
             let item = self.item(record, index).await.map_err(End::from)?;
             let asked = Asked::deserialize(&item.body).map_err(|error| End::from(ApiError::internal(error)))?;
-            asked_for.push(asked.request().map_err(End::from)?);
+            let request = asked.request().map_err(End::from)?;
+            let sealed = guarded::sealed(self.app, params, request).await;
+            asked_for.push(sealed.map_err(|error| End::failed(error.code, &error.detail))?.0);
         }
         let requests = self.paid_for(record, asked_for).await?;
         let lines = requests.iter().enumerate().map(|(index, request)| self.client.line(&index.to_string(), request)).collect();
         let file = self.client.upload(record.id.as_str(), lines).await?;
-        let noted = file.clone();
-        if let Err(end) = self.note(record, move |at| at.file = Some(noted)).await {
+        let (noted, redacted) = (file.clone(), names_of(params.redact));
+        if let Err(end) = self.note(record, move |at| (at.file, at.redacted) = (Some(noted), redacted)).await {
             self.remove(Some(file)).await;
             return Err(end.into());
         }
@@ -361,10 +366,30 @@ impl Run<'_> {
         Some(match answer.outcome {
             Ok(body) => {
                 let used = self.used(record, index, answer.usage, &body).await;
-                item::outcome(index, id, Ok((body, used)))
+                let opened = self.opened(record, index, body).await;
+                match opened {
+                    Ok(body) => item::outcome(index, id, Ok((body, used))),
+                    Err(error) => item::outcome(index, id, Err(&error)),
+                }
             }
             Err(failure) => item::outcome(index, id, Err(&refusal(failure))),
         })
+    }
+
+    /// The answer with the values again: the same request has the same placeholders.
+    async fn opened(&self, record: &BatchRecord, index: u32, mut body: Value) -> Result<Value, ApiError> {
+        let asked = Asked::deserialize(&self.item(record, index).await?.body).map_err(ApiError::internal)?;
+        let mut request = asked.request()?;
+        let params = GuardParams { redact: kinds_of(&at(record).redacted), ..self.app.config.guards.chat_params() };
+        let opening = self.app.blocking(move |_| {
+            let mut decisions = params.judge_chat(&request.messages).unwrap_or_default();
+            let sealed = params.redact_chat(&mut request);
+            let mut opened = sealed.opened();
+            body.get_mut("choices").into_iter().for_each(|choices| restore(choices, false, &mut opened));
+            decisions.extend(sealed.decisions().iter().cloned().chain(opened.decision()));
+            Ok(guarded::with_guards(body, &decisions))
+        });
+        opening.await
     }
 
     /// As the provider says, or else as we count.
@@ -413,6 +438,24 @@ impl Run<'_> {
         if let Err(error) = self.client.remove_file(&file).await {
             tracing::debug!(file, %error, "a file stays at the provider");
         }
+    }
+}
+
+fn names_of(kinds: Kinds) -> Vec<String> {
+    Kind::ALL.into_iter().filter(|kind| kinds.has(*kind)).filter_map(|kind| Some(json!(kind).as_str()?.to_owned())).collect()
+}
+
+fn kinds_of(names: &[String]) -> Kinds {
+    names.iter().filter_map(|name| Kind::deserialize(&json!(name)).ok()).collect()
+}
+
+/// Values in every text; `is_json`: of arguments.
+fn restore(value: &mut Value, is_json: bool, opened: &mut OpenedChat) {
+    match value {
+        Value::String(text) => *text = opened.whole(text, is_json),
+        Value::Array(values) => values.iter_mut().for_each(|value| restore(value, is_json, opened)),
+        Value::Object(fields) => fields.iter_mut().for_each(|(name, value)| restore(value, name == "arguments", opened)),
+        _ => {}
     }
 }
 

@@ -20,6 +20,8 @@ pub(crate) struct GuardsConfig {
     pub(crate) pii: Vec<Kind>,
     /// Whether answers have the values again.
     pub(crate) restore: bool,
+    /// Whether all that holds for chats that are passed on, too.
+    pub(crate) chat: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -47,6 +49,7 @@ impl Default for GuardsConfig {
             sources_threshold: guard::THRESHOLD,
             pii: vec![Kind::Secret],
             restore: true,
+            chat: true,
         }
     }
 }
@@ -76,5 +79,20 @@ impl GuardsConfig {
             redact: self.pii.iter().copied().collect::<Kinds>(),
             restores: self.restore,
         }
+    }
+
+    /// Before chats that are passed on.
+    pub(crate) fn chat_params(&self) -> GuardParams {
+        if self.chat { self.params() } else { self.nothing() }
+    }
+
+    /// Before what the server itself asks a model: nobody else gives it orders, but it may hold what others wrote.
+    pub(crate) fn own_params(&self) -> GuardParams {
+        GuardParams { redact: self.chat_params().redact, ..self.nothing() }
+    }
+
+    fn nothing(&self) -> GuardParams {
+        let (question, sources) = (OnInjectedQuestion::Off, OnInjectedSource::Off);
+        GuardParams { question, sources, redact: Kinds::NONE, ..self.params() }
     }
 }

@@ -1,4 +1,4 @@
-//! `[rerank]`: a model at a provider that judges texts by a question.
+//! `[rerank]`: a model, here or at a provider, that judges texts by a question.
 
 use super::calls::CallsConfig;
 use super::spend::ReadingPriceConfig;
@@ -8,16 +8,23 @@ use gateway::RerankProvider;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// A reranker at a provider.
+/// A reranker: `local`, or one at a provider.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RerankConfig {
+    /// Name of a reranker in the model manifest, which this program computes: in the numbers, by the manifest and with
+    /// the queue of `[embedding]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) local: Option<String>,
     /// `cohere`, `jina` (or whatever speaks their protocols) or `tei`.
-    pub(crate) provider: RerankProvider,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) provider: Option<RerankProvider>,
     /// For example `https://api.cohere.com` or `http://127.0.0.1:8080`.
-    pub(crate) base_url: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) base_url: Option<String>,
     /// Name of the model there.
-    pub(crate) model: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) model: Option<String>,
     /// File that holds the key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) api_key_file: Option<PathBuf>,
@@ -51,14 +58,25 @@ impl RerankConfig {
                 errors.push(format!("rerank.{path}: {rule}"));
             }
         };
-        check(is_address(&self.base_url), "base_url", ADDRESS);
-        check(!self.model.is_empty(), "model", "must name a model of the provider");
+        if let Some(local) = &self.local {
+            check(!local.is_empty(), "local", "must name a reranker of the manifest");
+            check(self.is_only_local(), "local", "excludes all that is said of a provider");
+        } else {
+            check(self.provider.is_some(), "provider", "must be cohere, jina or tei, or local must name a reranker of the manifest");
+            check(self.base_url.as_deref().is_some_and(is_address), "base_url", ADDRESS);
+            check(self.model.as_ref().is_some_and(|model| !model.is_empty()), "model", "must name a model of the provider");
+        }
         check(self.api_key_file.is_none() || self.api_key_env.is_none(), "api_key_file", "excludes api_key_env");
         check((1..=10_000).contains(&self.texts_max), "texts_max", "must be 1 to 10000");
         check(self.batch_texts_max != Some(0), "batch_texts_max", "must be at least 1");
         let fault = self.price.and_then(ReadingPriceConfig::fault);
         check(fault.is_none(), "price", fault.unwrap_or_default());
         errors
+    }
+
+    fn is_only_local(&self) -> bool {
+        let of_provider = (&self.provider, &self.base_url, &self.model, &self.api_key_file, &self.api_key_env, &self.batch_texts_max);
+        of_provider == (&None, &None, &None, &None, &None, &None) && self.price.is_none() && self.calls == CallsConfig::default()
     }
 
     /// The provider's key.
@@ -89,6 +107,11 @@ mod tests {
         assert!(faults("texts_max = 0").contains("rerank.texts_max"));
         assert!(faults("api_key_file = \"a\"\napi_key_env = \"B\"").contains("rerank.api_key_file"));
         assert!(faults("[calls]\ntry_timeout_s = 0").contains("rerank.calls.try_timeout_s"));
+        let local = |more: &str| toml::from_str::<RerankConfig>(&format!("local = \"x\"\n{more}")).unwrap().validate().join("\n");
+        assert_eq!(local("texts_max = 10"), "");
+        assert!(local("model = \"m\"").contains("rerank.local") && local("[calls]\ntry_timeout_s = 9").contains("rerank.local"));
+        let nothing = toml::from_str::<RerankConfig>("").unwrap().validate().join("\n");
+        assert!(["provider", "base_url", "model"].iter().all(|field| nothing.contains(&format!("rerank.{field}"))), "{nothing}");
         assert!(faults("[calls.retry]\ntries_max = 0").contains("rerank.calls.retry.tries_max"));
     }
 }

@@ -4,7 +4,7 @@ use super::{Judge, Mode, Named, Settings};
 use crate::app::AppState;
 use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::http::chat::{Asked, complete_quietly};
+use crate::http::chat::{Asked, judge_quietly};
 use crate::http::query::answer_quietly;
 use crate::http::search::source;
 use futures::FutureExt;
@@ -215,7 +215,7 @@ impl Run<'_> {
         let messages = messages.map(|(role, content)| json!({ "role": role, "content": content }));
         let body = json!({ "model": judge.model, "messages": messages, "temperature": 0, "max_tokens": VERDICT_TOKENS_MAX });
         let asked = Asked::deserialize(&body).map_err(ApiError::internal)?;
-        let (said, used) = complete_quietly(self.app, self.caller.account(self.record.asker.tags.clone()), asked).await?;
+        let (said, used) = judge_quietly(self.app, self.caller.account(self.record.asker.tags.clone()), asked).await?;
         let TokenUsage { prompt_tokens, completion_tokens, cost, .. } = used;
         let verdict = said.pointer("/choices/0/message/content").and_then(Value::as_str).and_then(Judgement::read);
         Ok(score.judged(verdict, prompt_tokens, completion_tokens, cost.map(Money::usd)))

@@ -17,7 +17,7 @@ use corpus::JobId;
 use index::batches::{BatchAsker, BatchRecord, BatchWork};
 use index::records::JobState;
 use index::{CatalogError, Once};
-use query::QueryRequest;
+use query::{QueryError, QueryRequest};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
@@ -96,7 +96,7 @@ pub(crate) async fn create_completions(
     let request = request_hash(&format!("/v1/chat/completions/batch {}", tags.join(",")), &asked);
     let concurrency = checked(&app, asked.requests.len(), asked.concurrency)?;
     let (name, via) = (asked.model.clone(), asked.via);
-    let items = app.blocking(move |_| asked.items()).await?;
+    let items = app.blocking(move |app| asked.items(app)).await?;
     let work = match via {
         Via::Gateway => BatchWork::Completions { model: name },
         Via::Provider => {
@@ -320,7 +320,8 @@ fn item_of(app: &App, question: Value, defaults: &Map<String, Value>) -> Result<
 
 impl CompletionBatch {
     /// The requests, each checked as if it were made alone.
-    fn items(self) -> Result<Vec<Item>, ApiError> {
+    fn items(self, app: &App) -> Result<Vec<Item>, ApiError> {
+        let guards = app.config.guards.chat_params();
         let mut ids = BTreeSet::new();
         let mut of = |(at, CompletionItem { custom_id, mut body }): (usize, CompletionItem)| {
             let wrong = |error: ApiError| ApiError { detail: format!("requests[{at}]: {}", error.detail), ..error };
@@ -336,7 +337,8 @@ impl CompletionBatch {
             if asked.is_stream() {
                 return Err(wrong(bad("stream is not for batches")));
             }
-            asked.request().map_err(wrong)?;
+            let request = asked.request().map_err(wrong)?;
+            guards.judge_chat(&request.messages).map_err(|refused| wrong(QueryError::from(refused).into()))?;
             Ok(Item { id: Some(custom_id), body })
         };
         self.requests.into_iter().enumerate().map(&mut of).collect()

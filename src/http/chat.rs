@@ -2,6 +2,7 @@
 
 pub(super) mod estimate;
 mod failure;
+pub(crate) mod guarded;
 mod heard;
 mod wire;
 
@@ -21,7 +22,9 @@ use corpus::TraceId;
 use futures::{Stream, StreamExt, stream};
 use gateway::telemetry::{DEPLOYMENT, RESPONSE_MODEL, RUNGS_GIVEN_UP, TRIES_FAILED, request_span};
 use gateway::{Account, ChatError, ChatEvent, ChatModel, ChatReply, ChatRequest, ChatStream, Route, TokenUsage};
+use guarded::{Guarded, sealed, with_guards};
 pub(super) use heard::Heard;
+use query::{GuardParams, SealedChat};
 use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -39,20 +42,21 @@ pub(crate) async fn completions(
     Body(asked): Body<Asked>,
 ) -> Result<Response, ApiError> {
     let (model, is_stream, wants_usage) = (asked.model.clone(), asked.is_stream(), asked.wants_usage());
-    let Answering { route, events, turn } = ask(&app, caller.account(tags), &model, asked.request()?).await?;
-    let head = Head { id: format!("chatcmpl-{}", ids.trace), created: now_s(), model: route.model.clone() };
+    let answering = ask(&app, caller.account(tags), &model, asked.request()?).await?;
+    let head = Head { id: format!("chatcmpl-{}", ids.trace), created: now_s(), model: answering.route.model.clone() };
     if is_stream {
         let last = |code, detail: &str| data(&openai_body(&ApiError::new(StatusCode::SERVICE_UNAVAILABLE, code, detail)));
-        let answering = Answering { route, events, turn };
         let chunks = until_cut_off(app, caller, chunks(head, answering, wants_usage), last).map(Ok::<_, Infallible>);
         return Ok(Sse::new(chunks).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))).into_response());
     }
-    Ok(Json(whole(&head, &in_one_piece(events).await?, &route)).into_response())
+    Ok(Json(whole(&head, answering).await?.0).into_response())
 }
 
-/// An answer in one piece, with how it came about.
-fn whole(head: &Head, heard: &Heard, route: &Route) -> Value {
-    with_route(head.completion(heard), route)
+/// An answer in one piece, with how it came about and what was used for it.
+async fn whole(head: &Head, answering: Answering) -> Result<(Value, TokenUsage), ApiError> {
+    let Answering { route, events, guards, turn: _turn } = answering;
+    let heard = in_one_piece(events, guards).await?;
+    Ok((with_guards(with_route(head.completion(&heard), &route), &heard.guards), heard.usage))
 }
 
 /// Says how an answer came about.
@@ -67,42 +71,53 @@ pub(super) fn with_route(mut answer: Value, route: &Route) -> Value {
 pub(super) struct Answering {
     pub(super) route: Route,
     pub(super) events: ChatStream,
+    pub(super) guards: Guarded,
     /// To be held until the answer is over.
     pub(super) turn: OwnedSemaphorePermit,
 }
 
 /// Asks the model of this name on this account.
-pub(super) async fn ask(app: &App, account: Account, name: &str, request: ChatRequest) -> Result<Answering, ApiError> {
+pub(super) async fn ask(app: &AppState, account: Account, name: &str, request: ChatRequest) -> Result<Answering, ApiError> {
     let model = model(app, name)?;
     let turn = app.admission.answers.enter().await?;
-    ask_in_turn(model, account, name, request, turn).await
+    let (request, sealed) = sealed(app, app.config.guards.chat_params(), request).await?;
+    ask_in_turn(model, account, request, &sealed, turn).await
 }
 
 /// A completion that nobody waits for, when there is room for it beside those that somebody does wait for.
 pub(crate) async fn complete_quietly(app: &AppState, account: Account, asked: Asked) -> Result<(Value, TokenUsage), ApiError> {
-    let name = asked.model.clone();
-    let (model, request) = (model(app, &name)?, asked.request()?);
+    ask_quietly(app, account, asked, app.config.guards.chat_params()).await
+}
+
+/// The same for what the server itself asks.
+pub(crate) async fn judge_quietly(app: &AppState, account: Account, asked: Asked) -> Result<(Value, TokenUsage), ApiError> {
+    ask_quietly(app, account, asked, app.config.guards.own_params()).await
+}
+
+async fn ask_quietly(app: &AppState, account: Account, asked: Asked, guards: GuardParams) -> Result<(Value, TokenUsage), ApiError> {
+    let model = model(app, &asked.model)?;
+    let request = asked.request()?;
     let turn = app.admission.answers.enter_quietly().await?;
-    let Answering { route, events, turn: _turn } = ask_in_turn(model, account, &name, request, turn).await?;
-    let head = Head { id: format!("chatcmpl-{}", TraceId::generate()), created: now_s(), model: route.model.clone() };
-    let heard = in_one_piece(events).await?;
-    Ok((whole(&head, &heard, &route), heard.usage))
+    let (request, sealed) = sealed(app, guards, request).await?;
+    let answering = ask_in_turn(model, account, request, &sealed, turn).await?;
+    let head = Head { id: format!("chatcmpl-{}", TraceId::generate()), created: now_s(), model: answering.route.model.clone() };
+    whole(&head, answering).await
 }
 
 async fn ask_in_turn(
     model: Arc<dyn ChatModel>,
     account: Account,
-    name: &str,
     request: ChatRequest,
+    sealed: &SealedChat,
     turn: OwnedSemaphorePermit,
 ) -> Result<Answering, ApiError> {
     let request = ChatRequest { account: Arc::new(account), ..request };
-    let span = request_span(name);
+    let span = request_span(model.name());
     let ChatReply { route, events } = model.chat(request).instrument(span.clone()).await?;
     span.record(DEPLOYMENT, &route.deployment).record(RESPONSE_MODEL, &route.model);
     span.record(TRIES_FAILED, route.failed.len()).record(RUNGS_GIVEN_UP, route.rungs_down);
     tracing::info!(parent: &span, "a model answers");
-    Ok(Answering { route, events, turn })
+    Ok(Answering { route, events, guards: Guarded::new(sealed), turn })
 }
 
 /// The model of this name.
@@ -123,51 +138,60 @@ fn now_s() -> i64 {
 }
 
 /// The whole of an answer.
-pub(super) async fn in_one_piece(mut events: ChatStream) -> Result<Heard, ApiError> {
+pub(super) async fn in_one_piece(mut events: ChatStream, mut guards: Guarded) -> Result<Heard, ApiError> {
     let mut heard = Heard::nothing();
     while let Some(event) = events.next().await {
-        if !heard.take(event?) {
+        if !guards.take(event?).all(|event| heard.take(event)) {
             return Err(ChatError::TooLarge { what: "the answer", bytes_max: heard::HEARD_BYTES_MAX }.into());
         }
     }
+    heard.guards = guards.asked.into_iter().chain(guards.said).collect();
     Ok(heard)
 }
 
 /// The events of an answer as chunks, each with whether it is the last; that is an error, or says that it is done.
 fn chunks(head: Head, answering: Answering, wants_usage: bool) -> impl Stream<Item = (Event, bool)> {
-    let Answering { route, events, turn } = answering;
+    let Answering { route, events, guards, turn } = answering;
     let role = with_route(head.chunk(&json!({ "role": "assistant", "content": "" }), None), &route);
-    let mut telling = Telling { head, wants_usage, usage: None };
+    let role = with_guards(role, &guards.asked);
+    let mut telling = Telling { head, guards, wants_usage, usage: None };
     let told = events.flat_map(move |event| {
         // Held until the stream ends or is dropped.
         let _turn = &turn;
-        stream::iter(telling.tell(event))
+        stream::iter(telling.hear(event))
     });
     stream::once(std::future::ready((data(&role), false))).chain(told)
 }
 
 struct Telling {
     head: Head,
+    guards: Guarded,
     wants_usage: bool,
     /// Comes before the end, and is told after it.
     usage: Option<TokenUsage>,
 }
 
 impl Telling {
-    fn tell(&mut self, event: Result<ChatEvent, ChatError>) -> Vec<(Event, bool)> {
+    fn hear(&mut self, event: Result<ChatEvent, ChatError>) -> Vec<(Event, bool)> {
         match event {
-            Ok(ChatEvent::Usage(usage)) => {
+            Ok(event) => self.guards.take(event).flat_map(|event| self.tell(event)).collect(),
+            Err(error) => vec![(data(&openai_body(&error.into())), true)],
+        }
+    }
+
+    fn tell(&mut self, event: ChatEvent) -> Vec<(Event, bool)> {
+        match event {
+            ChatEvent::Usage(usage) => {
                 self.usage = Some(usage);
                 Vec::new()
             }
-            Ok(ChatEvent::Done { finish_reason: reason }) => {
-                let end = self.head.chunk(&json!({}), Some(finish_reason(&reason)));
+            ChatEvent::Done { finish_reason: reason } => {
+                let end = with_guards(self.head.chunk(&json!({}), Some(finish_reason(&reason))), &self.guards.said);
                 let usage = self.usage.filter(|_| self.wants_usage).map(|usage| self.head.usage_chunk(usage));
                 let told = [Some(end), usage].into_iter().flatten().map(|chunk| (data(&chunk), false));
                 told.chain([(Event::default().data("[DONE]"), true)]).collect()
             }
-            Ok(event) => delta(&event).map(|delta| (data(&self.head.chunk(&delta, None)), false)).into_iter().collect(),
-            Err(error) => vec![(data(&openai_body(&error.into())), true)],
+            event => delta(&event).map(|delta| (data(&self.head.chunk(&delta, None)), false)).into_iter().collect(),
         }
     }
 }

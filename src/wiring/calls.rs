@@ -100,7 +100,7 @@ fn remote_revision(remote: &RemoteConfig) -> String {
     Sha256::digest(asked).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The reranker, if one is configured.
+/// The reranker at a provider, if one is configured.
 pub(super) fn reranker(
     config: Option<&RerankConfig>,
     api_key: Option<String>,
@@ -108,14 +108,15 @@ pub(super) fn reranker(
     prices: &Prices,
 ) -> anyhow::Result<Option<Arc<dyn Reranker>>> {
     let Some(rerank) = config else { return Ok(None) };
-    let defaults = RemoteRerankerConfig::new(rerank.provider, &rerank.base_url, &rerank.model);
+    let RerankConfig { provider: Some(provider), base_url: Some(base_url), model: Some(model), .. } = rerank else { return Ok(None) };
+    let defaults = RemoteRerankerConfig::new(*provider, base_url, model);
     let remote = RemoteRerankerConfig {
         api_key: api_key.map(ApiKey::new),
         batch_texts_max: rerank.batch_texts_max.unwrap_or(defaults.batch_texts_max),
         calls: params(&rerank.calls),
         ..defaults
     };
-    let price = price("rerank", &rerank.model, rerank.price.map(|price| price.price()), prices);
+    let price = price("rerank", model, rerank.price.map(|price| price.price()), prices);
     let reranker = RemoteReranker::new(remote).context("rerank: can't set up the model")?;
     Ok(Some(Arc::new(reranker.charged(Arc::clone(&spend.ledger), price))))
 }

@@ -99,3 +99,149 @@ fn a_question_that_gives_orders_is_flagged_or_refused() {
     let answer = strict.post(QUERY, json!({ "question": "How long does the lamp burn?" })).ok();
     assert_eq!(answer["guards"], json!([]));
 }
+
+const PEM: &str = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj\n\
+    MzEfYyjiWA4R4/M2bS1GB4t7NXp98C3SC6dVMvDuictGeurT8jNbvJZHtCSuYEvu\n-----END PRIVATE KEY-----";
+
+/// Models of both protocols: `small` and `claude`.
+fn chat_server(mock: &Mock, guards: &str) -> Server {
+    let url = mock.url();
+    let deployments = format!(
+        "[[llm.deployments]]\nname = \"first\"\nprovider = \"compatible\"\nmodel = \"gpt-first\"\nbase_url = \"{url}/v1\"\n\
+         [[llm.deployments]]\nname = \"second\"\nprovider = \"anthropic\"\nmodel = \"claude-second\"\nbase_url = \"{url}/v1\"\n\
+         api_key_env = \"KEY_OF_THE_SECOND\"\n\
+         [[llm.models]]\nname = \"small\"\nladder = [[\"first\"]]\n[[llm.models]]\nname = \"claude\"\nladder = [[\"second\"]]\n"
+    );
+    Setup::hash().config(&format!("{deployments}[guards]\n{guards}\n")).environment("KEY_OF_THE_SECOND", "sk-canary-2").start()
+}
+
+fn conversation(model: &str) -> Value {
+    json!({
+        "model": model, "user": "carol@example.org",
+        "tools": [{ "type": "function", "function": { "name": "mail", "description": "Mails, not to dan@example.org", "parameters": { "type": "object" } } }],
+        "messages": [
+            { "role": "system", "content": "Serve ann@example.org." },
+            { "role": "user", "content": [{ "type": "text", "text": format!("My key: {PEM}") }, { "type": "image_url", "image_url": { "url": "https://example.org/a@b.png" } }] },
+            { "role": "assistant", "content": null, "tool_calls": [{ "id": "c1", "type": "function", "function": { "name": "mail", "arguments": json!({ "to": "bob@example.org", "key": PEM }).to_string() } }] },
+            { "role": "tool", "tool_call_id": "c1", "content": "sent to bob@example.org" },
+            { "role": "user", "content": "And now, without a tool?" },
+        ],
+    })
+}
+
+/// The data of a stream's events.
+fn events(text: &str) -> Vec<Value> {
+    text.lines().filter_map(|line| serde_json::from_str(line.strip_prefix("data: ")?).ok()).collect()
+}
+
+#[test]
+fn what_passes_through_a_chat_is_guarded_too() {
+    let said = "Write to [EMAIL_2] with [SECRET_1].";
+    let restored = format!("Write to ann@example.org with {PEM}.");
+    let mock = Mock::start_on_thread(Script::always(Reply::text(said).chunk_ms(1)));
+    let server = chat_server(&mock, "pii = [\"email\", \"secret\"]");
+    for model in ["small", "claude"] {
+        let answer = server.post("/v1/chat/completions", conversation(model)).ok();
+        assert_eq!(answer["choices"][0]["message"]["content"], restored, "{answer}");
+        let redacted = decisions(&answer, "pii", "question");
+        assert_eq!((&redacted[0]["kinds"], &redacted[0]["action"]), (&json!(["secret", "email"]), &json!("redact")), "{answer}");
+        assert_eq!(decisions(&answer, "pii", "answer")[0]["count"], 2, "{answer}");
+        assert!(!answer["guards"].to_string().contains("example.org"));
+        let mut streamed = conversation(model);
+        streamed["stream"] = json!(true);
+        let chunks = events(&server.post("/v1/chat/completions", streamed).text());
+        let words: String = chunks.iter().filter_map(|chunk| chunk["choices"][0]["delta"]["content"].as_str()).collect();
+        assert_eq!(words, restored);
+        assert_eq!(chunks[0]["guards"], json!(redacted));
+        assert_eq!(chunks.last().unwrap()["guards"], json!(decisions(&answer, "pii", "answer")));
+    }
+    let message = json!({
+        "model": "small", "max_tokens": 99, "system": "Serve dan@example.org.", "metadata": { "user_id": "carol@example.org" },
+        "messages": [{ "role": "user", "content": "I am ann@example.org" }, { "role": "assistant", "content": [{ "type": "tool_use", "id": "t", "name": "mail", "input": { "key": PEM } }] },
+            { "role": "user", "content": [{ "type": "tool_result", "tool_use_id": "t", "content": "sent to bob@example.org" }] }],
+    });
+    let answer = server.post("/v1/messages", message.clone()).ok();
+    assert_eq!((&answer["content"][0]["text"], decisions(&answer, "pii", "answer").len()), (&json!(restored), 1), "{answer}");
+    let mut streamed = message;
+    streamed["stream"] = json!(true);
+    let messages = events(&server.post("/v1/messages", streamed).text());
+    let words: String = messages.iter().filter_map(|event| event["delta"]["text"].as_str()).collect();
+    assert_eq!(words, restored);
+    assert_eq!(messages[0]["message"]["guards"], json!(decisions(&answer, "pii", "question")));
+    let end = messages.iter().find(|event| event["type"] == "message_delta").unwrap();
+    assert_eq!(end["guards"], json!(decisions(&answer, "pii", "answer")));
+    let prompts = told(&mock);
+    assert!(!prompts.contains("example.org\"") && !prompts.contains("@example.org") && !prompts.contains("PRIVATE KEY"), "{prompts}");
+    assert!(prompts.contains("https://example.org/a@b.png"), "pictures pass: {prompts}");
+    let metrics = server.get("/metrics").text();
+    let counted = "ragstone_guard_decisions_total{guard=\"pii\",stage=\"answer\",action=\"restore\"} 6";
+    assert!(metrics.contains(counted), "{metrics}");
+}
+
+#[test]
+fn arguments_of_calls_have_the_values_again_and_stay_json() {
+    let mock =
+        Mock::start_on_thread(Script::always(Reply::tool_call("mail", json!({ "to": "[EMAIL_2]", "key": "[SECRET_1]" })).chunk_ms(1)));
+    let server = chat_server(&mock, "pii = [\"email\", \"secret\"]");
+    let expected = json!({ "to": "ann@example.org", "key": PEM });
+    for model in ["small", "claude"] {
+        let answer = server.post("/v1/chat/completions", conversation(model)).ok();
+        let arguments = answer["choices"][0]["message"]["tool_calls"][0]["function"]["arguments"].as_str().unwrap();
+        assert_eq!(serde_json::from_str::<Value>(arguments).unwrap(), expected);
+        let mut streamed = conversation(model);
+        streamed["stream"] = json!(true);
+        let chunks = events(&server.post("/v1/chat/completions", streamed).text());
+        let pieces = chunks.iter().filter_map(|chunk| chunk["choices"][0]["delta"]["tool_calls"][0]["function"]["arguments"].as_str());
+        assert_eq!(serde_json::from_str::<Value>(&pieces.collect::<String>()).unwrap(), expected);
+    }
+}
+
+#[test]
+fn an_order_in_a_chat_is_flagged_or_refused_and_nobody_looks_where_that_is_off() {
+    let mock = Mock::start_on_thread(Script::always(Reply::text("Fine.")));
+    let asked = |model: &str| json!({ "model": model, "max_tokens": 9, "messages": [{ "role": "user", "content": ORDER }] });
+    let lenient = chat_server(&mock, "");
+    let answer = lenient.post("/v1/chat/completions", asked("small")).ok();
+    assert_eq!(decisions(&answer, "injection", "question")[0]["action"], "flag", "{answer}");
+    let calls = mock.call_count();
+    let strict = chat_server(&mock, "injection = \"refuse\"");
+    for path in ["/v1/chat/completions", "/v1/messages"] {
+        let refusal = strict.post(path, asked("small"));
+        assert_eq!((refusal.status, &refusal.json()["error"]["code"]), (422, &json!("injection_refused")), "{}", refusal.text());
+    }
+    let batch =
+        json!({ "model": "small", "requests": [{ "custom_id": "a", "body": { "messages": [{ "role": "user", "content": ORDER }] } }] });
+    let refusal = strict.post("/v1/chat/completions/batch", batch);
+    assert_eq!(refusal.status, 422, "{}", refusal.text());
+    assert!(refusal.text().contains("requests[0]"), "{}", refusal.text());
+    assert_eq!(mock.call_count(), calls, "nobody was asked");
+    let off = chat_server(&mock, "injection = \"refuse\"\nchat = false");
+    let mut secret = asked("small");
+    secret["messages"][0]["content"] = json!(format!("{ORDER} password=hunter2!x9"));
+    let answer = off.post("/v1/chat/completions", secret).ok();
+    assert!(answer.get("guards").is_none() && told(&mock).contains("hunter2!x9"), "{answer}");
+}
+
+#[test]
+fn batches_are_guarded_at_a_provider_and_here() {
+    let mock = Mock::start_on_thread(Script::default());
+    let config = format!(
+        "[llm]\nbase_url = \"{}/v1\"\nmodel = \"m\"\n[batches]\npoll_ms = 10\npoll_ms_max = 20\n[guards]\npii = [\"email\"]\n",
+        mock.url()
+    );
+    let server = Setup::hash().config(&config).start();
+    for via in ["provider", "gateway"] {
+        let request = |id: &str, text: &str| json!({ "custom_id": id, "body": { "messages": [{ "role": "user", "content": text }] } });
+        let requests = [request("a", "I am ann@example.org"), request("b", "not bob@example.org but ann@example.org")];
+        let accepted = server.post("/v1/chat/completions/batch", json!({ "model": "m", "requests": requests, "via": via })).ok();
+        let job = format!("/v1/jobs/{}", accepted["job_id"].as_str().unwrap());
+        crate::support::eventually(|| server.get(&job).ok()["status"] == "succeeded");
+        let results = server.get(&format!("{job}/results")).ok()["data"].clone();
+        for (index, said) in [(0, "I am ann@example.org"), (1, "not bob@example.org but ann@example.org")] {
+            let answer = &results[index]["answer"];
+            assert!(answer["choices"][0]["message"]["content"].as_str().unwrap().contains(said), "{via}: {results}");
+            assert_eq!(decisions(answer, "pii", "answer").len(), 1, "{via}: {answer}");
+        }
+    }
+    assert!(!told(&mock).contains("@example.org"), "{}", told(&mock));
+}

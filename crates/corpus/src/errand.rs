@@ -58,6 +58,12 @@ struct State {
 }
 
 impl Wanted {
+    /// Whether nobody waits any more.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.lock().is_over
+    }
+
     /// Resolves when nobody waits any more.
     pub fn over(&self) -> impl Future<Output = ()> + '_ {
         std::future::poll_fn(|context| {

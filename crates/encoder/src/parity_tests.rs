@@ -11,7 +11,7 @@ use crate::random::Random;
 use crate::reranker::LocalReranker;
 use crate::test_model::default_entry;
 use candle_core::{Device, Tensor};
-use corpus::{Embedder, Errand, Precision, Purpose, Reranker};
+use corpus::{EmbedError, Embedder, Errand, Precision, Purpose, Reranker, Waiter};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::path::Path;
@@ -328,9 +328,23 @@ fn check_scores(family: Family) {
             assert!((logit - expected).abs() <= most, "{family:?} {precision:?} {text:?}: {logit} instead of {expected}");
         }
         check_reranker(&reranker);
+        check_groups(&reranker);
         reranker.close();
         check_reranker_closed(&reranker);
     }
+}
+
+/// More texts than are judged together, and a client that left.
+fn check_groups(reranker: &LocalReranker) {
+    let some = reranker.rerank(QUESTION, &TEXTS, &Errand::default()).unwrap();
+    let many = reranker.rerank(QUESTION, &TEXTS.repeat(30), &Errand::default()).unwrap();
+    assert!(many.len() == 150 && many.iter().zip(some.iter().cycle()).all(|(a, b)| (a - b).abs() < 1e-4));
+    let waiter = Waiter::default();
+    let errand = Errand { wanted: waiter.wanted(), ..Errand::default() };
+    drop(waiter);
+    let passes = reranker.statistics().texts;
+    assert!(matches!(reranker.rerank(QUESTION, &TEXTS, &errand), Err(EmbedError::Unwanted)));
+    assert_eq!(reranker.statistics().texts, passes);
 }
 
 #[test]

@@ -12,6 +12,9 @@ use crate::worker::{Statistics, Worker};
 use corpus::{EmbedError, Errand, RerankModel, Reranker};
 use std::path::Path;
 
+/// Pairs that are judged together: before each such group it is looked whether anybody still waits.
+const GROUP_PAIRS: usize = 64;
+
 /// A reranker of `models/` with its threads and its queue.
 pub struct LocalReranker {
     model: RerankModel,
@@ -53,10 +56,22 @@ impl Reranker for LocalReranker {
         &self.model
     }
 
-    fn rerank(&self, query: &str, texts: &[&str], _: &Errand) -> Result<Vec<f32>, EmbedError> {
+    fn rerank(&self, query: &str, texts: &[&str], errand: &Errand) -> Result<Vec<f32>, EmbedError> {
         let pair = |text: &&str| self.tokenizer.encode_pair(query, text);
-        let turns = texts.chunks(TURN_TEXTS).map(|turn| turn.iter().map(pair).collect());
-        let states = self.worker.encode(texts.len(), turns)?;
-        Ok(states.iter().map(|state| self.head.score(state)).collect())
+        let mut scores = Vec::with_capacity(texts.len());
+        let mut rest = texts;
+        loop {
+            if errand.wanted.is_over() {
+                return Err(EmbedError::Unwanted);
+            }
+            let (group, more) = rest.split_at(rest.len().min(GROUP_PAIRS));
+            let turns = group.chunks(TURN_TEXTS).map(|turn| turn.iter().map(pair).collect());
+            let states = self.worker.encode(group.len(), turns)?;
+            scores.extend(states.iter().map(|state| self.head.score(state)));
+            rest = more;
+            if rest.is_empty() {
+                return Ok(scores);
+            }
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Why a model gave no answer, and whether asking again can help.
 
 use corpus::Shortage;
+use guard::redact_for_log;
 use std::fmt;
 use std::time::Duration;
 
@@ -38,13 +39,14 @@ pub enum ChatError {
         reason: String,
     },
     /// The provider refused.
-    #[error("the model provider answered {status}: {message}")]
+    #[error("the model provider answered {status}: {}", redact_for_log(message))]
     Status {
         /// The HTTP status.
         status: u16,
         /// When the provider wants to be asked again.
         retry_after: Option<Duration>,
-        /// The provider's words, shortened, keys blotted out.
+        /// The provider's words, shortened, our key blotted out: they may repeat what was asked, so that they are for
+        /// whoever asked alone. What this error says of itself holds no personal data.
         message: String,
     },
     /// Something took too long.
@@ -56,13 +58,13 @@ pub enum ChatError {
         limit: Duration,
     },
     /// The answer broke off.
-    #[error("the model's answer broke off: {reason}")]
+    #[error("the model's answer broke off: {}", redact_for_log(reason))]
     Interrupted {
         /// How.
         reason: String,
     },
     /// The answer is not in the protocol.
-    #[error("the model provider's answer can't be read: {reason}")]
+    #[error("the model provider's answer can't be read: {}", redact_for_log(reason))]
     Malformed {
         /// What was met.
         reason: String,
@@ -188,6 +190,17 @@ impl ChatError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_logged_of_a_refusal_holds_nothing_personal() {
+        let message = "no such user ann@example.org, password=hunter2!x9".to_owned();
+        let error = ChatError::Status { status: 400, retry_after: None, message };
+        assert_eq!(error.to_string(), "the model provider answered 400: no such user [EMAIL], password=[SECRET]");
+        let reason = "unknown field ann@example.org".to_owned();
+        for error in [ChatError::Malformed { reason: reason.clone() }, ChatError::Interrupted { reason }] {
+            assert!(error.to_string().ends_with("unknown field [EMAIL]"), "{error}");
+        }
+    }
 
     #[test]
     fn only_what_passes_by_itself_is_tried_again() {

@@ -25,4 +25,4 @@ mod vault;
 
 pub use injection::{Assessment, Origin, Reason, THRESHOLD, assess};
 pub use pii::{Finding, Kind, Kinds, find, redact_for_log};
-pub use vault::{Restorer, VALUES_MAX, Vault};
+pub use vault::{RESTORED_BYTES_MAX, Restorer, VALUES_MAX, Vault};

@@ -4,14 +4,18 @@
 //! - The same value has the same placeholder, in every text of a vault, and no two values share one.
 //! - `restore(redact(text)) == text`, also where the text holds words that look like placeholders: those are replaced too.
 //! - A stream restored piece by piece says what the whole text restored says, however it is cut.
+//! - A restorer puts at most [`RESTORED_BYTES_MAX`] of values back; what is beyond stays a placeholder.
 //! - At most [`VALUES_MAX`] values are kept. What is found beyond is hidden all the same, under a placeholder without a
 //!   number, and can't be restored.
 
 use crate::pii::{Finding, Kind, Kinds, find};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Deref;
 
 /// Most values that a vault keeps.
 pub const VALUES_MAX: usize = 10_000;
+/// Most bytes of values that one restorer puts back: a model may repeat the placeholder of a long one.
+pub const RESTORED_BYTES_MAX: usize = 16 << 20;
 /// Longest placeholder in bytes: `[SECRET_10000]` is 14.
 const PLACEHOLDER_BYTES_MAX: usize = 16;
 
@@ -22,6 +26,8 @@ pub struct Vault {
     placeholders: HashMap<(Kind, String), String>,
     values: HashMap<String, String>,
     counts: HashMap<Kind, usize>,
+    found: BTreeMap<Kind, usize>,
+    is_one_way: bool,
 }
 
 impl Vault {
@@ -31,18 +37,25 @@ impl Vault {
         Self { kinds, ..Self::default() }
     }
 
+    /// The same for texts that are not restored: what looks like a placeholder stays, as it was one in an answer before.
+    #[must_use]
+    pub fn one_way(kinds: Kinds) -> Self {
+        Self { is_one_way: true, ..Self::new(kinds) }
+    }
+
     /// The text with a placeholder for each finding.
     pub fn redact(&mut self, text: &str) -> String {
         if self.kinds.is_empty() {
             return text.to_owned();
         }
         let found = find(text, self.kinds);
+        found.iter().for_each(|finding| *self.found.entry(finding.kind).or_default() += 1);
         let is_free = |one: &Finding| {
             let next = found.get(found.partition_point(|finding| finding.range.end <= one.range.start));
             !next.is_some_and(|finding| finding.overlaps(&one.range))
         };
-        let literal = literal_placeholders(text).into_iter().filter(is_free);
-        let mut places: Vec<Finding> = literal.collect();
+        let literal = if self.is_one_way { Vec::new() } else { literal_placeholders(text) };
+        let mut places: Vec<Finding> = literal.into_iter().filter(is_free).collect();
         places.extend(found.iter().cloned());
         places.sort_by_key(|finding| finding.range.start);
         let mut redacted = String::with_capacity(text.len());
@@ -67,8 +80,14 @@ impl Vault {
 
     /// Restores a text that comes in pieces.
     #[must_use]
-    pub fn restorer(&self) -> Restorer<'_> {
-        Restorer { vault: self, held: String::new(), restored: Vec::new() }
+    pub fn restorer(&self) -> Restorer<&Self> {
+        Restorer::new(self)
+    }
+
+    /// What was found so far: kinds, and in how many places.
+    #[must_use]
+    pub fn found(&self) -> &BTreeMap<Kind, usize> {
+        &self.found
     }
 
     /// Values kept.
@@ -101,13 +120,28 @@ impl Vault {
 
 /// Puts values back into a text that comes in pieces. Holds back what may be the beginning of a placeholder.
 #[derive(Debug)]
-pub struct Restorer<'v> {
-    vault: &'v Vault,
+pub struct Restorer<V> {
+    vault: V,
+    /// How a value is written in the text.
+    write: fn(&str) -> String,
     held: String,
     restored: Vec<Kind>,
+    bytes_left: usize,
 }
 
-impl Restorer<'_> {
+impl<V: Deref<Target = Vault>> Restorer<V> {
+    /// A restorer of what stands in this vault.
+    #[must_use]
+    pub fn new(vault: V) -> Self {
+        Self { vault, write: str::to_owned, held: String::new(), restored: Vec::new(), bytes_left: RESTORED_BYTES_MAX }
+    }
+
+    /// Writes each value like this: where the text has a syntax, as its strings need it.
+    #[must_use]
+    pub fn writing(self, write: fn(&str) -> String) -> Self {
+        Self { write, ..self }
+    }
+
     /// What can be said after this piece.
     pub fn push(&mut self, piece: &str) -> String {
         self.held.push_str(piece);
@@ -120,10 +154,11 @@ impl Restorer<'_> {
             match placeholder_at(from) {
                 At::Whole(length) => {
                     let (placeholder, after) = from.split_at(length);
-                    match self.vault.values.get(placeholder) {
+                    match self.vault.values.get(placeholder).filter(|value| value.len() <= self.bytes_left) {
                         Some(value) => {
+                            self.bytes_left -= value.len();
                             self.restored.extend(placeholder.get(1..).and_then(|rest| Kind::from_label(rest.split('_').next()?)));
-                            said.push_str(value);
+                            said.push_str(&(self.write)(value));
                         }
                         None => said.push_str(placeholder),
                     }
@@ -214,6 +249,27 @@ mod tests {
         let redacted: Vec<String> = texts.iter().map(|text| vault.redact(text)).collect();
         assert!(!redacted[1].contains("[EMAIL_1]"), "{redacted:?}");
         assert_eq!(redacted.iter().map(|text| vault.restore(text)).collect::<Vec<_>>(), texts);
+    }
+
+    #[test]
+    fn what_is_not_restored_may_name_placeholders_of_answers_before() {
+        let mut vault = Vault::one_way(Kinds::ALL);
+        assert_eq!(vault.redact("a@b.org").as_str(), vault.redact("[EMAIL_1]"));
+        assert_eq!(vault.found().get(&Kind::Email), Some(&1));
+    }
+
+    #[test]
+    fn values_are_written_as_the_text_needs_them_and_not_without_end() {
+        let mut vault = Vault::new(Kinds::from_iter([Kind::Secret]));
+        let lines = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj\n".repeat(180);
+        let key = format!("-----BEGIN PRIVATE KEY-----\n{lines}-----END PRIVATE KEY-----");
+        assert_eq!(vault.redact(&key), "[SECRET_1]");
+        let mut restorer = vault.restorer().writing(|value| value.replace('\n', "\\n"));
+        let said = restorer.push("{\"key\": \"[SECRET_1]\"}");
+        assert_eq!(said, format!("{{\"key\": \"{}\"}}", key.replace('\n', "\\n")));
+        let many = RESTORED_BYTES_MAX / key.len() + 10;
+        let said = vault.restore(&"[SECRET_1]".repeat(many));
+        assert!(said.len() <= RESTORED_BYTES_MAX + 10 * many && said.ends_with("[SECRET_1]"));
     }
 
     #[test]

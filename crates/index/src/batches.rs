@@ -133,6 +133,9 @@ pub struct AtProvider {
     /// The provider's own id of the batch.
     #[serde(default)]
     pub batch: Option<String>,
+    /// Kinds of what stands as placeholders in the file, so that its answers can have the values again.
+    #[serde(default)]
+    pub redacted: Vec<String>,
 }
 
 /// What came of one item.

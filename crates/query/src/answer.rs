@@ -16,7 +16,6 @@ mod tests;
 
 pub use cached::{AnswerCache, AnswerCacheOptions, AnswerCacheStatistics};
 pub use events::{Answer, AnswerEvent, AnswerMode, CacheUse};
-pub use guarded::{GuardAction, GuardDecision, GuardKind, GuardParams, GuardStage, OnInjectedQuestion, OnInjectedSource};
 pub use request::{CachePolicy, InvalidQuery, QueryRequest};
 pub use steps::{Excerpt, Found, Reworded, RewrittenBy, Steps};
 
@@ -28,6 +27,7 @@ use crate::expand::{Expand, Rewrite};
 use crate::extractive::{ExtractiveParams, extract};
 use crate::fuse::LegWeights;
 use crate::gate::Gate;
+use crate::guards::{GuardDecision, GuardParams, InjectionRefused};
 use crate::pack::{Packed, pack};
 use crate::prompt::{DONT_KNOW, Mark, messages};
 use crate::retrieve::ChunkSource;
@@ -117,13 +117,8 @@ pub enum QueryError {
     #[error(transparent)]
     Refused(ChatError),
     /// The question looks like an attempt to give the model other instructions.
-    #[error("the question was taken for a prompt injection (score {score:.2}: {rules})")]
-    Injection {
-        /// 0 to 1.
-        score: f32,
-        /// The rules that fired.
-        rules: String,
-    },
+    #[error(transparent)]
+    Injection(#[from] InjectionRefused),
     /// A blocking step panicked or the server is stopping.
     #[error("a step of the query did not finish")]
     Aborted,
@@ -275,7 +270,7 @@ impl Engine {
     /// [`QueryError`].
     pub async fn recall(&self, source: Arc<dyn ChunkSource>, request: QueryRequest, asker: Asker) -> Result<Recalled, QueryError> {
         request.validate(&self.models)?;
-        let on_question = guarded::judge_question(&request.question, &self.params.guards)?;
+        let on_question: Vec<GuardDecision> = self.params.guards.judge_question(&request.question)?.into_iter().collect();
         let mut ahead = Ahead::new(&self.params, &request);
         let request = ahead.by_rule(request);
         let place = self.place(&source, &request, &asker).await?;

@@ -42,6 +42,7 @@ mod extractive;
 mod fake;
 mod fuse;
 mod gate;
+mod guards;
 mod metrics;
 mod pack;
 mod prompt;
@@ -57,8 +58,7 @@ mod timings;
 pub use altered::{QuoteCase, quote_cases};
 pub use answer::{
     Answer, AnswerCache, AnswerCacheOptions, AnswerCacheStatistics, AnswerEvent, AnswerMode, Asker, CachePolicy, CacheUse, Draft, Engine,
-    EngineParams, Excerpt, Found, GuardAction, GuardDecision, GuardKind, GuardParams, GuardStage, InvalidQuery, OnInjectedQuestion,
-    OnInjectedSource, Prepared, QueryError, QueryRequest, Recalled, Reworded, RewrittenBy, Steps,
+    EngineParams, Excerpt, Found, InvalidQuery, Prepared, QueryError, QueryRequest, Recalled, Reworded, RewrittenBy, Steps,
 };
 pub use bench::{BenchError, BenchPoint, BenchReport, BenchRequest, QUERIES_MAX, bench};
 pub use cite::{Citation, Cited, GatePolicy, GateReport, GatedSentence, Passed, Reviewer, cite, compose};
@@ -74,6 +74,10 @@ pub use expand::{Expand, Rewrite};
 pub use extractive::{Extracted, ExtractiveParams, Support, extract};
 pub use fuse::{LegRank, LegWeights};
 pub use gate::{Gate, Judged, Verdict};
+pub use guards::{
+    GuardAction, GuardDecision, GuardKind, GuardParams, GuardStage, InjectionRefused, OnInjectedQuestion, OnInjectedSource, OpenedChat,
+    SealedChat,
+};
 pub use metrics::{Judgements, mrr_at_k, ndcg_at_k, recall_at_k};
 pub use pack::{DropReason, Dropped, Packed, PackedSource, pack};
 pub use prompt::{PROMPT_VERSION, messages};

@@ -163,6 +163,9 @@ pub struct SearchExplain {
     pub vector_candidates: usize,
     /// Candidates by words.
     pub lexical_candidates: usize,
+    /// The model that judged the best of them; none where the words of their best sentences did, or nobody was asked to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reranker: Option<String>,
     /// Legs of a hybrid search that were left out.
     pub skipped: Vec<SkippedLeg>,
 }
@@ -330,6 +333,7 @@ impl Run<'_> {
             }),
             vector_candidates: legs.iter().map(|(vector, _)| count(vector)).sum(),
             lexical_candidates: legs.iter().map(|(_, lexical)| count(lexical)).sum(),
+            reranker: ranking.reranker.filter(|_| request.reranked().is_some()).map(|reranker| reranker.model().name.clone()),
             skipped: Vec::new(),
         };
         Ok(Found { is_steady: is_whole && is_one_version(&hits), hits, explain })

@@ -18,9 +18,10 @@ pub(crate) async fn estimate(
     Body(asked): Body<Asked>,
 ) -> Result<Json<Value>, ApiError> {
     let (name, account) = (asked.model.clone(), caller.account(tags));
-    let request = asked.request()?;
+    let mut request = asked.request()?;
     let estimated = app.blocking(move |app| {
         model(app, &name)?;
+        app.config.guards.chat_params().redact_chat(&mut request);
         let meters = app.spend.meters.get(&name).map_or(&[][..], Vec::as_slice);
         // Calls that a budget covers are limited.
         let limit = request.max_tokens.or_else(|| app.spend.ledger.is_budgeted(&account).then_some(Meter::ANSWER_TOKENS));

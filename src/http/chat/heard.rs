@@ -1,6 +1,7 @@
 //! An answer in one piece, in no protocol's words.
 
 use gateway::{ChatEvent, FinishReason, TokenUsage, ToolCall};
+use query::GuardDecision;
 
 /// An answer put together from its events.
 pub(in crate::http) struct Heard {
@@ -8,6 +9,8 @@ pub(in crate::http) struct Heard {
     pub(in crate::http) calls: Vec<ToolCall>,
     pub(in crate::http) finish_reason: FinishReason,
     pub(in crate::http) usage: TokenUsage,
+    /// What the guards decided about it and what it answers.
+    pub(in crate::http) guards: Vec<GuardDecision>,
 }
 
 /// Largest answer that is put together, words and arguments, in bytes.
@@ -18,7 +21,8 @@ const CALLS_MAX: usize = 1024;
 impl Heard {
     /// Nothing so far.
     pub(super) fn nothing() -> Self {
-        Self { text: String::new(), calls: Vec::new(), finish_reason: FinishReason::Stop, usage: TokenUsage::default() }
+        let (finish_reason, usage) = (FinishReason::Stop, TokenUsage::default());
+        Self { text: String::new(), calls: Vec::new(), finish_reason, usage, guards: Vec::new() }
     }
 
     /// Takes the next event. False: there is more than can be held.

@@ -1,8 +1,10 @@
 //! Answers as Anthropic's clients read them: one message, or the events of one.
 
 use crate::error::ApiError;
+use crate::http::chat::guarded::with_guards;
 use crate::http::chat::{Heard, with_route};
 use gateway::{ChatError, ChatEvent, FinishReason, Route, TokenUsage, ToolCallDelta};
+use query::GuardDecision;
 use serde_json::{Value, json};
 
 /// What every answer begins with.
@@ -93,14 +95,16 @@ impl Telling {
     }
 
     /// What comes before any word.
-    pub(super) fn begin(&self, route: &Route) -> [Told; 2] {
-        let message = with_route(self.head.with(Vec::new(), self.usage), route);
+    pub(super) fn begin(&self, route: &Route, guards: &[GuardDecision]) -> [Told; 2] {
+        let message = with_guards(with_route(self.head.with(Vec::new(), self.usage), route), guards);
         [("message_start", json!({ "type": "message_start", "message": message })), ("ping", json!({ "type": "ping" }))]
     }
 
+    /// What an event is to a client; the last tells what the guards decided about the answer.
+    ///
     /// # Errors
     /// Pieces of a tool call whose block is closed already.
-    pub(super) fn tell(&mut self, event: ChatEvent) -> Result<Vec<Told>, ChatError> {
+    pub(super) fn tell(&mut self, event: ChatEvent, guards: Option<&GuardDecision>) -> Result<Vec<Told>, ChatError> {
         let mut told = Vec::new();
         match event {
             ChatEvent::Delta(text) => {
@@ -112,7 +116,8 @@ impl Telling {
             ChatEvent::Done { finish_reason } => {
                 told.extend(self.close());
                 let delta = json!({ "stop_reason": stop_reason(&finish_reason), "stop_sequence": null });
-                told.push(("message_delta", json!({ "type": "message_delta", "delta": delta, "usage": usage(self.usage) })));
+                let end = json!({ "type": "message_delta", "delta": delta, "usage": usage(self.usage) });
+                told.push(("message_delta", with_guards(end, guards)));
                 told.push(("message_stop", json!({ "type": "message_stop" })));
             }
         }
@@ -176,9 +181,9 @@ mod tests {
 
     fn told(events: Vec<ChatEvent>) -> Vec<Told> {
         let mut telling = Telling::new(Head { id: "msg_1".to_owned(), model: "m".to_owned() }, 7);
-        let mut all: Vec<Told> = telling.begin(&Route::direct("d", "m")).into();
+        let mut all: Vec<Told> = telling.begin(&Route::direct("d", "m"), &[]).into();
         for event in events {
-            all.extend(telling.tell(event).unwrap());
+            all.extend(telling.tell(event, None).unwrap());
         }
         all
     }
@@ -214,8 +219,8 @@ mod tests {
     #[test]
     fn pieces_that_come_too_late_are_no_answer() {
         let mut telling = Telling::new(Head { id: "msg_1".to_owned(), model: "m".to_owned() }, 0);
-        telling.tell(piece(0, Some("f"), "{")).unwrap();
-        telling.tell(piece(1, Some("g"), "{")).unwrap();
-        assert!(telling.tell(piece(0, None, "}")).is_err());
+        telling.tell(piece(0, Some("f"), "{"), None).unwrap();
+        telling.tell(piece(1, Some("g"), "{"), None).unwrap();
+        assert!(telling.tell(piece(0, None, "}"), None).is_err());
     }
 }

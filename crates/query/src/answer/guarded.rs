@@ -4,174 +4,18 @@
 //! Invariants:
 //! - What is redacted is redacted in the finished prompt, so nothing that a prompt is made of goes round it. The
 //!   instructions, which are ours, are not.
-//! - A decision never holds a value that was found.
 //! - What the model says is restored before anything is kept, cited or told.
 //!
 //! The embedding model sees questions and documents as they are: a redacted text would be found by nobody. A remote one
 //! is a provider like any other and must be trusted with them.
 
-use super::{Answer, Prepared, QueryError};
+use super::{Answer, Prepared};
+use crate::guards::{GuardAction, GuardDecision, GuardKind, GuardParams, GuardStage, OnInjectedSource, redact_words};
 use crate::pack::{DropReason, Dropped, Packed};
 use crate::search::Hit;
 use corpus::ChunkId;
-use gateway::{ChatMessage, Content, Part, Role};
-use guard::{Assessment, Kind, Kinds, Origin, Restorer, Vault, assess, find};
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
-
-/// What happens to a question that looks like an injection.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum OnInjectedQuestion {
-    /// Nobody looks.
-    Off,
-    /// It is answered, and the answer says so.
-    #[default]
-    Flag,
-    /// It is not answered: [`QueryError::Injection`].
-    Refuse,
-}
-
-/// What happens to a retrieved text that looks like an injection.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum OnInjectedSource {
-    /// Nobody looks.
-    Off,
-    /// It is used, and the answer says so.
-    #[default]
-    Flag,
-    /// It is left out of the context, and the answer says so.
-    Drop,
-}
-
-/// What guards do.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct GuardParams {
-    /// Questions that look like injections.
-    pub question: OnInjectedQuestion,
-    /// From which score on, 0 to 1. Default [`guard::THRESHOLD`].
-    pub question_threshold: f32,
-    /// Retrieved texts that look like injections.
-    pub sources: OnInjectedSource,
-    /// From which score on, 0 to 1. Default [`guard::THRESHOLD`].
-    pub source_threshold: f32,
-    /// What no model is told. Default secrets.
-    pub redact: Kinds,
-    /// Whether the answer has the values again. Default true.
-    pub restores: bool,
-}
-
-impl Default for GuardParams {
-    fn default() -> Self {
-        Self {
-            question: OnInjectedQuestion::default(),
-            question_threshold: guard::THRESHOLD,
-            sources: OnInjectedSource::default(),
-            source_threshold: guard::THRESHOLD,
-            redact: Kinds::from_iter([Kind::Secret]),
-            restores: true,
-        }
-    }
-}
-
-/// Which guard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum GuardKind {
-    /// Against orders to the model.
-    Injection,
-    /// For personal data and secrets.
-    Pii,
-}
-
-/// Where it looked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum GuardStage {
-    /// The question.
-    Question,
-    /// A retrieved text.
-    Source,
-    /// What the model said.
-    Answer,
-}
-
-/// What it did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum GuardAction {
-    /// It told.
-    Flag,
-    /// It left the source out.
-    Drop,
-    /// It put placeholders in.
-    Redact,
-    /// It put the values back.
-    Restore,
-}
-
-/// One decision of a guard. Never the value it is about.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct GuardDecision {
-    /// Which guard.
-    pub guard: GuardKind,
-    /// Where it looked.
-    pub stage: GuardStage,
-    /// What it did.
-    pub action: GuardAction,
-    /// Of an injection: 0 to 1.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub score: Option<f32>,
-    /// Of an injection: the rules that fired.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub rules: Vec<String>,
-    /// Of personal data: what kinds.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub kinds: Vec<Kind>,
-    /// Of personal data: how many places.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub count: Option<usize>,
-    /// The chunk, of a source.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub source: Option<ChunkId>,
-}
-
-impl GuardDecision {
-    fn injection(stage: GuardStage, action: GuardAction, found: &Assessment, source: Option<ChunkId>) -> Self {
-        let (score, rules) = (Some(found.score), rules(found));
-        Self { guard: GuardKind::Injection, stage, action, score, rules, kinds: Vec::new(), count: None, source }
-    }
-
-    fn pii(stage: GuardStage, action: GuardAction, kinds: BTreeSet<Kind>, count: usize, source: Option<ChunkId>) -> Self {
-        let kinds = kinds.into_iter().collect();
-        Self { guard: GuardKind::Pii, stage, action, score: None, rules: Vec::new(), kinds, count: Some(count), source }
-    }
-}
-
-/// Each rule once, in the order of its first place.
-fn rules(found: &Assessment) -> Vec<String> {
-    let mut rules: Vec<String> = Vec::new();
-    for reason in &found.reasons {
-        if !rules.iter().any(|rule| rule == reason.rule) {
-            rules.push(reason.rule.to_owned());
-        }
-    }
-    rules
-}
-
-/// What is thought of a question.
-pub(super) fn judge_question(question: &str, params: &GuardParams) -> Result<Vec<GuardDecision>, QueryError> {
-    if params.question == OnInjectedQuestion::Off {
-        return Ok(Vec::new());
-    }
-    let found = assess(question, Origin::Question);
-    if found.score < params.question_threshold {
-        return Ok(Vec::new());
-    }
-    if params.question == OnInjectedQuestion::Refuse {
-        return Err(QueryError::Injection { score: found.score, rules: rules(&found).join(", ") });
-    }
-    Ok(vec![GuardDecision::injection(GuardStage::Question, GuardAction::Flag, &found, None)])
-}
+use gateway::{ChatMessage, Role};
+use guard::{Kind, Origin, Restorer, Vault, assess, find};
 
 /// An answer that was given before, with what is thought of the question as it is put now.
 pub(super) fn told_again(mut answer: Answer, on_question: Vec<GuardDecision>) -> Answer {
@@ -245,19 +89,12 @@ impl Sealed {
         texts: impl Iterator<Item = (&'t str, GuardStage, Option<ChunkId>)>,
         params: &GuardParams,
     ) -> Self {
-        let mut vault = Vault::new(params.redact);
+        let mut vault = params.vault();
         if params.redact.is_empty() {
             return Self { vault, decisions: Vec::new(), restores: false };
         }
         for message in messages.iter_mut().filter(|message| message.role != Role::System) {
-            match &mut message.content {
-                Content::Text(text) => *text = vault.redact(text),
-                Content::Parts(parts) => parts.iter_mut().for_each(|part| {
-                    if let Part::Text { text } = part {
-                        *text = vault.redact(text);
-                    }
-                }),
-            }
+            redact_words(message, &mut vault);
         }
         let decisions = texts.filter_map(|(text, stage, source)| {
             let found = find(text, params.redact);
@@ -289,7 +126,7 @@ impl Sealed {
 }
 
 /// The model's words, with the values again if they shall be.
-pub(super) struct Opened<'s>(Option<Restorer<'s>>);
+pub(super) struct Opened<'s>(Option<Restorer<&'s Vault>>);
 
 impl Opened<'_> {
     /// What can be told after this piece.

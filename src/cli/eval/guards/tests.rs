@@ -58,3 +58,13 @@ fn a_score_that_parts_them_all_has_an_auc_of_one() {
     let row = detection("two", &texts, Origin::Question, false);
     assert_eq!((row["auc"].as_f64(), row["recall"].as_f64(), row["false_alarms"].as_f64()), (Some(1.0), Some(1.0), Some(0.0)));
 }
+
+#[test]
+fn what_reading_takes_is_told_of_texts_that_are_long_enough() {
+    let (short, long) = ("x".repeat(TIMED_CHARS_MIN - 1), "x".repeat(TIMED_CHARS_MIN));
+    assert!(cost([short.as_str()].into_iter(), |_| {}).is_null());
+    let slow = |_: &str| std::thread::sleep(std::time::Duration::from_millis(2));
+    let cost = cost([short.as_str(), &long, &long].into_iter(), slow);
+    let of = |field: &str| cost[field].as_f64().unwrap();
+    assert!(cost["texts"] == 2 && of("median") >= 20.0 && of("p99") >= of("median"), "2 ms for 100 characters: {cost}");
+}
