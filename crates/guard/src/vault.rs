@@ -8,7 +8,7 @@
 //!   number, and can't be restored.
 
 use crate::pii::{Finding, Kind, Kinds, find};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// Most values that a vault keeps.
 pub const VALUES_MAX: usize = 10_000;
@@ -22,6 +22,7 @@ pub struct Vault {
     placeholders: HashMap<(Kind, String), String>,
     values: HashMap<String, String>,
     counts: HashMap<Kind, usize>,
+    found: BTreeMap<Kind, usize>,
 }
 
 impl Vault {
@@ -37,6 +38,7 @@ impl Vault {
             return text.to_owned();
         }
         let found = find(text, self.kinds);
+        found.iter().for_each(|finding| *self.found.entry(finding.kind).or_default() += 1);
         let is_free = |one: &Finding| {
             let next = found.get(found.partition_point(|finding| finding.range.end <= one.range.start));
             !next.is_some_and(|finding| finding.overlaps(&one.range))
@@ -69,6 +71,12 @@ impl Vault {
     #[must_use]
     pub fn restorer(&self) -> Restorer<'_> {
         Restorer { vault: self, held: String::new(), restored: Vec::new() }
+    }
+
+    /// What was found so far: kinds, and in how many places.
+    #[must_use]
+    pub fn found(&self) -> &BTreeMap<Kind, usize> {
+        &self.found
     }
 
     /// Values kept.

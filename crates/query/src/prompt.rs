@@ -6,6 +6,7 @@
 //! this module can open or close one.
 
 use crate::pack::PackedSource;
+use corpus::ChunkId;
 use gateway::ChatMessage;
 
 /// Changes whenever the prompt does: answers made with another version are not the same answers.
@@ -46,27 +47,32 @@ impl Mark {
     }
 }
 
+/// Makes of a text what a model may be told; with the chunk, if it is of a source.
+pub(crate) type Redact<'r> = dyn FnMut(&str, Option<&ChunkId>) -> String + 'r;
+
 /// The messages that ask `question` about `sources`.
 #[must_use]
-pub fn messages(question: &str, sources: &[PackedSource], mark: &Mark) -> Vec<ChatMessage> {
+pub(crate) fn messages(question: &str, sources: &[PackedSource], mark: &Mark, redact: &mut Redact<'_>) -> Vec<ChatMessage> {
     let Mark(mark) = mark;
+    let question = escape(&redact(question, None));
     let mut text = format!("<sources-{mark}>\n");
     for source in sources {
-        text.push_str(&block(source, mark));
+        text.push_str(&block(source, mark, redact));
     }
-    text.push_str(&format!("</sources-{mark}>\n\n<question-{mark}>\n{}\n</question-{mark}>", escape(question)));
+    text.push_str(&format!("</sources-{mark}>\n\n<question-{mark}>\n{question}\n</question-{mark}>"));
     vec![ChatMessage::system(format!("{INSTRUCTIONS}{mark}")), ChatMessage::user(text)]
 }
 
-fn block(source: &PackedSource, mark: &str) -> String {
-    let mut attributes = format!("id=\"{}\" document=\"{}\"", source.number, attribute(&source.hit.document_name));
+fn block(source: &PackedSource, mark: &str, redact: &mut Redact<'_>) -> String {
+    let mut redact = |text: &str| redact(text, Some(&source.hit.chunk_id));
+    let mut attributes = format!("id=\"{}\" document=\"{}\"", source.number, attribute(&redact(&source.hit.document_name)));
     if let Some(page) = source.hit.page {
         attributes.push_str(&format!(" page=\"{page}\""));
     }
     if !source.hit.heading_path.is_empty() {
-        attributes.push_str(&format!(" section=\"{}\"", attribute(&source.hit.heading_path.join(" > "))));
+        attributes.push_str(&format!(" section=\"{}\"", attribute(&redact(&source.hit.heading_path.join(" > ")))));
     }
-    format!("<source-{mark} {attributes}>\n{}\n</source-{mark}>\n", escape(&source.shown()))
+    format!("<source-{mark} {attributes}>\n{}\n</source-{mark}>\n", escape(&redact(&source.shown())))
 }
 
 fn escape(text: &str) -> String {
@@ -92,7 +98,7 @@ mod tests {
         let mut source = FakeSource::new(&[]);
         source.add(name, text);
         let hits = search(&source, &SearchRequest::new(question), &Principals::All, LegWeights::default()).unwrap().hits;
-        messages(question, &pack(hits, 1000, &|_, text| text.len()).sources, &Mark("m0".to_owned()))
+        messages(question, &pack(hits, 1000, &|_, text| text.len()).sources, &Mark("m0".to_owned()), &mut |text, _| text.to_owned())
     }
 
     #[test]
@@ -111,6 +117,24 @@ mod tests {
         let (a, b) = (Mark::draw().unwrap(), Mark::draw().unwrap());
         assert_ne!(a, b);
         assert_eq!(a.0.len(), 32);
+    }
+
+    #[test]
+    fn texts_are_redacted_each_by_itself_and_before_they_are_escaped() {
+        let mut source = FakeSource::new(&[]);
+        source.add("a&b.md", "fox <a> & b");
+        let hits = search(&source, &SearchRequest::new("fox"), &Principals::All, LegWeights::default()).unwrap().hits;
+        let sources = pack(hits, 1000, &|_, text| text.len()).sources;
+        let mut told: Vec<(String, bool)> = Vec::new();
+        let redact = &mut |text: &str, chunk: Option<&ChunkId>| {
+            told.push((text.to_owned(), chunk.is_some()));
+            format!("[{}]", told.len())
+        };
+        let messages = messages("fox & <b>?", &sources, &Mark("m0".to_owned()), redact);
+        let parts: Vec<(&str, bool)> = told.iter().map(|(text, of_source)| (text.as_str(), *of_source)).collect();
+        assert_eq!(parts, [("fox & <b>?", false), ("a&b.md", true), ("fox <a> & b", true)]);
+        let text = messages[1].content.text();
+        assert!(text.contains("document=\"[2]\"") && text.contains(">\n[3]\n<") && text.ends_with(">\n[1]\n</question-m0>"), "{text}");
     }
 
     #[test]

@@ -2,20 +2,19 @@
 //! to the model and back.
 //!
 //! Invariants:
-//! - What is redacted is redacted in the finished prompt, so nothing that a prompt is made of goes round it. The
-//!   instructions, which are ours, are not.
+//! - Every text that a prompt is made of is redacted by itself, before it is escaped and put beside others: a finding
+//!   never reaches over a delimiter, and its value is as the text has it. The instructions, which are ours, are not.
 //! - A decision never holds a value that was found.
 //! - What the model says is restored before anything is kept, cited or told.
 //!
 //! The embedding model sees questions and documents as they are: a redacted text would be found by nobody. A remote one
 //! is a provider like any other and must be trusted with them.
 
-use super::{Answer, Prepared, QueryError};
+use super::{Answer, QueryError};
 use crate::pack::{DropReason, Dropped, Packed};
 use crate::search::Hit;
 use corpus::ChunkId;
-use gateway::{ChatMessage, Content, Part, Role};
-use guard::{Assessment, Kind, Kinds, Origin, Restorer, Vault, assess, find};
+use guard::{Assessment, Kind, Kinds, Origin, Restorer, Vault, assess};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -228,32 +227,36 @@ pub(super) struct Sealed {
 }
 
 impl Sealed {
-    /// Redacts the prompt.
-    pub(super) fn new(messages: &mut [ChatMessage], prepared: &Prepared, params: &GuardParams) -> Self {
-        let mut vault = Vault::new(params.redact);
-        if params.redact.is_empty() {
-            return Self { vault, decisions: Vec::new(), restores: false };
+    /// Of a prompt that holds nothing yet.
+    pub(super) fn new(params: &GuardParams) -> Self {
+        Self { vault: Vault::new(params.redact), decisions: Vec::new(), restores: params.restores }
+    }
+
+    /// A text as a prompt may hold it: one of a source, or the question or what was said before it.
+    pub(super) fn redact(&mut self, text: &str, source: Option<&ChunkId>) -> String {
+        let before = self.vault.found().clone();
+        let redacted = self.vault.redact(text);
+        let new = self.vault.found().iter().map(|(kind, count)| (*kind, count - before.get(kind).copied().unwrap_or_default()));
+        let new: Vec<(Kind, usize)> = new.filter(|(_, count)| *count > 0).collect();
+        if !new.is_empty() {
+            self.note(&new, source);
         }
-        for message in messages.iter_mut().filter(|message| message.role != Role::System) {
-            match &mut message.content {
-                Content::Text(text) => *text = vault.redact(text),
-                Content::Parts(parts) => parts.iter_mut().for_each(|part| {
-                    if let Part::Text { text } = part {
-                        *text = vault.redact(text);
-                    }
-                }),
+        redacted
+    }
+
+    fn note(&mut self, found: &[(Kind, usize)], source: Option<&ChunkId>) {
+        let count = found.iter().map(|(_, count)| count).sum::<usize>();
+        let kinds: BTreeSet<Kind> = found.iter().map(|(kind, _)| *kind).collect();
+        match self.decisions.iter_mut().find(|decision| decision.source.as_ref() == source) {
+            Some(known) => {
+                known.kinds = kinds.into_iter().chain(known.kinds.drain(..)).collect::<BTreeSet<_>>().into_iter().collect();
+                known.count = Some(known.count.unwrap_or_default() + count);
+            }
+            None => {
+                let stage = if source.is_some() { GuardStage::Source } else { GuardStage::Question };
+                self.decisions.push(GuardDecision::pii(stage, GuardAction::Redact, kinds, count, source.cloned()));
             }
         }
-        let of = |text: &str, stage: GuardStage, source: Option<ChunkId>| {
-            let found = find(text, params.redact);
-            let kinds = found.iter().map(|finding| finding.kind).collect();
-            (!found.is_empty()).then(|| GuardDecision::pii(stage, GuardAction::Redact, kinds, found.len(), source))
-        };
-        let sources = prepared.packed.sources.iter();
-        let decisions = of(&prepared.question, GuardStage::Question, None)
-            .into_iter()
-            .chain(sources.filter_map(|source| of(source.text(), GuardStage::Source, Some(source.hit.chunk_id.clone()))));
-        Self { decisions: decisions.collect(), vault, restores: params.restores }
     }
 
     /// Takes the model's words as they come.
