@@ -10,7 +10,7 @@ use corpus::ChunkId;
 use gateway::ChatMessage;
 
 /// Changes whenever the prompt does: answers made with another version are not the same answers.
-pub const PROMPT_VERSION: u32 = 2;
+pub const PROMPT_VERSION: u32 = 3;
 
 /// What the model says, in English, when the sources don't answer.
 pub(crate) const DONT_KNOW: &str = "I don't know";

@@ -223,9 +223,10 @@ fn begins_a_range(after: &str) -> bool {
 /// Whether another address and `-` stand before.
 fn ends_a_range(before: &str) -> bool {
     let before = before.strip_suffix('-').unwrap_or_default();
-    let start = before.len().saturating_sub(IPV4_BYTES_MAX);
-    let tail = before.get(start..).unwrap_or_default();
-    IPV4.as_ref().and_then(|pattern| pattern.find_iter(tail).last()).is_some_and(|found| found.end() == tail.len())
+    let digits = |c: &char| c.is_ascii_digit() || *c == '.';
+    let length = before.chars().rev().take(IPV4_BYTES_MAX).take_while(digits).count();
+    let tail = before.get(before.len() - length..).unwrap_or_default();
+    IPV4.as_ref().and_then(|pattern| pattern.find(tail)).is_some_and(|found| found.range() == (0..tail.len()))
 }
 
 /// Whether it is the number of a section: small ones from 1 on, at the beginning of a line and before a word. Addresses

@@ -140,6 +140,7 @@ fn addresses_of_the_net() {
 fn ranges_and_labels_hide_no_address_and_sections_are_none() {
     for (text, wanted) in [
         ("allow 10.0.0.1-10.0.0.9", &["10.0.0.1", "10.0.0.9"][..]),
+        ("放行地址10.0.0.1-10.0.0.9", &["10.0.0.1", "10.0.0.9"]),
         ("IPv6:2001:db8::1", &["2001:db8::1"]),
         ("from:2001:db8::1, to:2001:db8::2.", &["2001:db8::1", "2001:db8::2"]),
         ("4.1.2.3 Requirements", &[]),
@@ -157,9 +158,8 @@ fn ranges_and_labels_hide_no_address_and_sections_are_none() {
 #[test]
 fn brackets_behind_a_url_are_counted_once() {
     check(Kind::Url, &["([see <https://a.example.org/b_(c)>])!), then", "<https://a.example.org/(a)(b)>)."]);
-    let time = |behind: &str| time_for(&format!("https://a.example.org/{} ", behind.repeat(2_000)), 60_000);
-    let (brackets, letters) = (time(")"), time("q"));
-    assert!(brackets < 30 * letters, "{brackets:?}, {letters:?}");
+    let text = |behind: &str| format!("https://a.example.org/{} ", behind.repeat(2_000)).repeat(20);
+    assert!(takes_less(&text(")"), Kinds::ALL, 20.0, &text("q"), Kinds::ALL));
 }
 
 #[test]
@@ -257,20 +257,23 @@ fn words_that_look_like_credentials_are_none() {
     }
 }
 
-/// The least of some measurements, as the machine may have other work.
-fn time_for(part: &str, bytes: usize) -> std::time::Duration {
-    let text = part.repeat(bytes / part.len());
-    let times = (0..3).map(|_| {
+/// Whether the one takes less than so many times the other. The least of some measurements counts: the machine may have
+/// other work.
+fn takes_less(text: &str, kinds: Kinds, times: f64, other: &str, other_kinds: Kinds) -> bool {
+    let time = |text: &str, kinds: Kinds| {
         let started = std::time::Instant::now();
-        let _ = find(&text, Kinds::ALL);
-        started.elapsed()
-    });
-    times.min().unwrap()
+        let _ = find(text, kinds);
+        started.elapsed().as_secs_f64()
+    };
+    let mut least = (f64::MAX, f64::MAX);
+    (0..10).any(|_| {
+        least = (least.0.min(time(text, kinds)), least.1.min(time(other, other_kinds)));
+        least.0 < times * least.1
+    })
 }
 
 #[test]
 fn time_is_linear() {
-    let brackets = format!("http://a{}", ")".repeat(2000));
     let parts = [
         "1 ",
         "a@",
@@ -286,28 +289,19 @@ fn time_is_linear() {
         "password=",
         "12-",
         "x.y.",
-        &brackets,
+        "555 1234 ",
     ];
     for part in parts {
-        let (short, long) = (time_for(part, 6_000), time_for(part, 96_000));
+        let text = |bytes: usize| part.repeat(bytes / part.len());
         // 16 times as much text: 256 times, were it its square.
-        assert!(long < 100 * short, "{part:.20}: {short:?}, {long:?}");
+        assert!(takes_less(&text(160_000), Kinds::ALL, 50.0, &text(10_000), Kinds::ALL), "{part}");
     }
 }
 
 #[test]
 fn secrets_alone_are_read_alone() {
     let text = "(345) 899-3560 and 4111 1111 1111 1111, ann@example.org ".repeat(400);
-    let time = |kinds: Kinds| {
-        let times = (0..3).map(|_| {
-            let started = std::time::Instant::now();
-            let _ = find(&text, kinds);
-            started.elapsed()
-        });
-        times.min().unwrap()
-    };
-    let (secrets, all) = (time(Kinds::from_iter([Kind::Secret])), time(Kinds::ALL));
-    assert!(secrets * 3 < all, "{secrets:?}, {all:?}");
+    assert!(takes_less(&text, Kinds::from_iter([Kind::Secret]), 0.4, &text, Kinds::ALL));
 }
 
 proptest! {
