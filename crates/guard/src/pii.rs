@@ -9,6 +9,7 @@ mod context;
 mod digits;
 mod ids;
 mod payment;
+mod pem;
 mod phone;
 mod secrets;
 
@@ -111,28 +112,33 @@ impl Finding {
     }
 }
 
+/// What is made of digits. What is checked best claims its characters first.
+const NUMBERS: [Kind; 5] = [Kind::Iban, Kind::Ip, Kind::Card, Kind::Id, Kind::Phone];
+
 /// What of these kinds the text holds, in order, without overlaps.
 #[must_use]
 pub fn find(text: &str, kinds: Kinds) -> Vec<Finding> {
     if kinds.is_empty() {
         return Vec::new();
     }
-    let digits = Digits::of(text);
-    let mut claims = Vec::new();
-    claims.extend(of(Kind::Secret, secrets::find(text)));
-    let addresses = [of(Kind::Url, addresses::urls(text)), of(Kind::Email, addresses::emails(text))].concat();
+    // A reader is asked for what is wanted, and for what takes characters from it.
+    let read = |kind: Kind, for_kinds: &[Kind], reader: &dyn Fn() -> Vec<Range<usize>>| {
+        if for_kinds.iter().any(|one| kinds.has(*one)) { of(kind, reader()) } else { Vec::new() }
+    };
+    let digits = if NUMBERS.iter().any(|kind| kinds.has(*kind)) { Digits::of(text) } else { Digits::default() };
+    let mut claims = read(Kind::Secret, &[Kind::Secret, Kind::Phone], &|| secrets::find(text));
+    let addresses = [
+        read(Kind::Url, &[Kind::Url, Kind::Phone], &|| addresses::urls(text)),
+        read(Kind::Email, &[Kind::Email, Kind::Phone], &|| addresses::emails(text)),
+    ]
+    .concat();
     let mut numbers: Vec<Finding> = Vec::new();
-    // What is checked best claims its characters first. A number within a URL may be anything, so no phone is seen there.
-    let readers: [(Kind, Vec<Range<usize>>); 4] = [
-        (Kind::Iban, payment::ibans(text)),
-        (Kind::Ip, addresses::ips(text)),
-        (Kind::Card, payment::cards(text, &digits)),
-        (Kind::Id, ids::find(text, &digits)),
-    ];
-    for (kind, found) in readers {
-        claim(&mut numbers, of(kind, found));
-    }
+    claim(&mut numbers, read(Kind::Iban, &NUMBERS, &|| payment::ibans(text)));
+    claim(&mut numbers, read(Kind::Ip, NUMBERS.get(1..).unwrap_or_default(), &|| addresses::ips(text)));
+    claim(&mut numbers, read(Kind::Card, NUMBERS.get(2..).unwrap_or_default(), &|| payment::cards(text, &digits)));
+    claim(&mut numbers, read(Kind::Id, NUMBERS.get(3..).unwrap_or_default(), &|| ids::find(text, &digits)));
     if kinds.has(Kind::Phone) {
+        // A number within a URL may be anything, so no phone is seen there.
         let mut taken = longest([numbers.as_slice(), addresses.as_slice(), claims.as_slice()].concat());
         claim(&mut taken, of(Kind::Phone, phone::find(text, &digits)));
         numbers.extend(taken.into_iter().filter(|finding| finding.kind == Kind::Phone));

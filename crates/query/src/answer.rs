@@ -37,7 +37,7 @@ use crate::session::{Said, in_conversation};
 use crate::timings::Timings;
 use ahead::Ahead;
 use cached::Place;
-use corpus::{Principals, Reranker};
+use corpus::{ChunkId, Principals, Reranker};
 use events::Events;
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -456,9 +456,10 @@ impl Engine {
         }
         let mark = Mark::draw().map_err(|_| QueryError::Aborted)?;
         let question = prepared.said.as_ref().map_or(&prepared.question, |said| &said.question);
-        let messages = messages(question, &prepared.packed.sources, &mark);
-        let mut messages = in_conversation(messages, prepared.said.as_ref(), &mark);
-        let sealed = guarded::Sealed::new(&mut messages, prepared, &self.params.guards);
+        let mut sealed = guarded::Sealed::new(&self.params.guards);
+        let mut redact = |text: &str, source: Option<&ChunkId>| sealed.redact(text, source);
+        let messages = messages(question, &prepared.packed.sources, &mark, &mut redact);
+        let messages = in_conversation(messages, prepared.said.as_ref(), &mark, &mut redact);
         prepared.steps.note_prompt(&messages, &mark);
         let request = ChatRequest {
             max_tokens: Some(self.params.answer_tokens),

@@ -80,7 +80,7 @@ pub use guards::{
 };
 pub use metrics::{Judgements, mrr_at_k, ndcg_at_k, recall_at_k};
 pub use pack::{DropReason, Dropped, Packed, PackedSource, pack};
-pub use prompt::{PROMPT_VERSION, messages};
+pub use prompt::PROMPT_VERSION;
 pub use retrieve::{ChunkSource, DataState, Occurrences, SourceError, StoredChunk};
 pub use search::{
     Expansion, Hit, HitExplain, InvalidSearch, NEIGHBOURS_MAX, NarrowedExplain, Neighbour, Neighbours, QUERY_BYTES_MAX, RERANKED, Ranking,

@@ -6,10 +6,11 @@
 //! this module can open or close one.
 
 use crate::pack::PackedSource;
+use corpus::ChunkId;
 use gateway::ChatMessage;
 
 /// Changes whenever the prompt does: answers made with another version are not the same answers.
-pub const PROMPT_VERSION: u32 = 2;
+pub const PROMPT_VERSION: u32 = 3;
 
 /// What the model says, in English, when the sources don't answer.
 pub(crate) const DONT_KNOW: &str = "I don't know";
@@ -28,14 +29,14 @@ The mark of this request: ";
 
 /// The random part of a request's delimiters.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mark(String);
+pub(crate) struct Mark(String);
 
 impl Mark {
     /// 128 random bits.
     ///
     /// # Errors
     /// [`getrandom::Error`], if the system has none.
-    pub fn draw() -> Result<Self, getrandom::Error> {
+    pub(crate) fn draw() -> Result<Self, getrandom::Error> {
         let mut bytes = [0_u8; 16];
         getrandom::fill(&mut bytes)?;
         Ok(Self(bytes.iter().map(|byte| format!("{byte:02x}")).collect()))
@@ -46,32 +47,37 @@ impl Mark {
     }
 }
 
+/// Makes of a text what a model may be told; with the chunk, if it is of a source.
+pub(crate) type Redact<'r> = dyn FnMut(&str, Option<&ChunkId>) -> String + 'r;
+
 /// The messages that ask `question` about `sources`.
 #[must_use]
-pub fn messages(question: &str, sources: &[PackedSource], mark: &Mark) -> Vec<ChatMessage> {
-    let (this, Mark(mark)) = (mark, mark);
+pub(crate) fn messages(question: &str, sources: &[PackedSource], mark: &Mark, redact: &mut Redact<'_>) -> Vec<ChatMessage> {
+    let question = question_block(question, mark, redact);
+    let Mark(mark) = mark;
     let mut text = format!("<sources-{mark}>\n");
     for source in sources {
-        text.push_str(&block(source, mark));
+        text.push_str(&block(source, mark, redact));
     }
-    text.push_str(&format!("</sources-{mark}>\n\n{}", question_block(question, this)));
+    text.push_str(&format!("</sources-{mark}>\n\n{question}"));
     vec![ChatMessage::system(format!("{INSTRUCTIONS}{mark}")), ChatMessage::user(text)]
 }
 
 /// The question as data.
-pub(crate) fn question_block(question: &str, Mark(mark): &Mark) -> String {
-    format!("<question-{mark}>\n{}\n</question-{mark}>", escape(question))
+pub(crate) fn question_block(question: &str, Mark(mark): &Mark, redact: &mut Redact<'_>) -> String {
+    format!("<question-{mark}>\n{}\n</question-{mark}>", escape(&redact(question, None)))
 }
 
-fn block(source: &PackedSource, mark: &str) -> String {
-    let mut attributes = format!("id=\"{}\" document=\"{}\"", source.number, attribute(&source.hit.document_name));
+fn block(source: &PackedSource, mark: &str, redact: &mut Redact<'_>) -> String {
+    let mut redact = |text: &str| redact(text, Some(&source.hit.chunk_id));
+    let mut attributes = format!("id=\"{}\" document=\"{}\"", source.number, attribute(&redact(&source.hit.document_name)));
     if let Some(page) = source.hit.page {
         attributes.push_str(&format!(" page=\"{page}\""));
     }
     if !source.hit.heading_path.is_empty() {
-        attributes.push_str(&format!(" section=\"{}\"", attribute(&source.hit.heading_path.join(" > "))));
+        attributes.push_str(&format!(" section=\"{}\"", attribute(&redact(&source.hit.heading_path.join(" > ")))));
     }
-    format!("<source-{mark} {attributes}>\n{}\n</source-{mark}>\n", escape(&source.shown()))
+    format!("<source-{mark} {attributes}>\n{}\n</source-{mark}>\n", escape(&redact(&source.shown())))
 }
 
 fn escape(text: &str) -> String {
@@ -97,7 +103,7 @@ mod tests {
         let mut source = FakeSource::new(&[]);
         source.add(name, text);
         let hits = search(&source, &SearchRequest::new(question), &Principals::All, LegWeights::default()).unwrap().hits;
-        messages(question, &pack(hits, 1000, &|_, text| text.len()).sources, &Mark("m0".to_owned()))
+        messages(question, &pack(hits, 1000, &|_, text| text.len()).sources, &Mark("m0".to_owned()), &mut |text, _| text.to_owned())
     }
 
     #[test]
@@ -116,6 +122,24 @@ mod tests {
         let (a, b) = (Mark::draw().unwrap(), Mark::draw().unwrap());
         assert_ne!(a, b);
         assert_eq!(a.0.len(), 32);
+    }
+
+    #[test]
+    fn texts_are_redacted_each_by_itself_and_before_they_are_escaped() {
+        let mut source = FakeSource::new(&[]);
+        source.add("a&b.md", "fox <a> & b");
+        let hits = search(&source, &SearchRequest::new("fox"), &Principals::All, LegWeights::default()).unwrap().hits;
+        let sources = pack(hits, 1000, &|_, text| text.len()).sources;
+        let mut told: Vec<(String, bool)> = Vec::new();
+        let redact = &mut |text: &str, chunk: Option<&ChunkId>| {
+            told.push((text.to_owned(), chunk.is_some()));
+            format!("[{}]", told.len())
+        };
+        let messages = messages("fox & <b>?", &sources, &Mark("m0".to_owned()), redact);
+        let parts: Vec<(&str, bool)> = told.iter().map(|(text, of_source)| (text.as_str(), *of_source)).collect();
+        assert_eq!(parts, [("fox & <b>?", false), ("a&b.md", true), ("fox <a> & b", true)]);
+        let text = messages[1].content.text();
+        assert!(text.contains("document=\"[2]\"") && text.contains(">\n[3]\n<") && text.ends_with(">\n[1]\n</question-m0>"), "{text}");
     }
 
     #[test]

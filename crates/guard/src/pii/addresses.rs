@@ -13,6 +13,8 @@ const URL_BYTES_MAX: usize = 2048;
 const HOST_BYTES_MAX: usize = 253;
 /// Longest part of an e-mail address before the `@` (RFC 5321).
 const LOCAL_BYTES_MAX: usize = 64;
+/// Longest IPv4 address.
+const IPV4_BYTES_MAX: usize = 15;
 /// Endings of host names that are taken as such without anything else that says so.
 const ENDINGS: &str = " com org net edu gov mil int info biz name pro mobi online site shop store tech app dev cloud io ai co eu \
     ac ad ae af ag al am ar at au az ba bd be bg bh bn bo br by bz ca cc ch ci cl cm cn cr cu cx cy cz de dk do dz ec ee eg es et fi fj fm \
@@ -98,16 +100,22 @@ fn url_length(rest: &str) -> usize {
             (*sum <= URL_BYTES_MAX).then_some(length)
         })
         .sum();
-    let mut url = rest.get(..length).unwrap_or_default();
-    loop {
-        let is_open = |open: char, close: char| url.ends_with(close) && url.matches(close).count() > url.matches(open).count();
-        let trimmed = url.trim_end_matches(['.', ',', ';', ':', '!', '?', '\'', '*', '_']);
-        let trimmed = if is_open('(', ')') || is_open('[', ']') { url.get(..url.len() - 1).unwrap_or_default() } else { trimmed };
-        if trimmed.len() == url.len() {
-            return url.len();
-        }
-        url = trimmed;
-    }
+    let url = rest.get(..length).unwrap_or_default();
+    // Closing brackets without an opening one stand around the URL.
+    let surplus = |open: char, close: char| url.matches(close).count().saturating_sub(url.matches(open).count());
+    let (mut round, mut square) = (surplus('(', ')'), surplus('[', ']'));
+    let end = url.char_indices().rev().find(|(_, c)| {
+        let surplus = match c {
+            '.' | ',' | ';' | ':' | '!' | '?' | '\'' | '*' | '_' => return false,
+            ')' => &mut round,
+            ']' => &mut square,
+            _ => return true,
+        };
+        let is_part = *surplus == 0;
+        *surplus = surplus.saturating_sub(1);
+        is_part
+    });
+    end.map_or(0, |(at, c)| at + c.len_utf8())
 }
 
 /// E-mail addresses: what is allowed on both sides of an `@`.
@@ -157,8 +165,8 @@ fn is_ipv4(text: &str, range: &Range<usize>) -> bool {
     let value = text.get(range.clone()).unwrap_or_default();
     let before_it = text.get(..range.start).unwrap_or_default();
     let after_it = text.get(range.end..).unwrap_or_default();
-    let is_sided = before_it.chars().next_back().is_some_and(|c| is_word(c) || c == '.' || c == '-')
-        || after_it.chars().next().is_some_and(|c| is_word(c) || c == '-')
+    let is_sided = before_it.chars().next_back().is_some_and(|c| is_word(c) || c == '.' || c == '-' && !ends_a_range(before_it))
+        || after_it.chars().next().is_some_and(|c| is_word(c) || c == '-' && !begins_a_range(after_it))
         || after_it.strip_prefix('.').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
     let is_in_range =
         value.split('.').all(|part| part.parse::<u16>().is_ok_and(|part| part < 256) && (part.len() == 1 || !part.starts_with('0')));
@@ -173,7 +181,23 @@ fn is_ipv4(text: &str, range: &Range<usize>) -> bool {
         "build",
         "firmware",
         "section",
+        "sections",
+        "sec",
+        "sec.",
+        "subsection",
         "chapter",
+        "clause",
+        "clauses",
+        "article",
+        "paragraph",
+        "figure",
+        "fig.",
+        "table",
+        "annex",
+        "appendix",
+        "abschnitt",
+        "kapitel",
+        "ziffer",
         "§",
         "版本",
         "版本号",
@@ -181,10 +205,38 @@ fn is_ipv4(text: &str, range: &Range<usize>) -> bool {
         "升级到",
         "固件",
         "章节",
+        "第",
+        "条款",
     ];
     let tail = before.trim_end_matches([' ', ':', '：', '=', '"']);
     let is_version = words.iter().any(|word| tail.strip_suffix(word).is_some_and(|rest| !rest.ends_with(is_word) || !word.is_ascii()));
-    !is_sided && is_in_range && !is_version
+    !is_sided && is_in_range && !is_version && !is_heading(value, before_it, after_it)
+}
+
+/// Whether `-` and another address follow.
+fn begins_a_range(after: &str) -> bool {
+    let end = after.find(|c: char| !c.is_ascii_digit() && c != '.' && c != '-').unwrap_or(after.len()).min(2 * IPV4_BYTES_MAX);
+    let rest = after.get(1..end).unwrap_or_default();
+    IPV4.as_ref().and_then(|pattern| pattern.find(rest)).is_some_and(|found| found.start() == 0)
+}
+
+/// Whether another address and `-` stand before.
+fn ends_a_range(before: &str) -> bool {
+    let before = before.strip_suffix('-').unwrap_or_default();
+    let digits = |c: &char| c.is_ascii_digit() || *c == '.';
+    let length = before.chars().rev().take(IPV4_BYTES_MAX).take_while(digits).count();
+    let tail = before.get(before.len() - length..).unwrap_or_default();
+    IPV4.as_ref().and_then(|pattern| pattern.find(tail)).is_some_and(|found| found.range() == (0..tail.len()))
+}
+
+/// Whether it is the number of a section: small ones from 1 on, at the beginning of a line and before a word. Addresses
+/// that begin with 10 are private ones.
+fn is_heading(value: &str, before: &str, after: &str) -> bool {
+    let line = before.rsplit('\n').next().unwrap_or_default();
+    let is_begun = line.len() <= 8 && line.chars().all(|c| matches!(c, ' ' | '\t' | '#' | '*'));
+    let title = after.strip_prefix('.').unwrap_or(after);
+    let is_titled = title.trim_start_matches([' ', '\t']).starts_with(char::is_alphabetic);
+    is_begun && is_titled && !value.starts_with("10.") && value.split('.').all(|part| (1..=30).contains(&part.parse().unwrap_or(0)))
 }
 
 fn ipv6(text: &str) -> Vec<Range<usize>> {
@@ -195,14 +247,12 @@ fn ipv6(text: &str) -> Vec<Range<usize>> {
         match (is_part(c), start) {
             (true, None) => start = Some(at),
             (false, Some(begin)) => {
-                let is_sided = text.get(..begin).unwrap_or_default().chars().next_back().is_some_and(is_word) || is_word(c);
+                let is_glued = text.get(..begin).unwrap_or_default().chars().next_back().is_some_and(is_word);
                 let value = text.get(begin..at).unwrap_or_default();
-                let value = value.trim_end_matches('.');
-                let value = if value.ends_with(':') && !value.ends_with("::") { value.trim_end_matches(':') } else { value };
-                let is_address = value.len() <= 45 && value.matches(':').count() >= 2 && value.parse::<Ipv6Addr>().is_ok();
-                let is_code = value.split(':').filter(|part| !part.is_empty()).count() < 3 && !value.contains(|c: char| c.is_ascii_digit());
-                if !is_sided && is_address && !is_code {
-                    found.push(begin..begin + value.len());
+                // A label may stand before it without a space: `IPv6:2001:db8::1`.
+                let label = if is_glued { value.find(':').map(|colon| colon + 1) } else { Some(0) };
+                if let Some(label) = label.filter(|_| !is_word(c)) {
+                    found.extend(ipv6_length(value.get(label..).unwrap_or_default()).map(|length| begin + label..begin + label + length));
                 }
                 start = None;
             }
@@ -210,4 +260,13 @@ fn ipv6(text: &str) -> Vec<Range<usize>> {
         }
     }
     found
+}
+
+/// Bytes of the address that hexadecimal digits, colons and dots are.
+fn ipv6_length(value: &str) -> Option<usize> {
+    let value = value.trim_end_matches('.');
+    let value = if value.ends_with(':') && !value.ends_with("::") { value.trim_end_matches(':') } else { value };
+    let is_address = value.len() <= 45 && value.matches(':').count() >= 2 && value.parse::<Ipv6Addr>().is_ok();
+    let is_code = value.split(':').filter(|part| !part.is_empty()).count() < 3 && !value.contains(|c: char| c.is_ascii_digit());
+    (is_address && !is_code).then_some(value.len())
 }

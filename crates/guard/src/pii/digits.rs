@@ -24,7 +24,7 @@ pub(super) struct Run {
 }
 
 /// All runs of a text.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Digits {
     pub(super) runs: Vec<Run>,
 }

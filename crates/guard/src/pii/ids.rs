@@ -54,7 +54,9 @@ pub(super) fn find(text: &str, digits: &Digits) -> Vec<Range<usize>> {
         .flat_map(|run| {
             run.groups.iter().enumerate().filter_map(move |(at, group)| {
                 let is_glued = at == 0 && run.is_glued_before;
-                if is_glued { None } else { chinese(text, group).or_else(|| american(text, run.groups.get(at..)?, run.is_glued_after)) }
+                // A date and a check character are proof enough behind a letter.
+                let chinese = chinese(text, group).filter(|_| !is_glued || group.digits.len() > 15);
+                if is_glued { chinese } else { chinese.or_else(|| american(text, run.groups.get(at..)?, run.is_glued_after)) }
             })
         })
         .collect();

@@ -161,22 +161,25 @@ const WORDS_BEHIND: &[&str] = &["office", "fax", "mobile", "cell", "home", "work
 const DIGITS: std::ops::RangeInclusive<usize> = 7..=15;
 /// Most groups of a number.
 const GROUPS_MAX: usize = 7;
-/// A longer run is a table.
-const RUN_MAX: usize = 24;
 
 /// Phone numbers, with their extensions.
 pub(super) fn find(text: &str, digits: &Digits) -> Vec<Range<usize>> {
-    digits.runs.iter().filter(|run| run.groups.len() <= RUN_MAX).flat_map(|run| in_run(text, run)).collect()
+    digits.runs.iter().flat_map(|run| in_run(text, run)).collect()
 }
 
 fn in_run(text: &str, run: &Run) -> Vec<Range<usize>> {
     let mut found = Vec::new();
-    let mut from = 0;
+    let (mut last, mut from) = (0..0, 0);
     while from < run.groups.len() {
-        let longest = (from + 1..=run.groups.len().min(from + GROUPS_MAX)).rev().find_map(|to| Some((to, number(text, run, from, to)?)));
-        match longest {
+        let listed = |to: usize| last.end == from && is_alike(run, &last, &(from..to)) && from > 0;
+        let number = |to: usize| Some((to, number(text, run, from, to, listed(to))?));
+        let ends = (from + 1..=run.groups.len().min(from + GROUPS_MAX)).rev();
+        // In a list the next one is grouped like this one.
+        let in_list = ends.clone().filter(|to| listed(*to) || is_alike(run, &(from..*to), &(*to..2 * to - from))).find_map(number);
+        match in_list.or_else(|| ends.into_iter().find_map(number)) {
             Some((to, range)) => {
                 found.push(range);
+                last = from..to;
                 from = to;
             }
             None => from += 1,
@@ -185,8 +188,14 @@ fn in_run(text: &str, run: &Run) -> Vec<Range<usize>> {
     found
 }
 
-/// The groups `from..to` of the run, if they are a phone number.
-fn number(text: &str, run: &Run, from: usize, to: usize) -> Option<Range<usize>> {
+/// Whether the groups of both have as many digits.
+fn is_alike(run: &Run, one: &Range<usize>, other: &Range<usize>) -> bool {
+    let lengths = |range: &Range<usize>| run.groups.get(range.clone()).map(|groups| groups.iter().map(|group| group.digits.len()));
+    lengths(one).zip(lengths(other)).is_some_and(|(one, other)| one.eq(other))
+}
+
+/// The groups `from..to` of the run, if they are a phone number; `is_listed`: behind one that is grouped like it.
+fn number(text: &str, run: &Run, from: usize, to: usize, is_listed: bool) -> Option<Range<usize>> {
     let groups = run.groups.get(from..to)?;
     let (first, last) = (groups.first()?, groups.last()?);
     let opening = text.get(first.before.clone())?;
@@ -208,7 +217,9 @@ fn number(text: &str, run: &Run, from: usize, to: usize) -> Option<Range<usize>>
     let shape = shape(written, groups, &number);
     let is_phone = match shape {
         Shape::Sure => true,
-        Shape::Likely => called(text, start, last.range.end) != Some(false),
+        // A row of a table, for all its shape says.
+        Shape::Spaced if run.groups.len() > groups.len() => is_listed || called(text, start, last.range.end) == Some(true),
+        Shape::Spaced | Shape::Likely => called(text, start, last.range.end) != Some(false),
         Shape::Possible => called(text, start, last.range.end) == Some(true),
         Shape::None => false,
     };
@@ -252,6 +263,8 @@ fn called(text: &str, start: usize, end: usize) -> Option<bool> {
 enum Shape {
     /// Nothing else looks so.
     Sure,
+    /// Three numbers in a row may look so, too: unless the text calls it something else, and in a table if it calls it so.
+    Spaced,
     /// Unless the text calls it something else.
     Likely,
     /// If the text calls it so.
@@ -260,73 +273,95 @@ enum Shape {
 }
 
 fn shape(written: &str, groups: &[Group], number: &str) -> Shape {
-    let lengths: Vec<usize> = groups.iter().map(|group| group.digits.len()).collect();
-    let count = number.len();
-    let has = |c: char| written.contains(c);
-    let is_bracketed = has('(') || has('（');
-    let is_closed = written.matches(['(', '（']).count() == written.matches([')', '）']).count();
-    if !is_closed
-        || is_date(written, groups)
-        || groups.windows(2).any(|two| two.iter().all(|group| group.digits.len() == 1)) && !written.starts_with('+')
-    {
+    let separators = separators(written, groups);
+    if is_no_number(written, groups, &separators) {
         return Shape::None;
     }
+    let count = number.len();
     if written.contains(['+', '＋']) {
         return if (8..=15).contains(&count) { Shape::Sure } else { Shape::None };
     }
-    let separators: Vec<&str> = groups
-        .iter()
-        .skip(1)
-        .zip(groups)
-        .map(|(next, group)| {
-            let offset = groups.first().map_or(0, |first| first.range.start);
-            let written_start = written.len() - (groups.last().map_or(0, |last| last.range.end) - offset);
-            written.get(written_start + group.range.end - offset..written_start + next.range.start - offset).unwrap_or_default()
-        })
-        .collect();
-    if written.contains("..")
-        || written.contains("//")
-        || separators.iter().any(|between| between.chars().filter(|c| is_dash(*c)).count() > 1)
-    {
-        return Shape::None;
-    }
+    let lengths: Vec<usize> = groups.iter().map(|group| group.digits.len()).collect();
     let first = groups.first().map_or("", |group| group.digits.as_str());
-    let is_one_style = separators.iter().all(|one| Some(one) == separators.first());
-    let area = |digits: &str| digits.starts_with(|c: char| ('2'..='9').contains(&c));
-    match lengths.as_slice() {
-        // China: mobiles, service numbers, landlines.
-        [11] if is_chinese_mobile(number) => return Shape::Likely,
-        [3, 4, 4] if is_chinese_mobile(number) && is_one_style => return Shape::Sure,
-        [2, 11] | [2, 3, 4, 4] if first == "86" && is_chinese_mobile(number.get(2..).unwrap_or_default()) => return Shape::Likely,
-        [3, 3, 4] | [3, 4, 3] if matches!(first, "400" | "800") && is_one_style => return Shape::Sure,
-        [10] if first.starts_with("400") => return Shape::Possible,
-        [3 | 4, 7 | 8] | [3 | 4, 3 | 4, 4] if first.starts_with('0') && (10..=12).contains(&count) => return Shape::Likely,
-        // North America.
-        [3, 3, 4] if area(first) && (is_bracketed || is_one_style) => {
-            return if is_one_style && separators == [" "] { Shape::Likely } else { Shape::Sure };
-        }
-        [1, 3, 3, 4] if first == "1" => return Shape::Sure,
-        [3, 3, 3, 4] if first == "001" => return Shape::Sure,
-        [3, 7] | [1, 3, 7] if is_bracketed => return Shape::Sure,
-        _ => {}
-    }
+    let is_bracketed = written.contains(['(', '（']);
     let is_international = first.len() >= 3 && number.starts_with("00") && (10..=15).contains(&count);
-    if is_international && (groups.len() > 1 || count >= 12) {
-        return Shape::Likely;
+    chinese(&lengths, first, number, &separators).or_else(|| american(&lengths, first, &separators, is_bracketed)).unwrap_or_else(|| {
+        if is_international && (groups.len() > 1 || count >= 12) {
+            Shape::Likely
+        } else if number.starts_with('0') && (9..=12).contains(&count) && !number.starts_with("000") {
+            behind_a_trunk_prefix(&lengths, number)
+        } else if is_bracketed && written.starts_with(['(', '（']) && (8..=12).contains(&count) && groups.len() > 1 {
+            Shape::Likely
+        } else {
+            Shape::Possible
+        }
+    })
+}
+
+/// What stands between the groups.
+fn separators<'w>(written: &'w str, groups: &[Group]) -> Vec<&'w str> {
+    let end = groups.last().map_or(0, |last| last.range.end);
+    // Both end with the last group.
+    let place = |at: usize| written.len().saturating_sub(end.saturating_sub(at));
+    let between = |(next, group): (&Group, &Group)| written.get(place(group.range.end)..place(next.range.start)).unwrap_or_default();
+    groups.iter().skip(1).zip(groups).map(between).collect()
+}
+
+/// Brackets that don't close, dates, digits one by one, and signs that no number has.
+fn is_no_number(written: &str, groups: &[Group], separators: &[&str]) -> bool {
+    let is_closed = written.matches(['(', '（']).count() == written.matches([')', '）']).count();
+    let is_one_by_one = groups.windows(2).any(|two| two.iter().all(|group| group.digits.len() == 1));
+    if !is_closed || is_date(written, groups) || is_one_by_one && !written.starts_with('+') {
+        return true;
     }
-    // A trunk prefix: most of Europe and beyond.
-    if number.starts_with('0') && (9..=12).contains(&count) && !number.starts_with("000") {
-        let is_split = (groups.len() > 1 && count > 9 || groups.len() > 2) && lengths.iter().all(|length| *length > 1);
-        let is_mobile = lengths.len() == 1
-            && ((number.starts_with("07") && count == 11)
-                || (number.starts_with("06") || number.starts_with("07")) && count == 10
-                || number.starts_with("01") && (11..=12).contains(&count));
-        return if is_split || is_mobile { Shape::Likely } else { Shape::Possible };
+    let has_dashes = separators.iter().any(|between| between.chars().filter(|c| is_dash(*c)).count() > 1);
+    !written.contains(['+', '＋']) && (written.contains("..") || written.contains("//") || has_dashes)
+}
+
+/// Mobiles, service numbers and landlines of China.
+fn chinese(lengths: &[usize], first: &str, number: &str, separators: &[&str]) -> Option<Shape> {
+    let is_one_style = is_one_style(separators);
+    match lengths {
+        [11] if is_chinese_mobile(number) => Some(Shape::Likely),
+        [3, 4, 4] if is_chinese_mobile(number) && is_one_style => Some(Shape::Sure),
+        [2, 11] | [2, 3, 4, 4] if first == "86" && is_chinese_mobile(number.get(2..).unwrap_or_default()) => Some(Shape::Likely),
+        [3, 3, 4] | [3, 4, 3] if matches!(first, "400" | "800") && is_one_style => Some(sure(separators)),
+        [10] if first.starts_with("400") => Some(Shape::Possible),
+        [3 | 4, 7 | 8] | [3 | 4, 3 | 4, 4] if first.starts_with('0') && (10..=12).contains(&number.len()) => Some(Shape::Likely),
+        _ => None,
     }
-    if is_bracketed && written.starts_with(['(', '（']) && (8..=12).contains(&count) && groups.len() > 1 {
-        return Shape::Likely;
+}
+
+/// North America.
+fn american(lengths: &[usize], first: &str, separators: &[&str], is_bracketed: bool) -> Option<Shape> {
+    let is_area = first.starts_with(|c: char| ('2'..='9').contains(&c));
+    match lengths {
+        [3, 3, 4] if is_area && (is_bracketed || is_one_style(separators)) => Some(sure(separators)),
+        [1, 3, 3, 4] if first == "1" => Some(sure(separators)),
+        [3, 3, 3, 4] if first == "001" => Some(Shape::Sure),
+        [3, 7] | [1, 3, 7] if is_bracketed => Some(Shape::Sure),
+        _ => None,
     }
-    Shape::Possible
+}
+
+/// Sure, if there is more than spaces between.
+fn sure(separators: &[&str]) -> Shape {
+    if separators.iter().all(|between| between.chars().all(char::is_whitespace)) { Shape::Spaced } else { Shape::Sure }
+}
+
+/// Most of Europe and beyond.
+fn behind_a_trunk_prefix(lengths: &[usize], number: &str) -> Shape {
+    let (groups, count) = (lengths.len(), number.len());
+    let is_split = (groups > 1 && count > 9 || groups > 2) && lengths.iter().all(|length| *length > 1);
+    let is_mobile = groups == 1
+        && (number.starts_with("07") && (10..=11).contains(&count)
+            || number.starts_with("06") && count == 10
+            || number.starts_with("01") && (11..=12).contains(&count));
+    if is_split || is_mobile { Shape::Likely } else { Shape::Possible }
+}
+
+fn is_one_style(separators: &[&str]) -> bool {
+    separators.iter().all(|one| Some(one) == separators.first())
 }
 
 fn is_chinese_mobile(number: &str) -> bool {

@@ -122,8 +122,9 @@ impl Asking<'_> {
         let mark = Mark::draw().map_err(|error| error.to_string())?;
         // What makes it stand alone begins from what was asked, not from what the rule made of it.
         let question = if task == Task::StandAlone { &request.question } else { request.asked() };
-        let mut messages = task.messages(question, &request.turns, &mark).ok_or("the question is too long to ask a model about it")?;
-        let sealed = guarded::Sealed::of_question(&mut messages, question, &params.guards);
+        let mut sealed = guarded::Sealed::new(&params.guards);
+        let messages = task.messages(question, &request.turns, &mark, &mut |text, source| sealed.redact(text, source));
+        let messages = messages.ok_or("the question is too long to ask a model about it")?;
         let request = ChatRequest {
             max_tokens: Some(task.tokens_max()),
             temperature: Some(0.0),

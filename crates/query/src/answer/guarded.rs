@@ -2,20 +2,20 @@
 //! to the model and back.
 //!
 //! Invariants:
-//! - What is redacted is redacted in the finished prompt, so nothing that a prompt is made of goes round it. The
-//!   instructions, which are ours, are not.
+//! - Every text that a prompt is made of is redacted by itself, before it is escaped and put beside others: a finding
+//!   never reaches over a delimiter, and its value is as the text has it. The instructions, which are ours, are not.
 //! - What the model says is restored before anything is kept, cited or told.
 //!
 //! The embedding model sees questions and documents as they are: a redacted text would be found by nobody. A remote one
 //! is a provider like any other and must be trusted with them.
 
-use super::{Answer, Prepared};
-use crate::guards::{GuardAction, GuardDecision, GuardKind, GuardParams, GuardStage, OnInjectedSource, redact_words};
+use super::Answer;
+use crate::guards::{GuardAction, GuardDecision, GuardKind, GuardParams, GuardStage, OnInjectedSource};
 use crate::pack::{DropReason, Dropped, Packed};
 use crate::search::Hit;
 use corpus::ChunkId;
-use gateway::{ChatMessage, Role};
-use guard::{Kind, Origin, Restorer, Vault, assess, find};
+use guard::{Kind, Origin, Restorer, Vault, assess};
+use std::collections::BTreeSet;
 
 /// An answer that was given before, with what is thought of the question as it is put now.
 pub(super) fn told_again(mut answer: Answer, on_question: Vec<GuardDecision>) -> Answer {
@@ -69,39 +69,45 @@ pub(super) struct Sealed {
     vault: Vault,
     decisions: Vec<GuardDecision>,
     restores: bool,
+    /// Nothing is redacted.
+    is_idle: bool,
 }
 
 impl Sealed {
-    /// Redacts the prompt of an answer.
-    pub(super) fn new(messages: &mut [ChatMessage], prepared: &Prepared, params: &GuardParams) -> Self {
-        let sources = prepared.packed.sources.iter();
-        let sources = sources.map(|source| (source.text(), GuardStage::Source, Some(source.hit.chunk_id.clone())));
-        Self::of(messages, std::iter::once((prepared.question.as_str(), GuardStage::Question, None)).chain(sources), params)
+    /// Of a prompt that holds nothing yet.
+    pub(super) fn new(params: &GuardParams) -> Self {
+        let is_idle = params.redact.is_empty();
+        Self { vault: params.vault(), decisions: Vec::new(), restores: params.restores && !is_idle, is_idle }
     }
 
-    /// Redacts a prompt that holds a question and no sources.
-    pub(super) fn of_question(messages: &mut [ChatMessage], question: &str, params: &GuardParams) -> Self {
-        Self::of(messages, std::iter::once((question, GuardStage::Question, None)), params)
+    /// A text as a prompt may hold it: one of a source, or the question or what was said before it.
+    pub(super) fn redact(&mut self, text: &str, source: Option<&ChunkId>) -> String {
+        if self.is_idle {
+            return text.to_owned();
+        }
+        let before = self.vault.found().clone();
+        let redacted = self.vault.redact(text);
+        let new = self.vault.found().iter().map(|(kind, count)| (*kind, count - before.get(kind).copied().unwrap_or_default()));
+        let new: Vec<(Kind, usize)> = new.filter(|(_, count)| *count > 0).collect();
+        if !new.is_empty() {
+            self.note(&new, source);
+        }
+        redacted
     }
 
-    fn of<'t>(
-        messages: &mut [ChatMessage],
-        texts: impl Iterator<Item = (&'t str, GuardStage, Option<ChunkId>)>,
-        params: &GuardParams,
-    ) -> Self {
-        let mut vault = params.vault();
-        if params.redact.is_empty() {
-            return Self { vault, decisions: Vec::new(), restores: false };
+    fn note(&mut self, found: &[(Kind, usize)], source: Option<&ChunkId>) {
+        let count = found.iter().map(|(_, count)| count).sum::<usize>();
+        let kinds: BTreeSet<Kind> = found.iter().map(|(kind, _)| *kind).collect();
+        match self.decisions.iter_mut().find(|decision| decision.source.as_ref() == source) {
+            Some(known) => {
+                known.kinds = kinds.into_iter().chain(known.kinds.drain(..)).collect::<BTreeSet<_>>().into_iter().collect();
+                known.count = Some(known.count.unwrap_or_default() + count);
+            }
+            None => {
+                let stage = if source.is_some() { GuardStage::Source } else { GuardStage::Question };
+                self.decisions.push(GuardDecision::pii(stage, GuardAction::Redact, kinds, count, source.cloned()));
+            }
         }
-        for message in messages.iter_mut().filter(|message| message.role != Role::System) {
-            redact_words(message, &mut vault);
-        }
-        let decisions = texts.filter_map(|(text, stage, source)| {
-            let found = find(text, params.redact);
-            let kinds = found.iter().map(|finding| finding.kind).collect();
-            (!found.is_empty()).then(|| GuardDecision::pii(stage, GuardAction::Redact, kinds, found.len(), source))
-        });
-        Self { decisions: decisions.collect(), vault, restores: params.restores }
     }
 
     /// A text that is only searched with, with the values again: no document holds a placeholder.

@@ -1,7 +1,8 @@
 //! Tests of the module above.
 
 use super::*;
-use crate::answer::{Answer, Asker, GuardAction, InvalidQuery};
+use crate::GuardAction;
+use crate::answer::{Answer, Asker, InvalidQuery};
 use crate::fake::FakeSource;
 use crate::session::Turn;
 use corpus::Principals;
