@@ -78,7 +78,7 @@ pub(crate) fn evaluation(app: &App, caller: &Caller, id: &str) -> Result<Evaluat
     if may_see_evaluation(app, caller, &record) { Ok(record) } else { Err(not_found()) }
 }
 
-/// Whether an evaluation of its tenant is there for the caller: its results quote documents of its collection.
+/// Whether an evaluation of its tenant is there for the caller: its results tell of its collection.
 pub(crate) fn may_see_evaluation(app: &App, caller: &Caller, record: &EvaluationRecord) -> bool {
     caller.may_see(&record.asker) && collection(app, caller, record.collection.as_str()).is_ok()
 }

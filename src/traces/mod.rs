@@ -56,6 +56,7 @@ impl Traces {
     pub(crate) fn wants(&self, trace: &TraceId, kind: TraceKind) -> bool {
         let share = match kind {
             TraceKind::Search => self.config.sample_searches,
+            TraceKind::Evaluation => self.config.sample_evaluations,
             TraceKind::Query | TraceKind::Batch | TraceKind::Replay => self.config.sample,
         };
         self.config.enabled && is_sampled(trace, share)

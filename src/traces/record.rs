@@ -18,6 +18,8 @@ pub(crate) enum TraceKind {
     Search,
     /// A question of a batch.
     Batch,
+    /// One of an evaluation.
+    Evaluation,
     /// A question that was asked again.
     Replay,
 }
