@@ -1,6 +1,6 @@
 //! An evaluation from its first case to its end.
 
-use super::{Judge, Mode, Named, Settings};
+use super::{Judge, Mode, Named, Seat, Settings};
 use crate::app::AppState;
 use crate::auth::Caller;
 use crate::error::ApiError;
@@ -20,9 +20,7 @@ use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, HashSet};
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::OwnedSemaphorePermit;
 
 /// Longest rest between two searches: as long as the search took, so that others come through.
 const REST_MAX: Duration = Duration::from_millis(50);
@@ -36,19 +34,10 @@ const WAIT_MAX: Duration = Duration::from_secs(30);
 const VERDICT_TOKENS_MAX: u32 = 256;
 
 /// Runs an evaluation in a task of its own.
-pub(crate) fn launch(
-    app: AppState,
-    caller: Caller,
-    record: EvaluationRecord,
-    settings: Settings,
-    cases: Vec<Named>,
-    seat: OwnedSemaphorePermit,
-) {
+pub(crate) fn launch(app: AppState, caller: Caller, record: EvaluationRecord, settings: Settings, cases: Vec<Named>, seat: Seat) {
     tokio::spawn(async move {
-        let _seat = seat;
-        let turn = Arc::clone(&app.evaluations.turn);
         let work = async {
-            let _turn = turn.lock().await;
+            let _turn = seat.turn().await;
             let mut run =
                 Run { app: &app, caller: &caller, record: &record, settings: &settings, waiting: Vec::new(), last: Instant::now() };
             let measuring = async {
