@@ -19,8 +19,8 @@ pub use guarded::{GuardAction, GuardDecision, GuardKind, GuardParams, GuardStage
 pub use request::{CachePolicy, InvalidQuery, QueryRequest};
 pub use steps::{Excerpt, Found, Steps};
 
-use crate::cite::{Cited, GatePolicy, Reviewer, compose, quoted};
 use crate::beside::with_neighbours;
+use crate::cite::{Cited, GatePolicy, Reviewer, compose, quoted};
 use crate::compress::compress;
 use crate::diverse::diverse;
 use crate::extractive::{ExtractiveParams, extract};
@@ -430,7 +430,12 @@ impl Engine {
         let question = prepared.said.as_ref().map_or(&prepared.question, |said| &said.question);
         let messages = messages(question, &prepared.packed.sources, &mark);
         let mut messages = in_conversation(messages, prepared.said.as_ref(), &mark);
-        let sealed = guarded::Sealed::new(&mut messages, prepared, &self.params.guards);
+        let (moved, guards) = (prepared.clone(), self.params.guards);
+        let sealing = off_thread(move || {
+            let sealed = guarded::Sealed::new(&mut messages, &moved, &guards);
+            (messages, sealed)
+        });
+        let (messages, sealed) = sealing.await?;
         prepared.steps.note_prompt(&messages, &mark);
         let request = ChatRequest {
             max_tokens: Some(self.params.answer_tokens),
