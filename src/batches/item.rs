@@ -6,6 +6,7 @@ use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::http::chat::{Asked, complete_quietly};
 use crate::http::query::answer_quietly;
+use crate::traces::TraceKind;
 use corpus::CollectionId;
 use futures::FutureExt;
 use gateway::{Account, TokenUsage};
@@ -93,7 +94,7 @@ async fn once(app: &AppState, caller: &Caller, record: &BatchRecord, body: Value
 
 async fn question(app: &AppState, caller: &Caller, collection: &CollectionId, body: Value) -> Result<Answered, ApiError> {
     let request: QueryRequest = serde_json::from_value(body).map_err(ApiError::internal)?;
-    answer_quietly(app, caller, collection.as_str(), request).await
+    answer_quietly(app, caller, collection.as_str(), request, TraceKind::Batch).await
 }
 
 async fn completion(app: &AppState, account: Account, body: Value) -> Result<Answered, ApiError> {

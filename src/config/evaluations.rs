@@ -12,13 +12,15 @@ pub(crate) struct EvaluationsConfig {
     pub(crate) bytes_max: usize,
     /// Evaluations that may wait or run, of all tenants; one runs at a time. More are answered 429 with Retry-After.
     pub(crate) unfinished_max: usize,
+    /// Those of one tenant, likewise. Tenants take turns.
+    pub(crate) tenant_unfinished_max: usize,
     /// Ended evaluations of one tenant that are kept; the oldest go.
     pub(crate) kept_max: usize,
 }
 
 impl Default for EvaluationsConfig {
     fn default() -> Self {
-        Self { cases_max: 5_000, bytes_max: 16 << 20, unfinished_max: 8, kept_max: 100 }
+        Self { cases_max: 5_000, bytes_max: 16 << 20, unfinished_max: 8, tenant_unfinished_max: 4, kept_max: 100 }
     }
 }
 
@@ -34,6 +36,7 @@ impl EvaluationsConfig {
             ("cases_max", self.cases_max, CASES_MAX),
             ("bytes_max", self.bytes_max, BYTES_MAX),
             ("unfinished_max", self.unfinished_max, UNFINISHED_MAX),
+            ("tenant_unfinished_max", self.tenant_unfinished_max, UNFINISHED_MAX),
             ("kept_max", self.kept_max, KEPT_MAX),
         ];
         let wrong = rules.into_iter().filter(|(_, value, most)| !(1..=*most).contains(value));

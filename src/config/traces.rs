@@ -12,6 +12,8 @@ pub(crate) struct TracesConfig {
     pub(crate) sample: f64,
     /// The share of searches that is kept, 0 to 1.
     pub(crate) sample_searches: f64,
+    /// The share of the answers of evaluations that is kept, 0 to 1.
+    pub(crate) sample_evaluations: f64,
     /// Days after which a trace goes.
     pub(crate) retention_days: u32,
     /// Bytes of all traces; the oldest go first.
@@ -41,6 +43,7 @@ impl Default for TracesConfig {
             enabled: true,
             sample: 1.0,
             sample_searches: 0.1,
+            sample_evaluations: 0.1,
             retention_days: 30,
             bytes_max: 256 << 20,
             queue_max: 1024,
@@ -79,6 +82,7 @@ pub(super) fn validate(traces: &TracesConfig, sessions: &SessionsConfig) -> Vec<
     };
     check((0.0..=1.0).contains(&traces.sample), "traces.sample", "must be 0 to 1");
     check((0.0..=1.0).contains(&traces.sample_searches), "traces.sample_searches", "must be 0 to 1");
+    check((0.0..=1.0).contains(&traces.sample_evaluations), "traces.sample_evaluations", "must be 0 to 1");
     check((1..=36_500).contains(&traces.retention_days), "traces.retention_days", "must be 1 to 36500");
     check(traces.bytes_max >= 1 << 20, "traces.bytes_max", "must be at least 1048576 (1 MiB)");
     check((1..=100_000).contains(&traces.queue_max), "traces.queue_max", "must be 1 to 100000");
@@ -96,7 +100,9 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_refused() {
         assert_eq!(validate(&TracesConfig::default(), &SessionsConfig::default()), Vec::<String>::new());
-        for wrong in ["sample = 1.5", "sample_searches = nan", "retention_days = 0", "bytes_max = 1", "queue_max = 0"] {
+        for wrong in
+            ["sample = 1.5", "sample_searches = nan", "sample_evaluations = -1.0", "retention_days = 0", "bytes_max = 1", "queue_max = 0"]
+        {
             let traces: TracesConfig = toml::from_str(wrong).unwrap();
             let errors = validate(&traces, &SessionsConfig::default()).join("\n");
             assert!(errors.contains(wrong.split(' ').next().unwrap()), "{wrong}");

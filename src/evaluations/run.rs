@@ -1,12 +1,13 @@
 //! An evaluation from its first case to its end.
 
-use super::{Judge, Mode, Named, Settings};
+use super::{Judge, Mode, Named, Seat, Settings};
 use crate::app::AppState;
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::http::chat::{Asked, judge_quietly};
 use crate::http::query::answer_quietly;
 use crate::http::search::source;
+use crate::traces::TraceKind;
 use futures::FutureExt;
 use gateway::{Money, TokenUsage};
 use index::evaluations::{EvaluationKind, EvaluationRecord, EvaluationState};
@@ -19,9 +20,7 @@ use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, HashSet};
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::OwnedSemaphorePermit;
 
 /// Longest rest between two searches: as long as the search took, so that others come through.
 const REST_MAX: Duration = Duration::from_millis(50);
@@ -35,19 +34,10 @@ const WAIT_MAX: Duration = Duration::from_secs(30);
 const VERDICT_TOKENS_MAX: u32 = 256;
 
 /// Runs an evaluation in a task of its own.
-pub(crate) fn launch(
-    app: AppState,
-    caller: Caller,
-    record: EvaluationRecord,
-    settings: Settings,
-    cases: Vec<Named>,
-    seat: OwnedSemaphorePermit,
-) {
+pub(crate) fn launch(app: AppState, caller: Caller, record: EvaluationRecord, settings: Settings, cases: Vec<Named>, seat: Seat) {
     tokio::spawn(async move {
-        let _seat = seat;
-        let turn = Arc::clone(&app.evaluations.turn);
         let work = async {
-            let _turn = turn.lock().await;
+            let _turn = seat.turn().await;
             let mut run =
                 Run { app: &app, caller: &caller, record: &record, settings: &settings, waiting: Vec::new(), last: Instant::now() };
             let measuring = async {
@@ -64,11 +54,8 @@ pub(crate) fn launch(
             // The next start says that it was interrupted.
             () = app.stopped() => return,
             () = app.keys.closed_to(&caller) => Err("the key that asked was revoked or has expired".to_owned()),
-            end = work => match end {
-                // Somebody removed it.
-                Err(error) if matches!(error.code, "superseded" | "not_found") => return,
-                end => end.map_err(|error| error.detail),
-            },
+            // One that somebody removed meanwhile is not there to be settled.
+            end = work => end.map_err(|error| error.detail),
         };
         settle(&app, &record, end).await;
     });
@@ -129,7 +116,7 @@ impl Run<'_> {
                         measured.latencies.push(took.as_secs_f64() * 1000.0);
                         tokio::time::sleep(took.min(REST_MAX)).await;
                     }
-                    Err(error) if is_over(&error) => return Err(error),
+                    Err(error) if is_over(&error) => return Err(gone(error)),
                     Err(error) if *mode == Mode::Reranked => drop(left_out.insert(mode.name().to_owned(), json!(error.detail))),
                     Err(error) => fault = Some(error),
                 }
@@ -140,9 +127,12 @@ impl Run<'_> {
             self.keep(index, &result).await?;
         }
         self.commit().await?;
-        let means = modes.iter_mut().filter(|(mode, _)| !left_out.contains_key(mode.name()));
-        let means: Map<String, Value> = means.map(|(mode, measured)| (mode.name().to_owned(), measured.means())).collect();
-        Ok(json!({ "modes": means, "left_out": left_out, "failed": failed, "comparisons": comparisons(&modes) }))
+        let summed_up = self.app.blocking(move |_| {
+            let means = modes.iter_mut().filter(|(mode, _)| !left_out.contains_key(mode.name()));
+            let means: Map<String, Value> = means.map(|(mode, measured)| (mode.name().to_owned(), measured.means())).collect();
+            Ok(json!({ "modes": means, "left_out": left_out, "failed": failed, "comparisons": comparisons(&modes) }))
+        });
+        summed_up.await
     }
 
     /// The hits of one search, and how long it took.
@@ -170,16 +160,11 @@ impl Run<'_> {
         let (mut all, mut failed) = (Vec::with_capacity(cases.len()), 0_usize);
         for (index, named) in (0..).zip(cases) {
             match patiently(|| self.answer(named)).await {
-                Ok(score) => {
-                    let mut result = json!(score);
-                    result
-                        .as_object_mut()
-                        .into_iter()
-                        .for_each(|fields| _ = fields.insert("scores".into(), json!({ "answers": score.scores() })));
-                    self.keep(index, &result).await?;
+                Ok((score, trace)) => {
+                    self.keep(index, &without_texts(&score, &trace)).await?;
                     all.push(score);
                 }
-                Err(error) if is_over(&error) => return Err(error),
+                Err(error) if is_over(&error) => return Err(gone(error)),
                 Err(error) => {
                     failed += 1;
                     self.keep(index, &json!({ "id": named.id, "question": named.case.question, "scores": {}, "error": error.detail }))
@@ -192,7 +177,8 @@ impl Run<'_> {
         Ok(json!({ "answers": AnswerSummary::of(&all, pass), "failed": failed }))
     }
 
-    async fn answer(&self, named: &Named) -> Result<CaseScore, ApiError> {
+    /// What was measured, and the trace of the answer.
+    async fn answer(&self, named: &Named) -> Result<(CaseScore, Value), ApiError> {
         let Named { id, case } = named;
         let request = QueryRequest {
             top_k: self.settings.k,
@@ -201,13 +187,17 @@ impl Run<'_> {
             tags: self.record.asker.tags.clone(),
             ..QueryRequest::new(case.question.clone())
         };
-        let (answer, _) = answer_quietly(self.app, self.caller, self.record.collection.as_str(), request).await?;
+        let (answer, _) = answer_quietly(self.app, self.caller, self.record.collection.as_str(), request, TraceKind::Evaluation).await?;
         let given = Given::deserialize(&answer).map_err(ApiError::internal)?;
-        let score = CaseScore::of(id.clone(), case, &given);
-        match &self.settings.judge {
-            Some(judge) if case.can_be_judged(&given) => self.judge(judge, named, &given, score).await,
-            _ => Ok(score),
-        }
+        let (score, given) = {
+            let (id, case) = (id.clone(), case.clone());
+            self.app.blocking(move |_| Ok((CaseScore::of(id, &case, &given), given))).await?
+        };
+        let score = match &self.settings.judge {
+            Some(judge) if case.can_be_judged(&given) => self.judge(judge, named, &given, score).await?,
+            _ => score,
+        };
+        Ok((score, answer.get("trace_id").cloned().unwrap_or_default()))
     }
 
     async fn judge(&self, judge: &Judge, named: &Named, given: &Given, score: CaseScore) -> Result<CaseScore, ApiError> {
@@ -251,6 +241,21 @@ async fn patiently<T, F: Future<Output = Result<T, ApiError>>>(work: impl Fn() -
 /// Whether no other case can fare better: of all that a case needs only the collection can be missing.
 fn is_over(error: &ApiError) -> bool {
     error.code == "not_found"
+}
+
+fn gone(error: ApiError) -> ApiError {
+    ApiError { detail: format!("the collection is gone, or the key may not use it any more: {}", error.detail), ..error }
+}
+
+/// What is kept of a case: what was measured, and where the answer is looked up while its documents are there and may be
+/// read. Its words, and a judge's of it, would outlive them here.
+fn without_texts(score: &CaseScore, trace: &Value) -> Value {
+    let mut result = json!(score);
+    if let Some(fields) = result.as_object_mut() {
+        ["answer", "judge_reason"].iter().for_each(|field| drop(fields.remove(*field)));
+        fields.extend([("scores".to_owned(), json!({ "answers": score.scores() })), ("trace_id".to_owned(), trace.clone())]);
+    }
+    result
 }
 
 /// Documents by their best chunk, each under the id that it is judged by, and the judgements.

@@ -85,7 +85,7 @@ pub(crate) async fn create(
     if let Some(earlier) = earlier(&app, &caller, once.clone()).await? {
         return Ok((StatusCode::ACCEPTED, Json(view(&earlier))));
     }
-    let (seat, created_at) = (app.evaluations.admit()?, OffsetDateTime::now_utc());
+    let (seat, created_at) = (app.evaluations.admit(&caller.tenant)?, OffsetDateTime::now_utc());
     let record = EvaluationRecord {
         id: EvaluationId::generate(),
         tenant: caller.tenant.clone(),

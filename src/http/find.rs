@@ -5,7 +5,7 @@
 use crate::app::App;
 use crate::auth::Caller;
 use crate::error::ApiError;
-use corpus::{CollectionId, EvaluationId, JobId};
+use corpus::{CollectionId, DocumentId, EvaluationId, JobId, Principals};
 use index::batches::{BatchAsker, BatchRecord};
 use index::evaluations::EvaluationRecord;
 use index::records::{CollectionRecord, DeletionReceipt, DocumentRecord, JobRecord};
@@ -78,7 +78,7 @@ pub(crate) fn evaluation(app: &App, caller: &Caller, id: &str) -> Result<Evaluat
     if may_see_evaluation(app, caller, &record) { Ok(record) } else { Err(not_found()) }
 }
 
-/// Whether an evaluation of its tenant is there for the caller: its results quote documents of its collection.
+/// Whether an evaluation of its tenant is there for the caller: its results tell of its collection.
 pub(crate) fn may_see_evaluation(app: &App, caller: &Caller, record: &EvaluationRecord) -> bool {
     caller.may_see(&record.asker) && collection(app, caller, record.collection.as_str()).is_ok()
 }
@@ -111,6 +111,16 @@ pub(crate) fn recall<'c>(app: &'c App, caller: &'c Caller) -> impl Fn(&Collectio
     let usable: RefCell<HashMap<CollectionId, bool>> = RefCell::default();
     move |id, asker| {
         caller.may_see(asker) && *usable.borrow_mut().entry(id.clone()).or_insert_with(|| collection(app, caller, id.as_str()).is_ok())
+    }
+}
+
+/// Whether the caller may read a document of a collection today; one that is gone only whoever may read everything. Each is
+/// looked for once.
+pub(crate) fn reading<'c>(app: &'c App, caller: &'c Caller, collection: &'c CollectionId) -> impl Fn(&DocumentId) -> bool + 'c {
+    let readable: RefCell<HashMap<DocumentId, bool>> = RefCell::default();
+    move |id| {
+        let is_readable = || document(app, caller, collection.as_str(), id.as_str()).is_ok();
+        caller.principals == Principals::All || *readable.borrow_mut().entry(id.clone()).or_insert_with(is_readable)
     }
 }
 

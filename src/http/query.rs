@@ -62,12 +62,13 @@ pub(crate) async fn answer_quietly(
     caller: &Caller,
     collection: &str,
     request: QueryRequest,
+    kind: TraceKind,
 ) -> Result<(Value, TokenUsage), ApiError> {
     if request.session_id.is_some() {
         return Err(ApiError::bad_request("bad_query", "session_id: the questions of a batch have no order, so they make no conversation"));
     }
     let turn = Turn::quietly(app).await?;
-    let asked = Asked::of(caller.clone(), collection.to_owned(), TraceKind::Batch, TraceId::generate());
+    let asked = Asked::of(caller.clone(), collection.to_owned(), kind, TraceId::generate());
     let trace = asked.trace.clone();
     let (events, _) = begin(app, asked, request, turn).await?;
     let answer = in_one_piece(events).await?;

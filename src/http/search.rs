@@ -7,6 +7,7 @@ use super::trace::RequestIds;
 use crate::app::{App, AppState};
 use crate::auth::Caller;
 use crate::error::ApiError;
+use crate::traces::TraceKind;
 use axum::extract::{Path, State};
 use axum::{Extension, Json};
 use corpus::{Account, Errand, Waiter};
@@ -29,7 +30,8 @@ pub(crate) async fn search(
         // Held by the work itself: a client that leaves does not end what is computed here.
         let _turn = turn;
         let source = source(app, &caller, &collection, errand)?;
-        let is_explained = std::mem::replace(&mut request.explain, true);
+        let is_explained = request.explain;
+        request.explain |= app.traces.wants(&ids.trace, TraceKind::Search);
         let mut found = app.engine.search(source.as_ref(), &request, &caller.principals)?;
         told::note_search(app, &caller, ids.trace, &source.errand().account, &request, &found);
         if !is_explained {

@@ -18,11 +18,14 @@ use std::collections::BTreeSet;
 /// Asks for a session of its own, which gets a name of ours.
 const NEW: &str = "new";
 
+/// Documents that turns which a question is told were answered from, beside those of the last one.
+const TOLD_DOCUMENTS_MAX: usize = 256;
+
 /// What was said before in the session that a question belongs to.
 pub(super) struct Said {
     pub(super) id: String,
     pub(super) said: Vec<Turn>,
-    /// What that rests on.
+    /// What that was answered from.
     pub(super) documents: BTreeSet<DocumentId>,
 }
 
@@ -36,7 +39,25 @@ pub(super) fn said(app: &App, caller: &Caller, named: Option<String>, account: &
         let detail = format!("the session {id:?} belongs to another collection: begin one of another name");
         return Err(ApiError::new(StatusCode::CONFLICT, "session_of_another_collection", detail));
     }
-    Ok(Some(Said { id, said: kept.said(), documents: kept.documents() }))
+    let (said, documents) = told(app, caller, &kept);
+    Ok(Some(Said { id, said, documents }))
+}
+
+/// The last turns, oldest first, of which the caller may still read everything that they rest on, and what they were
+/// answered from: not what the turns that they were told were, or a conversation would never get rid of a document.
+fn told(app: &App, caller: &Caller, session: &Session) -> (Vec<Turn>, BTreeSet<DocumentId>) {
+    let may_read = find::reading(app, caller, &session.head.collection);
+    let (mut said, mut documents) = (Vec::new(), BTreeSet::new());
+    for kept in session.turns.iter().rev().filter(|kept| kept.rests_on().all(&may_read)) {
+        let more = kept.documents.difference(&documents).count();
+        if !said.is_empty() && documents.len() + more > TOLD_DOCUMENTS_MAX {
+            break;
+        }
+        documents.extend(kept.documents.iter().cloned());
+        said.push(kept.turn.clone());
+    }
+    said.reverse();
+    (said, documents)
 }
 
 pub(crate) async fn list(State(app): State<AppState>, caller: Caller, Params(page): Params<PageParams>) -> Result<Json<Value>, ApiError> {
@@ -55,10 +76,12 @@ pub(crate) async fn list(State(app): State<AppState>, caller: Caller, Params(pag
 pub(crate) async fn get(State(app): State<AppState>, caller: Caller, Path(id): Path<String>) -> Result<Json<Value>, ApiError> {
     let found = app.blocking(move |app| {
         let session = session(app, &caller, &id)?;
+        let may_read = find::reading(app, &caller, &session.head.collection);
         let mut view = view(&session.head);
         let turns: Vec<Value> = session
             .turns
             .iter()
+            .filter(|kept| kept.rests_on().all(&may_read))
             .map(|kept| {
                 let Turn { question, rewritten, answer, abstained } = &kept.turn;
                 json!({

@@ -28,10 +28,10 @@ impl Told {
         request: &QueryRequest,
         session: Option<super::sessions::Said>,
     ) -> Self {
-        let QueryRequest { question, top_k, stream, model, filter, rerank, neighbours, cache, .. } = request;
+        let QueryRequest { question, top_k, mode, stream, model, filter, rerank, neighbours, cache, .. } = request;
         let QueryRequest { max_context_tokens, rewrite, expand, tags, .. } = request;
         let settings = json!({
-            "top_k": top_k, "stream": stream, "model": model, "filter": filter, "rerank": rerank, "neighbours": neighbours,
+            "top_k": top_k, "mode": format!("{mode:?}").to_lowercase(), "stream": stream, "model": model, "filter": filter, "rerank": rerank, "neighbours": neighbours,
             "cache": format!("{cache:?}").to_lowercase(), "max_context_tokens": max_context_tokens, "rewrite": rewrite,
             "expand": expand, "tags": tags,
         });
@@ -89,11 +89,10 @@ impl Told {
 
     async fn remember(&self, app: &AppState, answer: &Answer) {
         let (Some(session), Some(collection)) = (&self.session, self.collection.clone()) else { return };
-        let mut documents: BTreeSet<_> = answer.sources.iter().map(|hit| hit.document_id.clone()).collect();
+        let documents: BTreeSet<_> = answer.sources.iter().map(|hit| hit.document_id.clone()).collect();
         // A question that leans on an answer may repeat its words.
-        if answer.rewritten_question.is_some() || answer.model.is_some() {
-            documents.extend(session.documents.iter().cloned());
-        }
+        let leans = answer.rewritten_question.is_some() || answer.model.is_some();
+        let leans_on = if leans { session.documents.clone() } else { BTreeSet::new() };
         let turn = Turn {
             question: self.question.clone(),
             rewritten: answer.rewritten_question.clone(),
@@ -108,6 +107,7 @@ impl Told {
             trace: self.asked.trace.clone(),
             turn,
             documents,
+            leans_on,
         };
         let kept = app.blocking(move |app| app.sessions.append(new).map_err(ApiError::internal));
         if let Err(error) = kept.await {

@@ -75,10 +75,15 @@ pub(crate) async fn get(State(app): State<AppState>, caller: Caller, Path(id): P
 
 pub(crate) async fn delete(State(app): State<AppState>, caller: Caller, Path(id): Path<String>) -> Result<Json<Value>, ApiError> {
     let deleted = app.blocking(move |app| {
-        let trace = trace(app, &caller, &id)?;
+        let not_found = || ApiError::not_found("trace", &id);
+        let known: TraceId = id.parse().map_err(|_| not_found())?;
         let may_see = find::recall(app, &caller);
-        let removed = app.traces.store().remove(&caller.tenant, &trace.head.trace_id, |head| may_see(&head.collection, &head.asker));
-        Ok(json!({ "id": trace.head.trace_id, "deleted": removed.map_err(ApiError::internal)? > 0 }))
+        // Also one of documents that may not be read any more.
+        let removed = app.traces.settled().remove(&caller.tenant, &known, |head| may_see(&head.collection, &head.asker));
+        if removed.map_err(ApiError::internal)? == 0 {
+            return Err(not_found());
+        }
+        Ok(json!({ "id": known, "deleted": true }))
     });
     Ok(Json(deleted.await?))
 }
@@ -118,8 +123,15 @@ pub(crate) async fn replay(
     let collection = trace.head.collection.to_string();
     let asked = Asked { caller, collection, kind: TraceKind::Replay, trace: ids.trace, replays: Some(trace.head.trace_id.clone()) };
     let replayed = answer_again(&app, asked, request).await?;
-    let diff = diff(&trace, &replayed);
-    Ok(Json(json!({ "original": original, "replayed": replayed, "diff": diff })))
+    let is_redacted = trace.body.get("question_redacted").and_then(Value::as_bool).unwrap_or_default();
+    let answers = (text_of(&trace).map(str::to_owned), replayed.answer.clone());
+    let is_changed = app.blocking(move |app| {
+        let (before, now) = answers;
+        // What is kept may be redacted, and then so must be what it is compared with.
+        Ok(before.map(|before| app.traces.redacted(&before) != app.traces.redacted(&now)))
+    });
+    let diff = diff(&trace, &replayed, is_changed.await?);
+    Ok(Json(json!({ "original": original, "replayed": replayed, "question_redacted": is_redacted, "diff": diff })))
 }
 
 /// The question of a trace as it stands alone, with its settings and what shall be other.
@@ -150,8 +162,12 @@ fn again(trace: &Trace, other: Other) -> Result<QueryRequest, ApiError> {
     })
 }
 
+fn text_of(trace: &Trace) -> Option<&str> {
+    trace.body.get("answer")?.get("answer")?.as_str()
+}
+
 /// What is other now: chunks by id with their places from 1, then the answer.
-fn diff(trace: &Trace, replayed: &Answer) -> Value {
+fn diff(trace: &Trace, replayed: &Answer, is_changed: Option<bool>) -> Value {
     let answer = trace.body.get("answer");
     let listed = |value: Option<&Value>| -> Vec<String> {
         let items = value.and_then(Value::as_array).into_iter().flatten();
@@ -175,10 +191,9 @@ fn diff(trace: &Trace, replayed: &Answer) -> Value {
             Some(json!({ "chunk_id": id, "from": place + 1, "to": to }))
         })
         .collect();
-    let text = answer.and_then(|answer| answer.get("answer")?.as_str());
     json!({
         "hits": { "gained": only(&after, &before), "lost": only(&before, &after), "moved": moved },
-        "answer_changed": text.map(|text| text != replayed.answer),
+        "answer_changed": is_changed,
         "abstained": { "before": trace.head.abstained, "after": replayed.abstained },
         "mode": { "before": trace.head.mode, "after": replayed.mode },
         "model": { "before": trace.head.model, "after": replayed.model },
@@ -187,12 +202,14 @@ fn diff(trace: &Trace, replayed: &Answer) -> Value {
     })
 }
 
-/// The trace of this id that the caller may see.
+/// The trace of this id that the caller may see: of documents that it may still read.
 pub(super) fn trace(app: &App, caller: &Caller, id: &str) -> Result<Trace, ApiError> {
     let not_found = || ApiError::not_found("trace", id);
     let known: TraceId = id.parse().map_err(|_| not_found())?;
     let may_see = find::recall(app, caller);
-    let found = app.traces.settled().get(&caller.tenant, &known, |head| may_see(&head.collection, &head.asker));
+    let is_readable = |trace: &Trace| trace.documents.iter().all(find::reading(app, caller, &trace.head.collection));
+    let found =
+        app.traces.settled().get(&caller.tenant, &known, |trace| may_see(&trace.head.collection, &trace.head.asker) && is_readable(trace));
     found.map_err(ApiError::internal)?.ok_or_else(not_found)
 }
 

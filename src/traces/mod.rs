@@ -34,6 +34,7 @@ pub(crate) struct Traces {
     config: TracesConfig,
     queue: SyncSender<Message>,
     store: Arc<TraceStore>,
+    redact: Redact,
 }
 
 enum Message {
@@ -46,16 +47,22 @@ impl Traces {
     /// Starts the thread that writes; it ends with this.
     pub(crate) fn start(config: TracesConfig, store: Arc<TraceStore>, redact: Redact) -> std::io::Result<Self> {
         let (queue, queued) = sync_channel(config.queue_max);
-        let (writer, text) = (Arc::clone(&store), config.text);
-        let work = move || write(&queued, &writer, &|draft| render(draft, text, &redact));
+        let (writer, text, hook) = (Arc::clone(&store), config.text, Arc::clone(&redact));
+        let work = move || write(&queued, &writer, &|draft| render(draft, text, &hook));
         std::thread::Builder::new().name("traces".to_owned()).spawn(work)?;
-        Ok(Self { config, queue, store })
+        Ok(Self { config, queue, store, redact })
+    }
+
+    /// A text as it is kept where texts are redacted. Blocking.
+    pub(crate) fn redacted<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        (self.redact)(text)
     }
 
     /// Whether a question under this id is kept: the same ones on every server and after every restart.
     pub(crate) fn wants(&self, trace: &TraceId, kind: TraceKind) -> bool {
         let share = match kind {
             TraceKind::Search => self.config.sample_searches,
+            TraceKind::Evaluation => self.config.sample_evaluations,
             TraceKind::Query | TraceKind::Batch | TraceKind::Replay => self.config.sample,
         };
         self.config.enabled && is_sampled(trace, share)

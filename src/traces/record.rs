@@ -18,6 +18,8 @@ pub(crate) enum TraceKind {
     Search,
     /// A question of a batch.
     Batch,
+    /// One of an evaluation.
+    Evaluation,
     /// A question that was asked again.
     Replay,
 }
@@ -159,12 +161,15 @@ fn answered(answer: &Answer, head: &mut Head, documents: &mut BTreeSet<DocumentI
 
 /// Every text goes through the hook but what names a record, which must stay what it is.
 fn redact_all(trace: &mut Trace, redact: &Redact) {
+    let rewritten = trace.body.get("answer").and_then(|answer| answer.get("rewritten_question")?.as_str());
+    let is_redacted = rewritten.or(trace.head.question.as_deref()).is_some_and(|question| redact(question) != question);
     if let Some(question) = &mut trace.head.question {
         *question = redact(question).into_owned();
     }
     for (name, value) in &mut trace.body {
         redact_below(name, value, redact);
     }
+    trace.body.insert("question_redacted".to_owned(), json!(is_redacted));
 }
 
 fn redact_below(name: &str, value: &mut Value, redact: &Redact) {
@@ -180,42 +185,51 @@ fn is_name(field: &str) -> bool {
     field == "id" || field.ends_with("_id") || ["sha256", "model", "mode", "deployment", "verdict", "kind", "code"].contains(&field)
 }
 
-/// Fields that hold somebody's words.
-const WORDS: [&str; 13] = [
-    "answer",
-    "quote",
-    "rewritten_question",
-    "question",
-    "queries",
-    "passage",
-    "rewrite_failure",
-    "expand_failure",
-    "text",
-    "detail",
-    "degraded_reason",
-    "value",
-    "sentence",
+/// Fields whose strings are no words of anybody: ids, names of the configuration, and what is one of a few.
+const NO_WORDS: [&str; 23] = [
+    "chunk_id",
+    "document_id",
+    "source",
+    "sha256",
+    "model",
+    "deployment",
+    "mode",
+    "cache",
+    "rewrite",
+    "expand",
+    "rewritten_by",
+    "kind",
+    "kinds",
+    "verdict",
+    "guard",
+    "stage",
+    "action",
+    "rules",
+    "leg",
+    "code",
+    "because",
+    "complexity",
+    "preference",
 ];
 
-/// Nobody's words are kept.
+/// Nobody's words are kept: of strings only those that are known to be none, and no filter, whose numbers say something
+/// too.
 fn leave_out(trace: &mut Trace) {
     trace.head.question = None;
-    trace.body.values_mut().for_each(leave_out_below);
+    if let Some(settings) = trace.body.get_mut("settings").and_then(Value::as_object_mut) {
+        settings.remove("filter");
+    }
+    trace.body.iter_mut().for_each(|(name, value)| leave_out_below(name, value));
 }
 
-fn leave_out_below(value: &mut Value) {
+fn leave_out_below(name: &str, value: &mut Value) {
     match value {
-        Value::Array(items) => items.iter_mut().for_each(leave_out_below),
-        Value::Object(fields) => {
-            for (name, value) in fields {
-                match value {
-                    Value::String(_) if WORDS.contains(&name.as_str()) => *value = Value::Null,
-                    // A filter's values, say.
-                    Value::Array(items) if WORDS.contains(&name.as_str()) => items.clear(),
-                    below => leave_out_below(below),
-                }
-            }
+        Value::String(_) if !NO_WORDS.contains(&name) => *value = Value::Null,
+        Value::Array(items) => {
+            items.iter_mut().for_each(|item| leave_out_below(name, item));
+            items.retain(|item| !item.is_null());
         }
+        Value::Object(fields) => fields.iter_mut().for_each(|(name, value)| leave_out_below(name, value)),
         _ => {}
     }
 }
@@ -238,7 +252,7 @@ pub(super) mod tests {
             question: Some(question.into()),
             session: None,
             replays: None,
-            settings: json!({ "filter": { "key": "author", "value": "ann@example.org" } }),
+            settings: json!({ "filter": { "key": "author", "value": "ann@example.org" }, "tags": ["team of ann"], "cache": "use" }),
             before: BTreeSet::new(),
             outcome: Outcome::Failed { code: "budget_exhausted", detail: "of ann@example.org".into() },
         }
@@ -258,7 +272,7 @@ pub(super) mod tests {
         redact_below("reworded", &mut redacted, &redact);
         assert_eq!(redacted.to_string().matches("[email]").count(), 4, "{redacted}");
         let mut left = json!(reworded);
-        leave_out_below(&mut left);
+        leave_out_below("reworded", &mut left);
         assert_eq!((left.to_string().contains("ann"), &left["queries"], &left["expand"]), (false, &json!([]), &json!("none")), "{left}");
     }
 
@@ -270,6 +284,9 @@ pub(super) mod tests {
         let redacted = told(TextKept::Redacted);
         assert_eq!((redacted.matches("ann@example.org").count(), redacted.matches("[email]").count()), (0, 3), "{redacted}");
         let none = told(TextKept::None);
-        assert!(!none.contains("ann@") && !none.contains("Who is") && none.contains("budget_exhausted"), "{none}");
+        for words in ["of ann", "ann@", "Who is", "author"] {
+            assert!(!none.contains(words), "{words}: {none}");
+        }
+        assert!(none.contains("budget_exhausted") && none.contains(r#""cache":"use""#), "{none}");
     }
 }

@@ -58,7 +58,18 @@ pub(crate) struct KeptTurn {
     pub(crate) trace_id: TraceId,
     #[serde(with = "time::serde::rfc3339")]
     pub(crate) at: OffsetDateTime,
+    /// Those that it was answered from.
     pub(crate) documents: BTreeSet<DocumentId>,
+    /// Those that the turns were answered from that it was told: it may repeat their words.
+    #[serde(default)]
+    pub(crate) leans_on: BTreeSet<DocumentId>,
+}
+
+impl KeptTurn {
+    /// Everything that it rests on.
+    pub(crate) fn rests_on(&self) -> impl Iterator<Item = &DocumentId> {
+        self.documents.iter().chain(&self.leans_on)
+    }
 }
 
 /// What is to be remembered.
@@ -70,6 +81,7 @@ pub(crate) struct NewTurn {
     pub(crate) trace: TraceId,
     pub(crate) turn: Turn,
     pub(crate) documents: BTreeSet<DocumentId>,
+    pub(crate) leans_on: BTreeSet<DocumentId>,
 }
 
 impl Sessions {
@@ -104,11 +116,14 @@ impl Sessions {
     /// Remembers a turn. The oldest turns go where there are too many, and the session that was used least lately where
     /// there are too many of a tenant.
     pub(crate) fn append(&self, new: NewTurn) -> anyhow::Result<()> {
-        let NewTurn { session, tenant, asker, collection, trace, turn, documents } = new;
+        let NewTurn { session, tenant, asker, collection, trace, turn, documents, leans_on } = new;
         let now = OffsetDateTime::now_utc();
         let place = (tenant.clone(), asker.key.clone(), session.clone());
+        // All tenants share the lock: what can be done before is.
+        let turn = self.redacted(turn);
+        let all: BTreeSet<DocumentId> = documents.union(&leans_on).cloned().collect();
         let mut known = self.known();
-        if !self.traces.gone(&tenant, &collection, &documents)?.is_empty() {
+        if !self.traces.gone(&tenant, &collection, &all)?.is_empty() || !self.traces.has(&tenant, &collection)? {
             return Ok(());
         }
         let is_live = known.get(&place).is_some_and(|head| !self.is_over(head) && head.collection == collection);
@@ -117,11 +132,11 @@ impl Sessions {
             head: SessionHead { id: session, tenant: tenant.clone(), asker, collection, created_at: now, used_at: now, turns: 0 },
             turns: Vec::new(),
         });
-        kept.turns.push(KeptTurn { turn: self.redacted(turn), trace_id: trace, at: now, documents });
+        kept.turns.push(KeptTurn { turn, trace_id: trace, at: now, documents, leans_on });
         self.bound(&mut kept.turns);
         (kept.head.used_at, kept.head.turns) = (now, kept.turns.len());
         self.write(&mut known, &place, &kept)?;
-        self.make_room(&mut known, &tenant)
+        if is_live { Ok(()) } else { self.make_room(&mut known, &tenant) }
     }
 
     fn redacted(&self, turn: Turn) -> Turn {
@@ -179,10 +194,10 @@ impl Sessions {
         let mut count = 0;
         for place in places {
             let Some(mut session) = self.read(&place)? else { continue };
-            let all: BTreeSet<DocumentId> = session.turns.iter().flat_map(|turn| turn.documents.iter().cloned()).collect();
+            let all: BTreeSet<DocumentId> = session.turns.iter().flat_map(KeptTurn::rests_on).cloned().collect();
             let gone = self.traces.gone(tenant, collection, &all)?;
             let before = session.turns.len();
-            session.turns.retain(|turn| is_there && turn.documents.is_disjoint(&gone));
+            session.turns.retain(|turn| is_there && !turn.rests_on().any(|document| gone.contains(document)));
             count += (before - session.turns.len()) as u64;
             if !is_purge {
                 continue;
@@ -202,17 +217,14 @@ impl Sessions {
     }
 
     fn make_room(&self, known: &mut BTreeMap<Place, SessionHead>, tenant: &TenantId) -> anyhow::Result<()> {
-        let mut of_tenant: Vec<(OffsetDateTime, Place)> = known
-            .range((tenant.clone(), String::new(), String::new())..)
-            .take_while(|((of, _, _), _)| of == tenant)
-            .map(|(place, head)| (head.used_at, place.clone()))
-            .collect();
-        let too_many = of_tenant.len().saturating_sub(self.config.sessions_max);
+        let of_tenant = || known.range((tenant.clone(), String::new(), String::new())..).take_while(|((of, _, _), _)| of == tenant);
+        let too_many = of_tenant().count().saturating_sub(self.config.sessions_max);
         if too_many == 0 {
             return Ok(());
         }
-        of_tenant.sort();
-        of_tenant.iter().take(too_many).try_for_each(|(_, place)| self.drop_one(known, place).map(drop))
+        let mut by_use: Vec<(OffsetDateTime, Place)> = of_tenant().map(|(place, head)| (head.used_at, place.clone())).collect();
+        by_use.sort();
+        by_use.iter().take(too_many).try_for_each(|(_, place)| self.drop_one(known, place).map(drop))
     }
 
     fn read(&self, place: &Place) -> anyhow::Result<Option<Session>> {
@@ -232,18 +244,6 @@ impl Sessions {
 
     fn known(&self) -> MutexGuard<'_, BTreeMap<Place, SessionHead>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Session {
-    /// What was said, oldest first.
-    pub(crate) fn said(&self) -> Vec<Turn> {
-        self.turns.iter().map(|kept| kept.turn.clone()).collect()
-    }
-
-    /// Everything that it rests on.
-    pub(crate) fn documents(&self) -> BTreeSet<DocumentId> {
-        self.turns.iter().flat_map(|kept| kept.documents.iter().cloned()).collect()
     }
 }
 

@@ -5,12 +5,13 @@
 //! crash leaves is a key that leads nowhere, never a trace that its document doesn't lead to.
 //!
 //! Writing and purging take turns, and a trace is written only while all of its documents are there: one of a document
-//! that is deleted meanwhile is either found by the purge or not written.
+//! that is deleted meanwhile is either found by the purge or not written. A record that can't be read goes like any.
 
 use super::record::{Head, Trace};
 use corpus::{CollectionId, DocumentId, TenantId, TraceId};
 use index::shelf::{Shelf, Shelves};
 use index::{Catalog, CatalogError};
+use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -40,18 +41,33 @@ pub(crate) struct TraceStore {
 
 struct State {
     last_stamp: u64,
+    /// Of keys and values in all four.
     bytes: u64,
+}
+
+/// What of a trace says which keys lead to it. It is read of what other versions wrote, too.
+#[derive(Deserialize)]
+struct Leads {
+    head: LeadsHead,
+    documents: BTreeSet<String>,
+}
+
+#[derive(Deserialize)]
+struct LeadsHead {
+    trace_id: TraceId,
+    tenant: TenantId,
+    collection: CollectionId,
 }
 
 impl TraceStore {
     pub(crate) fn open(shelves: &Shelves, catalog: Arc<Catalog>, retention: Duration, bytes_max: u64) -> anyhow::Result<Self> {
         let records = shelves.shelf("traces")?;
-        let sizes = records.scan(b"", None, usize::MAX, |key, value| (stamp_of(key), value.len() as u64))?;
-        let state = State {
-            last_stamp: sizes.last().and_then(|(stamp, _)| *stamp).unwrap_or_default(),
-            bytes: sizes.iter().map(|(_, bytes)| bytes).sum(),
-        };
         let (heads, ids, documents) = (shelves.shelf("trace_heads")?, shelves.shelf("trace_ids")?, shelves.shelf("trace_documents")?);
+        let stamps = records.scan(b"", None, usize::MAX, |key, _| stamp_of(key))?;
+        let mut state = State { last_stamp: stamps.last().copied().flatten().unwrap_or_default(), bytes: 0 };
+        for shelf in [&records, &heads, &ids, &documents] {
+            state.bytes += shelf.scan(b"", None, usize::MAX, |key, value| bytes_of(key, value))?.iter().sum::<u64>();
+        }
         Ok(Self { records, heads, ids, documents, catalog, retention, bytes_max, turn: Mutex::new(state) })
     }
 
@@ -65,14 +81,13 @@ impl TraceStore {
         let now_us = OffsetDateTime::now_utc().unix_timestamp_nanos() / 1000;
         let stamp = u64::try_from(now_us).unwrap_or_default().max(state.last_stamp + 1);
         state.last_stamp = stamp;
-        for key in document_keys(head, documents, stamp) {
-            self.documents.put(&key, b"")?;
+        let names: Vec<&str> = documents.iter().map(DocumentId::as_str).collect();
+        for key in document_keys(&head.tenant, &head.collection, &names, stamp) {
+            keep(&self.documents, &key, b"", &mut state)?;
         }
-        let record = serde_json::to_vec(&trace)?;
-        self.records.put(&stamp.to_be_bytes(), &record)?;
-        self.ids.put(&id_key(&head.tenant, &head.trace_id, stamp), b"")?;
-        self.heads.put(&head_key(&head.tenant, stamp), &serde_json::to_vec(head)?)?;
-        state.bytes += record.len() as u64;
+        keep(&self.records, &stamp.to_be_bytes(), &serde_json::to_vec(&trace)?, &mut state)?;
+        keep(&self.ids, &id_key(&head.tenant, &head.trace_id, stamp), b"", &mut state)?;
+        keep(&self.heads, &head_key(&head.tenant, stamp), &serde_json::to_vec(head)?, &mut state)?;
         self.prune(&mut state)
     }
 
@@ -98,17 +113,23 @@ impl TraceStore {
     fn remove_stamp(&self, stamp: u64, state: &mut State) -> anyhow::Result<bool> {
         let key = stamp.to_be_bytes();
         let Some(record) = self.records.get(&key)? else { return Ok(false) };
-        state.bytes = state.bytes.saturating_sub(record.len() as u64);
-        // One that another version wrote can't be read: what leads to it leads nowhere then.
-        if let Ok(Trace { head, documents, .. }) = serde_json::from_slice(&record) {
-            self.heads.delete(&head_key(&head.tenant, stamp))?;
-            self.ids.delete(&id_key(&head.tenant, &head.trace_id, stamp))?;
-            self.records.delete(&key)?;
-            for key in document_keys(&head, &documents, stamp) {
-                self.documents.delete(&key)?;
+        let (heads, ids, documents) = match serde_json::from_slice::<Leads>(&record) {
+            Ok(Leads { head: LeadsHead { trace_id, tenant, collection }, documents }) => {
+                let names: Vec<&str> = documents.iter().map(String::as_str).collect();
+                let ids = vec![id_key(&tenant, &trace_id, stamp)];
+                (vec![head_key(&tenant, stamp)], ids, document_keys(&tenant, &collection, &names, stamp))
             }
-        }
-        self.records.delete(&key)?;
+            // Damaged: what leads to it is looked for everywhere.
+            Err(_) => {
+                let newest_first = |shelf: &Shelf| keys_that(shelf, |key| newest_first_of(key) == Some(stamp));
+                let documents = keys_that(&self.documents, |key| stamp_of(key) == Some(stamp))?;
+                (newest_first(&self.heads)?, newest_first(&self.ids)?, documents)
+            }
+        };
+        heads.iter().try_for_each(|key| forget(&self.heads, key, state))?;
+        ids.iter().try_for_each(|key| forget(&self.ids, key, state))?;
+        forget(&self.records, &key, state)?;
+        documents.iter().try_for_each(|key| forget(&self.documents, key, state))?;
         Ok(true)
     }
 
@@ -146,33 +167,44 @@ impl TraceStore {
     }
 
     /// The newest trace under this id that `may_see`.
-    pub(crate) fn get(&self, tenant: &TenantId, id: &TraceId, may_see: impl Fn(&Head) -> bool) -> anyhow::Result<Option<Trace>> {
-        for stamp in self.stamps_of(tenant, id)? {
-            let record = self.records.get(&stamp.to_be_bytes())?;
-            let trace: Option<Trace> = record.and_then(|record| serde_json::from_slice(&record).ok());
-            if let Some(trace) = trace.filter(|trace| may_see(&trace.head)) {
-                return Ok(Some(trace));
+    pub(crate) fn get(&self, tenant: &TenantId, id: &TraceId, may_see: impl Fn(&Trace) -> bool) -> anyhow::Result<Option<Trace>> {
+        let mut after = None;
+        loop {
+            let stamps = self.stamps_of(tenant, id, after)?;
+            for stamp in &stamps {
+                if let Some(trace) = self.read(*stamp)?.filter(&may_see) {
+                    return Ok(Some(trace));
+                }
             }
+            let Some(last) = stamps.last() else { return Ok(None) };
+            after = Some(*last);
         }
-        Ok(None)
     }
 
     /// Removes all traces under this id that `may_see`; how many.
     pub(crate) fn remove(&self, tenant: &TenantId, id: &TraceId, may_see: impl Fn(&Head) -> bool) -> anyhow::Result<u64> {
         let mut state = self.turn();
-        let mut removed = 0;
-        for stamp in self.stamps_of(tenant, id)? {
-            let record = self.records.get(&stamp.to_be_bytes())?;
-            let trace: Option<Trace> = record.and_then(|record| serde_json::from_slice(&record).ok());
-            if trace.is_some_and(|trace| may_see(&trace.head)) {
-                removed += u64::from(self.remove_stamp(stamp, &mut state)?);
+        let (mut removed, mut after) = (0, None);
+        loop {
+            let stamps = self.stamps_of(tenant, id, after)?;
+            for stamp in &stamps {
+                if self.read(*stamp)?.is_some_and(|trace| may_see(&trace.head)) {
+                    removed += u64::from(self.remove_stamp(*stamp, &mut state)?);
+                }
             }
+            let Some(last) = stamps.last() else { return Ok(removed) };
+            after = Some(*last);
         }
-        Ok(removed)
     }
 
-    fn stamps_of(&self, tenant: &TenantId, id: &TraceId) -> anyhow::Result<Vec<u64>> {
-        let found = self.ids.scan(&prefix(&[tenant.as_str(), id.as_str()]), None, PAGE, |key, _| newest_first_of(key))?;
+    fn read(&self, stamp: u64) -> anyhow::Result<Option<Trace>> {
+        Ok(self.records.get(&stamp.to_be_bytes())?.and_then(|record| serde_json::from_slice(&record).ok()))
+    }
+
+    /// A page of those under this id, the newest first, behind a stamp: whoever asks may give many requests the same id.
+    fn stamps_of(&self, tenant: &TenantId, id: &TraceId, after: Option<u64>) -> anyhow::Result<Vec<u64>> {
+        let after = after.map(|stamp| id_key(tenant, id, stamp));
+        let found = self.ids.scan(&prefix(&[tenant.as_str(), id.as_str()]), after.as_deref(), PAGE, |key, _| newest_first_of(key))?;
         Ok(found.into_iter().flatten().collect())
     }
 
@@ -184,7 +216,7 @@ impl TraceStore {
             if let Some(stamp) = stamp_of(&key) {
                 removed += u64::from(self.remove_stamp(stamp, &mut state)?);
             }
-            self.documents.delete(&key)?;
+            forget(&self.documents, &key, &mut state)?;
         }
         Ok(removed)
     }
@@ -247,6 +279,31 @@ impl TraceStore {
         Ok(gone)
     }
 
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> u64 {
+        self.turn().bytes
+    }
+
+    /// All keys of all four.
+    #[cfg(test)]
+    pub(super) fn keys(&self) -> usize {
+        let count = |shelf: &Shelf| shelf.scan(b"", None, usize::MAX, |_, _| ()).unwrap().len();
+        [&self.records, &self.heads, &self.ids, &self.documents].map(count).iter().sum()
+    }
+
+    #[cfg(test)]
+    pub(super) fn damage_newest(&self, damage: &dyn Fn(Vec<u8>) -> Vec<u8>) {
+        let key = self.turn().last_stamp.to_be_bytes();
+        self.records.put(&key, &damage(self.records.get(&key).unwrap().unwrap())).unwrap();
+    }
+
+    #[cfg(test)]
+    pub(super) fn remove_newest(&self) {
+        let mut state = self.turn();
+        let stamp = state.last_stamp;
+        assert!(self.remove_stamp(stamp, &mut state).unwrap());
+    }
+
     fn turn(&self) -> MutexGuard<'_, State> {
         self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -266,10 +323,31 @@ fn id_key(tenant: &TenantId, id: &TraceId, stamp: u64) -> Vec<u8> {
 }
 
 /// One key a document, and one for the collection, which may be all that there is.
-fn document_keys(head: &Head, documents: &BTreeSet<DocumentId>, stamp: u64) -> Vec<Vec<u8>> {
-    let key =
-        |document: &str| [prefix(&[head.tenant.as_str(), head.collection.as_str(), document]).as_slice(), &stamp.to_be_bytes()].concat();
-    documents.iter().map(DocumentId::as_str).chain([""]).map(key).collect()
+fn document_keys(tenant: &TenantId, collection: &CollectionId, documents: &[&str], stamp: u64) -> Vec<Vec<u8>> {
+    let key = |document: &&str| [prefix(&[tenant.as_str(), collection.as_str(), document]).as_slice(), &stamp.to_be_bytes()].concat();
+    documents.iter().chain([&""]).map(key).collect()
+}
+
+fn keep(shelf: &Shelf, key: &[u8], value: &[u8], state: &mut State) -> anyhow::Result<()> {
+    shelf.put(key, value)?;
+    state.bytes += bytes_of(key, value);
+    Ok(())
+}
+
+fn forget(shelf: &Shelf, key: &[u8], state: &mut State) -> anyhow::Result<()> {
+    let Some(value) = shelf.get(key)? else { return Ok(()) };
+    shelf.delete(key)?;
+    state.bytes = state.bytes.saturating_sub(bytes_of(key, &value));
+    Ok(())
+}
+
+fn bytes_of(key: &[u8], value: &[u8]) -> u64 {
+    (key.len() + value.len()) as u64
+}
+
+fn keys_that(shelf: &Shelf, is_meant: impl Fn(&[u8]) -> bool) -> anyhow::Result<Vec<Vec<u8>>> {
+    let found = shelf.scan(b"", None, usize::MAX, |key, _| is_meant(key).then(|| key.to_vec()))?;
+    Ok(found.into_iter().flatten().collect())
 }
 
 fn stamp_of(key: &[u8]) -> Option<u64> {

@@ -65,7 +65,13 @@ fn questions(store: &TraceStore) -> Vec<String> {
 #[test]
 fn the_oldest_go_where_there_are_too_many_bytes_and_after_their_time() {
     let fixture = Fixture::new();
-    let one = serde_json::to_vec(&fixture.trace("0000")).unwrap().len() as u64;
+    let all = fixture.store(YEAR, u64::MAX);
+    all.put(fixture.trace("0000")).unwrap();
+    let one = all.bytes();
+    assert!(one > serde_json::to_vec(&fixture.trace("0000")).unwrap().len() as u64, "what leads to it counts");
+    all.remove(&TenantId::default(), &all.list(&TenantId::default(), None, 1, |_| true).unwrap().0[0].head.trace_id, |_| true).unwrap();
+    assert_eq!(all.bytes(), 0);
+    drop(all);
     let store = fixture.store(YEAR, 10 * one);
     let traces: Vec<Trace> = (0..25).map(|n| fixture.trace(&format!("{n:04}"))).collect();
     traces.iter().for_each(|trace| store.put(trace.clone()).unwrap());
@@ -112,13 +118,42 @@ fn several_requests_may_share_one_trace_id() {
     store.put(first.clone()).unwrap();
     store.put(second).unwrap();
     let tenant = TenantId::default();
-    let seen = |key: &'static str| store.get(&tenant, &first.head.trace_id, |head| head.asker.key == key).unwrap();
+    let seen = |key: &'static str| store.get(&tenant, &first.head.trace_id, |trace| trace.head.asker.key == key).unwrap();
     assert_eq!(
         (seen("k").unwrap().head.question.as_deref(), seen("other").unwrap().head.question.as_deref()),
         (Some("first"), Some("second"))
     );
     assert_eq!(store.remove(&tenant, &first.head.trace_id, |head| head.asker.key == "k").unwrap(), 1);
     assert_eq!(questions(&store), ["second"]);
+    // However many newer ones there are of somebody else.
+    for n in 0..600 {
+        let mut one = fixture.trace("flood");
+        one.head.trace_id = first.head.trace_id.clone();
+        one.head.asker.key = if n < 300 { "k" } else { "flood" }.into();
+        store.put(one).unwrap();
+    }
+    assert_eq!(seen("other").unwrap().head.question.as_deref(), Some("second"));
+    assert_eq!(store.remove(&tenant, &first.head.trace_id, |head| head.asker.key == "k").unwrap(), 300);
+    assert_eq!((seen("k"), seen("other").is_some()), (None, true));
+}
+
+#[test]
+fn a_record_that_can_not_be_read_goes_with_all_that_leads_to_it() {
+    let fixture = Fixture::new();
+    let (tenant, store) = (TenantId::default(), fixture.store(YEAR, u64::MAX));
+    store.put(fixture.trace("stays")).unwrap();
+    let bytes = store.bytes();
+    let of_another_version = |record: Vec<u8>| String::from_utf8(record).unwrap().replace("\"query\"", "\"dream\"").into_bytes();
+    for damage in [&of_another_version as &dyn Fn(Vec<u8>) -> Vec<u8>, &|record| record[..record.len() / 2].to_vec()] {
+        let trace = fixture.trace("goes");
+        store.put(trace.clone()).unwrap();
+        store.damage_newest(damage);
+        assert_eq!(store.get(&tenant, &trace.head.trace_id, |_| true).unwrap(), None);
+        store.remove_newest();
+        assert_eq!(questions(&store), ["stays"], "no head is left");
+        assert!(store.bytes().abs_diff(bytes) < 1000, "{} and {bytes}", store.bytes());
+    }
+    assert_eq!(store.keys(), 4);
 }
 
 #[test]
@@ -129,22 +164,23 @@ fn a_session_stays_within_its_tokens_and_is_redacted() {
     let redact: Redact = Arc::new(|text: &str| Cow::Owned(text.replace("ann@example.org", "[email]")));
     let config = SessionsConfig { tokens_max: 100, ..SessionsConfig::default() };
     let sessions = Sessions::open(config, &shelves, store, redact).unwrap();
+    let turn = |question: String, answer: String| NewTurn {
+        session: "talk".into(),
+        tenant: TenantId::default(),
+        asker: draft("").asker,
+        collection: fixture.collection.clone(),
+        trace: TraceId::generate(),
+        turn: Turn { question, rewritten: None, answer, abstained: false },
+        documents: BTreeSet::new(),
+        leans_on: BTreeSet::new(),
+    };
     let say = |question: String, answer: String| {
-        let new = NewTurn {
-            session: "talk".into(),
-            tenant: TenantId::default(),
-            asker: draft("").asker,
-            collection: fixture.collection.clone(),
-            trace: TraceId::generate(),
-            turn: Turn { question, rewritten: None, answer, abstained: false },
-            documents: BTreeSet::new(),
-        };
-        sessions.append(new).unwrap();
+        sessions.append(turn(question, answer)).unwrap();
         sessions.get(&TenantId::default(), "k", "talk").unwrap().unwrap()
     };
     for n in 0..50 {
         let session = say(format!("Who is ann@example.org, number {n}?"), "She keeps the lighthouse at the end of the pier.".into());
-        let said = session.said();
+        let said: Vec<&Turn> = session.turns.iter().map(|kept| &kept.turn).collect();
         let tokens: u64 = said.iter().map(|turn| gateway::estimate_tokens(&turn.question) + gateway::estimate_tokens(&turn.answer)).sum();
         assert!(tokens <= 100 && !said.is_empty(), "{tokens}");
         assert_eq!(said.last().unwrap().question, format!("Who is [email], number {n}?"));
@@ -153,6 +189,11 @@ fn a_session_stays_within_its_tokens_and_is_redacted() {
     let last = long.turns.last().unwrap();
     assert_eq!(last.turn.question, "Why?", "the last turn stays, cut");
     assert!(!last.turn.answer.is_empty() && last.turn.answer.len() < 1000, "{}", last.turn.answer.len());
+    // A turn without sources either is not written of a collection that is gone.
+    fixture.catalog.delete_collection(&TenantId::default(), &fixture.collection).unwrap();
+    assert_eq!(sessions.purge(&TenantId::default(), &fixture.collection).unwrap(), long.turns.len() as u64);
+    sessions.append(turn("Is anybody there?".into(), String::new())).unwrap();
+    assert_eq!(sessions.get(&TenantId::default(), "k", "talk").unwrap(), None);
 }
 
 #[test]

@@ -116,8 +116,31 @@ fn answers_are_measured_and_judged() {
     assert_eq!((&means["citation_precision"], &means["judge_pass_rate"]), (&json!(1.0), &json!(1.0)), "{done}");
     assert!(means["prompt_tokens"].as_u64().unwrap() > 0, "{done}");
     // "it is filled with colza oil": 2 common of 6 and 2.
-    assert_eq!((&done["results"][0]["f1"], &done["results"][0]["judge_reason"]), (&json!(0.5), &json!("Right.")), "{done}");
+    assert_eq!((&done["results"][0]["f1"], &done["results"][0]["judge_score"]), (&json!(0.5), &json!(0.9)), "{done}");
     assert_eq!(done["settings"]["judge"]["version"], "judge-1");
+}
+
+#[test]
+fn results_hold_no_words_of_documents_but_where_these_are() {
+    let server = filled(Setup::hash().config("[traces]\nsample_evaluations = 1.0\n").start());
+    let body = json!({ "collection": "default", "kind": "answers", "k": 1, "cases": [{ "question": "What is the lamp filled with?", "evidence": LAMP }] });
+    let done = ended(&server, body);
+    assert_eq!(done["results"][0]["evidence_hit"], true, "{done}");
+    assert!(!done.to_string().contains("colza"), "{done}");
+    let trace = format!("/v1/traces/{}", done["results"][0]["trace_id"].as_str().unwrap());
+    let told = server.get(&trace).ok();
+    assert!(told["kind"] == "evaluation" && told["answer"]["answer"].as_str().unwrap().contains("colza"), "{told}");
+    server.delete("/v1/collections/default/documents/lamp").ok();
+    assert_eq!(server.get(&trace).status, 404);
+}
+
+#[test]
+fn evaluations_leave_few_traces_by_default() {
+    let server = filled(Setup::hash().start());
+    let cases: Vec<Value> = (0..40).map(|number| json!({ "question": format!("What is lamp {number} filled with?") })).collect();
+    ended(&server, json!({ "collection": "default", "kind": "answers", "cases": cases }));
+    let kept = server.get("/v1/traces?kind=evaluation").ok()["data"].as_array().unwrap().len();
+    assert!(kept < 20, "{kept} of 40");
 }
 
 #[test]
@@ -141,6 +164,25 @@ fn what_a_restart_cuts_off_is_interrupted() {
     // One that runs can be removed as well.
     let begun = server.post(PATH, json!({ "collection": "default", "kind": "answers", "cases": [{ "question": "q" }] })).ok();
     assert_eq!(server.delete(&format!("{PATH}/{}", begun["id"].as_str().unwrap())).status, 200);
+}
+
+#[test]
+fn an_evaluation_whose_collection_goes_out_of_reach_fails() {
+    let mock = Mock::start_on_thread(Script::always(Reply::text("I don't know.").latency_ms(300)));
+    let bound = key_line("bound", "a", "collections = [\"default\"]");
+    let server = with_model(&mock).config(&[key_line("all", "a", ""), bound].concat()).start().with_key("all");
+    let server = filled(server);
+    let cases: Vec<Value> = (0..100).map(|number| json!({ "question": format!("What is lamp {number} filled with?") })).collect();
+    let view = server.view(Some("bound"));
+    let begun = view.post(PATH, json!({ "collection": "default", "kind": "answers", "cases": cases })).ok();
+    let path = format!("{PATH}/{}", begun["id"].as_str().unwrap());
+    server
+        .request("PATCH", "/v1/collections/default", &[], Some("application/json"), Some(b"{\"name\":\"renamed\"}".to_vec()))
+        .unwrap()
+        .ok();
+    eventually(|| server.get(&path).ok()["status"] != "running");
+    let failed = server.get(&path).ok();
+    assert!(failed["status"] == "failed" && failed["reason"].as_str().unwrap().contains("collection"), "{failed}");
 }
 
 #[test]

@@ -184,6 +184,22 @@ fn the_configuration_says_what_is_kept() {
 }
 
 #[test]
+fn a_replay_of_a_redacted_trace_compares_what_can_be_compared() {
+    let server = Setup::hash().start();
+    server.add_text("default", "keeper", "The keeper of the lighthouse is reached at keeper@example.org every day.");
+    let ask_and_replay = |question: &str| {
+        let answer = ask(&server, question);
+        assert!(answer["answer"].as_str().unwrap().contains("keeper@example.org"), "{answer}");
+        server.post(&format!("/v1/traces/{}/replay", answer["trace_id"].as_str().unwrap()), json!({})).ok()
+    };
+    let same = ask_and_replay("How is the keeper of the lighthouse reached?");
+    assert!(!same["original"].to_string().contains("keeper@example.org"), "{same}");
+    assert_eq!((&same["diff"]["answer_changed"], &same["question_redacted"]), (&json!(false), &json!(false)), "{same}");
+    let other = ask_and_replay("Is keeper@example.org how the keeper of the lighthouse is reached?");
+    assert_eq!(other["question_redacted"], true, "{other}");
+}
+
+#[test]
 fn a_replay_asks_again_and_says_what_is_other() {
     let server = Setup::hash().start();
     server.add_text("default", "lamp", LAMP);
@@ -202,6 +218,11 @@ fn a_replay_asks_again_and_says_what_is_other() {
     assert!(today["replayed"]["answer"].as_str().unwrap().contains("paraffin"), "{today}");
     let kept = server.get("/v1/traces?kind=replay").ok();
     assert_eq!((kept["data"].as_array().unwrap().len(), &kept["data"][0]["replays"]), (3, &answer["trace_id"]), "{kept}");
+    // What a replay was asked with is what its own replay is asked with.
+    let again = server.post(&format!("/v1/traces/{}/replay", kept["data"][0]["id"].as_str().unwrap()), json!({})).ok();
+    let of_again = server.get("/v1/traces?kind=replay&limit=1").ok();
+    let of_again = server.get(&format!("/v1/traces/{}", of_again["data"][0]["id"].as_str().unwrap())).ok();
+    assert_eq!((&of_again["settings"]["mode"], &again["question_redacted"]), (&json!("lexical"), &json!(false)), "{of_again}");
     assert_eq!(server.post(&path, json!({ "k": 1 })).status, 400);
     assert_eq!(server.post(&path, json!({ "model": "gpt" })).status, 400);
     assert_eq!(server.post("/v1/traces/trc_01jzzzzzzzzzzzzzzzzzzzzzzz/replay", json!({})).status, 404);

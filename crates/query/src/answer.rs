@@ -455,12 +455,17 @@ impl Engine {
             return Ok(Asked::Nobody { degraded: Some(late.to_string()) });
         }
         let mark = Mark::draw().map_err(|_| QueryError::Aborted)?;
-        let question = prepared.said.as_ref().map_or(&prepared.question, |said| &said.question);
-        let mut sealed = guarded::Sealed::new(&self.params.guards);
-        let mut redact = |text: &str, source: Option<&ChunkId>| sealed.redact(text, source);
-        let messages = messages(question, &prepared.packed.sources, &mark, &mut redact);
-        let messages = in_conversation(messages, prepared.said.as_ref(), &mark, &mut redact);
-        prepared.steps.note_prompt(&messages, &mark);
+        let (moved, guards) = (prepared.clone(), self.params.guards);
+        let sealing = off_thread(move || {
+            let question = moved.said.as_ref().map_or(&moved.question, |said| &said.question);
+            let mut sealed = guarded::Sealed::new(&guards);
+            let mut redact = |text: &str, source: Option<&ChunkId>| sealed.redact(text, source);
+            let messages = messages(question, &moved.packed.sources, &mark, &mut redact);
+            let messages = in_conversation(messages, moved.said.as_ref(), &mark, &mut redact);
+            moved.steps.note_prompt(&messages, &mark);
+            (messages, sealed)
+        });
+        let (messages, sealed) = sealing.await?;
         let request = ChatRequest {
             max_tokens: Some(self.params.answer_tokens),
             temperature: Some(0.0),
