@@ -10,6 +10,7 @@ use crate::error::ApiError;
 use axum::http::StatusCode;
 use query::{Case, SearchMode};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
@@ -32,6 +33,9 @@ pub(crate) struct Settings {
     /// Who answers; absent: the default.
     pub(crate) model: Option<String>,
     pub(crate) judge: Option<Judge>,
+    /// Where its cases come from, if it was not given them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cases_from: Option<Value>,
 }
 
 /// A search that is measured.

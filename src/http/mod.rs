@@ -8,6 +8,7 @@ pub(crate) mod benchmarks;
 pub(crate) mod browser;
 mod budgets;
 mod caches;
+mod cases;
 pub(crate) mod chat;
 mod collections;
 mod content;
