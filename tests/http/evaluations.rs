@@ -441,3 +441,50 @@ fn the_command_has_answers_judged() {
     let lower = eval(&server, folder.path(), &["answers", "cases.jsonl", "--collection", "default", "--limit", "1", "--pass", "0.5"]);
     assert_eq!((&lower["sets"][0]["judge"], &lower["sets"][0]["answers"]["judged"]), (&json!(null), &json!(0)), "{lower}");
 }
+
+#[test]
+fn the_command_measures_what_compression_leaves() {
+    let mock = Mock::start_on_thread(Script::always(Reply::text("It is filled with colza oil [1].")));
+    let server = with_model(&mock).start();
+    let text = "The pier was built of stone in the year of the great storm. The lamp is filled with colza oil every evening. \
+        Gulls nest on the roof of the store. The keeper keeps a goat behind the house. Its milk is sold in the village below.";
+    server.add_text("default", "station", text);
+    let folder = TempDir::new().unwrap();
+    let cases = [
+        json!({ "id": "oil", "question": "What is the lamp filled with?", "expected": "colza oil", "evidence": LAMP }),
+        json!({ "id": "lost", "question": "What is the lamp filled with?", "evidence": ["Its milk is sold in the village below.", LAMP] }),
+        json!({ "id": "nowhere", "question": "What is the lamp filled with?", "evidence": "Nobody wrote this." }),
+        json!({ "id": "without", "question": "Who built the pier?" }),
+    ];
+    write(folder.path(), "cases.jsonl", &cases);
+    let measured = eval(&server, folder.path(), &["compression", "cases.jsonl", "--collection", "default", "--shares", "0.3,1"]);
+    let shares = measured["sets"][0]["shares"].as_array().unwrap();
+    assert_eq!(shares.iter().map(|share| share["share"].as_f64().unwrap()).collect::<Vec<_>>(), [1.0, 0.3], "{measured}");
+    let (whole, some) = (&shares[0]["summary"], &shares[1]["summary"]);
+    assert_eq!((&whole["cases"], &whole["generated"], &whole["with_evidence"]), (&json!(3), &json!(3), &json!(2)), "{measured}");
+    assert_eq!((&whole["tokens_kept"], &whole["evidence_kept"], &whole["all_evidence_kept"]), (&json!(1.0), &json!(1.0), &json!(1.0)));
+    assert_eq!((&some["evidence_kept"], &some["all_evidence_kept"]), (&json!(1.0), &json!(0.5)), "{measured}");
+    assert_eq!(some["tokens_whole"], whole["tokens_whole"]);
+    let kept = some["tokens"].as_f64().unwrap() / some["tokens_whole"].as_f64().unwrap();
+    assert!(kept < 0.6 && (some["tokens_kept"].as_f64().unwrap() - kept).abs() < 1e-9, "{measured}");
+    assert!(some["f1"].as_f64().unwrap() > 0.0 && some["f1"] == whole["f1"], "{measured}");
+    let change = &shares[1]["comparison"]["metrics"]["all_evidence_kept"];
+    assert_eq!((&change["queries"], &change["lost"]), (&json!(2), &json!(1)), "{measured}");
+    // What is measured is what was sent.
+    let prompts: Vec<String> = mock.calls().iter().map(|call| call.body["messages"].to_string()).collect();
+    assert_eq!(prompts.iter().filter(|prompt| prompt.contains("colza oil every evening")).count(), 6);
+    assert_eq!(prompts.iter().filter(|prompt| prompt.contains("Its milk is sold")).count(), 3);
+
+    // Without a model nothing is compressed, and without traces nobody knows.
+    let fails = |server: &Server| {
+        let mut command = Command::new(program());
+        let arguments = ["eval", "compression", "cases.jsonl", "--collection", "default", "--server", &server.base];
+        let output = command.args(arguments).current_dir(folder.path()).output().unwrap();
+        assert!(!output.status.success());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let bare = filled(Setup::hash().start());
+    assert!(fails(&bare).contains("the server has none"), "{}", fails(&bare));
+    let untraced = filled(with_model(&mock).config("[traces]\nenabled = false\n").start());
+    assert!(fails(&untraced).contains("traces.enabled"), "{}", fails(&untraced));
+}

@@ -156,7 +156,7 @@ async fn measure(client: &Client, args: &AnswersArgs, file: &Path) -> anyhow::Re
 }
 
 /// The collection that holds a folder's corpus.
-async fn fill(client: &Client, corpus: &Path) -> anyhow::Result<String> {
+pub(super) async fn fill(client: &Client, corpus: &Path) -> anyhow::Result<String> {
     let set = BeirSet::read(corpus)?;
     let collection = format!("eval-{}", set.name);
     upload(client, &collection, &set, None).await?;
@@ -164,7 +164,7 @@ async fn fill(client: &Client, corpus: &Path) -> anyhow::Result<String> {
 }
 
 /// Cases with their ids.
-fn read(file: &Path, limit: Option<usize>) -> anyhow::Result<Vec<(String, Case)>> {
+pub(super) fn read(file: &Path, limit: Option<usize>) -> anyhow::Result<Vec<(String, Case)>> {
     let cases = if file.is_dir() { cases_of(&BeirSet::read(file)?) } else { read_jsonl(file)? };
     let cases = spread(cases, limit.unwrap_or(usize::MAX));
     let named = |(number, case): (usize, Case)| {
