@@ -5,11 +5,14 @@
 //! What a trace's answer cited, and whether it abstained, is known of an answer, not of the truth, unless feedback says
 //! better: by it an evaluation tells what is other than it was, and a judge has something to compare with.
 
+use super::extract::Params;
 use super::{feedback, find, traces};
-use crate::app::App;
+use crate::app::{App, AppState};
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::traces::{Head, Trace, TraceKind};
+use axum::Json;
+use axum::extract::State;
 use corpus::{CollectionId, TraceId};
 use query::Case;
 use serde::{Deserialize, Serialize};
@@ -42,6 +45,30 @@ pub(super) struct CasesFrom {
 enum Source {
     Feedback,
     Traces,
+}
+
+/// The same, and of which collection.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CaseParams {
+    collection: String,
+    source: Source,
+    useful: Option<bool>,
+    since: Option<String>,
+    sample: Option<usize>,
+    seed: Option<u64>,
+}
+
+/// The cases that an evaluation would be made of.
+pub(crate) async fn draw(State(app): State<AppState>, caller: Caller, Params(asked): Params<CaseParams>) -> Result<Json<Value>, ApiError> {
+    let CaseParams { collection, source, useful, since, sample, seed } = asked;
+    let from = CasesFrom { source, useful, since, sample, seed };
+    let drawn = app.blocking(move |app| {
+        let collection = find::collection(app, &caller, &collection)?;
+        let Drawn { cases, from } = from.draw(app, &caller, &collection.id)?;
+        Ok(json!({ "cases": cases, "cases_from": from }))
+    });
+    Ok(Json(drawn.await?))
 }
 
 /// What was drawn.

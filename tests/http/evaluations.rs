@@ -190,6 +190,9 @@ fn feedback_makes_the_cases() {
         json!({ "source": "traces", "useful": true }),
     ] {
         assert_eq!(server.post(PATH, drawn(from.clone())).status, 400, "{from}");
+        let fields = from.as_object().unwrap().iter().map(|(name, value)| format!("&{name}={}", value.to_string().trim_matches('"')));
+        let path = format!("{PATH}/cases?collection=default{}", fields.collect::<String>());
+        assert_eq!(server.get(&path).status, 400, "{path}");
     }
     let mut both = drawn(json!({ "source": "feedback" }));
     both["cases"] = json!([{ "question": "q" }]);
@@ -237,6 +240,20 @@ fn a_sample_of_the_questions_makes_the_cases() {
     let means = &all["summary"]["answers"];
     assert_eq!((&means["evidence_hit"], &means["false_abstentions"]), (&json!(1.0), &json!(0.0)), "{all}");
     assert_eq!(means["abstention_recall"].as_f64().unwrap_or(1.0), 1.0, "{all}");
+
+    // The command draws the same, by the same seed.
+    let drawn_cases = server.get(&format!("{PATH}/cases?collection=default&source=traces&sample=5&seed=7")).ok();
+    assert_eq!(drawn_cases["cases_from"], first["settings"]["cases_from"], "{drawn_cases}");
+    let folder = TempDir::new().unwrap();
+    let arguments = ["eval", "answers", "--from", "traces", "--collection", "default", "--limit", "5", "--seed", "7", "--json"];
+    let mut command = Command::new(program());
+    command.args(arguments).args(["--server", &server.base, "--per-query", "scores.jsonl"]).current_dir(folder.path());
+    let output = command.env("RAGSTONE_API_KEY", "all").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let printed: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&printed["sets"][0]["name"], &printed["sets"][0]["answers"]["cases"]), (&json!("traces"), &json!(5)), "{printed}");
+    let scores = std::fs::read_to_string(folder.path().join("scores.jsonl")).unwrap();
+    assert!(ids(&first).iter().all(|id| scores.contains(id)), "{scores}");
 
     let anns_own = ended(&anns, drawn(json!({ "source": "traces" })));
     assert_eq!(

@@ -178,12 +178,12 @@ mod tests {
     const TEXT: &str = "The lamp burned colza oil in 1850. It cost 18 francs. Keepers trimmed the wick twice.";
 
     /// A chunk that begins at byte 100 of its document; `shown` are bytes of the chunk.
-    fn score(evidence: &[&str], shown: &[Range<usize>], tokens: u64) -> ContextScore {
-        let span = |range: &Range<usize>| {
-            let (start, end) = (100 + range.start, 100 + range.end);
+    fn score(evidence: &[&str], shown: &[(usize, usize)], tokens: u64) -> ContextScore {
+        let span = |(start, end): &(usize, usize)| {
+            let (start, end) = (100 + start, 100 + end);
             Span { byte_start: start, byte_end: end, char_start: start, char_end: end }
         };
-        let whole = span(&(0..TEXT.len()));
+        let whole = span(&(0, TEXT.len()));
         let excerpt = GivenExcerpt { tokens: 20, span: Some(whole), shown: shown.iter().map(span).collect() };
         let source = GivenText { text: TEXT.to_owned(), span: whole };
         let case = Case { evidence: evidence.iter().map(|text| (*text).to_owned()).collect(), ..Case::default() };
@@ -197,17 +197,18 @@ mod tests {
         let both = [first, second];
         let counts = |score: &ContextScore| (score.evidence_whole, score.evidence_shown);
         assert_eq!(counts(&score(&both, &[], 20)), (2, 2), "nothing was left out");
-        assert_eq!(counts(&score(&both, &[0..34, 35..53], 12)), (2, 2));
-        assert_eq!(counts(&score(&["in 1850. It cost"], &[0..34, 35..53], 12)), (1, 1), "sentences beside each other are one piece");
-        assert_eq!(counts(&score(&["in 1850. Keepers trimmed"], &[0..34, 54..TEXT.len()], 12)), (0, 0), "over a gap nothing stands");
-        assert_eq!(counts(&score(&both, &[35..53], 6)), (2, 1));
+        assert_eq!(counts(&score(&both, &[(0, 34), (35, 53)], 12)), (2, 2));
+        assert_eq!(counts(&score(&["in 1850. It cost"], &[(0, 34), (35, 53)], 12)), (1, 1), "sentences beside each other are one piece");
+        assert_eq!(counts(&score(&["in 1850. Keepers trimmed"], &[(0, 34), (54, TEXT.len())], 12)), (0, 0), "over a gap nothing stands");
+        assert_eq!(counts(&score(&both, &[(35, 53)], 6)), (2, 1));
         assert_eq!(counts(&score(&["Nobody came."], &[], 20)), (0, 0), "what was never there is not lost");
     }
 
     #[test]
     fn means_by_hand() {
         let evidence = ["The lamp burned colza oil in 1850.", "It cost 18 francs."];
-        let all = [score(&evidence, &[], 20), score(&evidence, &[35..53], 6), score(&evidence, &[54..85], 4), score(&["x"], &[0..34], 10)];
+        let all =
+            [score(&evidence, &[], 20), score(&evidence, &[(35, 53)], 6), score(&evidence, &[(54, 85)], 4), score(&["x"], &[(0, 34)], 10)];
         let summary = ContextSummary::of(&all);
         assert_eq!((summary.cases, summary.generated, summary.with_evidence), (4, 4, 3));
         assert_eq!((summary.tokens_whole, summary.tokens, summary.tokens_kept), (Some(20.0), Some(10.0), Some(0.5)));
