@@ -216,14 +216,18 @@ pub(crate) struct RetentionConfig {
 
 impl Default for RetentionConfig {
     fn default() -> Self {
-        let index::Retention { jobs, receipts } = index::Retention::default();
+        let index::Retention { jobs, receipts, .. } = index::Retention::default();
         Self { jobs_s: jobs.as_secs(), receipts_s: receipts.as_secs(), usage_days: 400, interval_s: 3600 }
     }
 }
 
 impl RetentionConfig {
-    pub(crate) fn kept(&self) -> index::Retention {
-        index::Retention { jobs: Duration::from_secs(self.jobs_s), receipts: Duration::from_secs(self.receipts_s) }
+    pub(crate) fn kept(&self, traces: &TracesConfig) -> index::Retention {
+        index::Retention {
+            jobs: Duration::from_secs(self.jobs_s),
+            receipts: Duration::from_secs(self.receipts_s),
+            feedback: Duration::from_secs(u64::from(traces.feedback_retention_days) * 24 * 3600),
+        }
     }
 }
 

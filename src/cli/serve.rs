@@ -135,7 +135,7 @@ async fn send_alerts(app: AppState) {
 
 /// Purges caches of what was deleted and removes what is only kept for a while, at the start and after every interval.
 async fn keep_house(app: AppState) {
-    let kept = app.config.retention.kept();
+    let kept = app.config.retention.kept(&app.config.traces);
     let mut time = tokio::time::interval(Duration::from_secs(app.config.retention.interval_s));
     time.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {

@@ -16,6 +16,8 @@ pub(crate) struct TracesConfig {
     pub(crate) sample_evaluations: f64,
     /// Days after which a trace goes.
     pub(crate) retention_days: u32,
+    /// Days after which feedback goes.
+    pub(crate) feedback_retention_days: u32,
     /// Bytes of all traces; the oldest go first.
     pub(crate) bytes_max: u64,
     /// Traces that may wait to be written; more are lost, and counted.
@@ -45,6 +47,7 @@ impl Default for TracesConfig {
             sample_searches: 0.1,
             sample_evaluations: 0.1,
             retention_days: 30,
+            feedback_retention_days: 365,
             bytes_max: 256 << 20,
             queue_max: 1024,
             text: TextKept::Redacted,
@@ -84,6 +87,8 @@ pub(super) fn validate(traces: &TracesConfig, sessions: &SessionsConfig) -> Vec<
     check((0.0..=1.0).contains(&traces.sample_searches), "traces.sample_searches", "must be 0 to 1");
     check((0.0..=1.0).contains(&traces.sample_evaluations), "traces.sample_evaluations", "must be 0 to 1");
     check((1..=36_500).contains(&traces.retention_days), "traces.retention_days", "must be 1 to 36500");
+    let feedback_days = traces.feedback_retention_days;
+    check((1..=36_500).contains(&feedback_days), "traces.feedback_retention_days", "must be 1 to 36500");
     check(traces.bytes_max >= 1 << 20, "traces.bytes_max", "must be at least 1048576 (1 MiB)");
     check((1..=100_000).contains(&traces.queue_max), "traces.queue_max", "must be 1 to 100000");
     check((1..=366 * 24 * 3600).contains(&sessions.ttl_s), "sessions.ttl_s", "must be 1 to 31622400");
@@ -100,9 +105,16 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_refused() {
         assert_eq!(validate(&TracesConfig::default(), &SessionsConfig::default()), Vec::<String>::new());
-        for wrong in
-            ["sample = 1.5", "sample_searches = nan", "sample_evaluations = -1.0", "retention_days = 0", "bytes_max = 1", "queue_max = 0"]
-        {
+        let all = [
+            "sample = 1.5",
+            "sample_searches = nan",
+            "sample_evaluations = -1.0",
+            "retention_days = 0",
+            "feedback_retention_days = 0",
+            "bytes_max = 1",
+            "queue_max = 0",
+        ];
+        for wrong in all {
             let traces: TracesConfig = toml::from_str(wrong).unwrap();
             let errors = validate(&traces, &SessionsConfig::default()).join("\n");
             assert!(errors.contains(wrong.split(' ').next().unwrap()), "{wrong}");

@@ -11,6 +11,7 @@ use axum::http::StatusCode;
 use corpus::TenantId;
 use query::{Case, SearchMode};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
 use std::time::Duration;
@@ -58,6 +59,9 @@ pub(crate) struct Settings {
     /// Who answers; absent: the default.
     pub(crate) model: Option<String>,
     pub(crate) judge: Option<Judge>,
+    /// Where its cases come from, if it was not given them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cases_from: Option<Value>,
 }
 
 /// A search that is measured.

@@ -9,7 +9,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use corpus::TenantId;
 use index::records::DeletionReceipt;
-use index::{DeletionCheck, Unpurged};
+use index::{DeletionCheck, Purged, Unpurged};
 use serde_json::{Value, json};
 use tracing::Instrument;
 
@@ -46,7 +46,7 @@ pub(crate) async fn to_the_end<T: Send + 'static>(
 /// Removes the answers that were made from what is deleted now, and notes it on the receipt. What of that fails is still
 /// owed: the deletion has happened.
 pub(crate) async fn forget_answers(app: &AppState, tenant: TenantId, mut receipt: DeletionReceipt) -> DeletionReceipt {
-    receipt.caches += purge(app, Unpurged::of(&tenant, &receipt)).await;
+    receipt.count(purge(app, Unpurged::of(&tenant, &receipt)).await);
     receipt
 }
 
@@ -62,30 +62,29 @@ pub(crate) async fn purge_owed(app: &AppState) {
     }
 }
 
-/// How many values of caches went. Traces and sessions first: they lie here, and no Redis that is away keeps them.
-async fn purge(app: &AppState, owed: Unpurged) -> u64 {
+/// What went. Traces and sessions first: they lie here, and no Redis that is away keeps them.
+async fn purge(app: &AppState, owed: Unpurged) -> Purged {
     let of = owed.clone();
     let told = app.blocking(move |app| {
         let traces = app.traces.store().purge(&of.tenant, &of.collection).map_err(ApiError::internal)?;
-        let turns = app.sessions.purge(&of.tenant, &of.collection).map_err(ApiError::internal)?;
-        tracing::debug!(deletion = %of.deletion, traces, turns, "what was told of it is purged");
-        Ok(())
+        let session_turns = app.sessions.purge(&of.tenant, &of.collection).map_err(ApiError::internal)?;
+        Ok(Purged { traces, session_turns, ..Purged::default() })
     });
     let told = told.await;
-    let removed = app.caches.forget(&owed.tenant, &owed.collection).await;
-    if let Err(error) = told {
+    let answers = app.caches.forget(&owed.tenant, &owed.collection).await;
+    if let Err(error) = &told {
         tracing::warn!(deletion = %owed.deletion, cause = error.cause, "traces can't be purged: housekeeping tries again");
-        return removed.entries;
     }
-    if !removed.failed.is_empty() {
-        tracing::warn!(deletion = %owed.deletion, tiers = ?removed.failed, "a cache can't be purged: housekeeping tries again");
-        return removed.entries;
+    if !answers.failed.is_empty() {
+        tracing::warn!(deletion = %owed.deletion, tiers = ?answers.failed, "a cache can't be purged: housekeeping tries again");
     }
-    let noted = app.blocking(move |app| Ok(app.catalog.note_purged(&owed, removed.entries)?)).await;
+    let is_all = told.is_ok() && answers.failed.is_empty();
+    let removed = Purged { caches: answers.entries, ..told.unwrap_or_default() };
+    let noted = app.blocking(move |app| Ok(app.catalog.note_purged(&owed, removed, is_all)?)).await;
     if let Err(error) = noted {
-        tracing::warn!(code = error.code, cause = error.cause, "caches are purged, and will be once more");
+        tracing::warn!(code = error.code, cause = error.cause, "what was told of it is purged, and will be once more");
     }
-    removed.entries
+    removed
 }
 
 /// The receipt as clients see it.
@@ -93,6 +92,7 @@ pub(crate) fn receipt(receipt: &DeletionReceipt) -> Value {
     json!({
         "id": receipt.id, "collection_id": receipt.collection, "document_id": receipt.document,
         "documents": receipt.documents, "chunks": receipt.chunks, "vectors": receipt.vectors, "postings": receipt.postings,
-        "files": receipt.files, "caches": receipt.caches, "deleted_at": rfc3339(receipt.deleted_at),
+        "files": receipt.files, "caches": receipt.caches, "traces": receipt.traces,
+        "session_turns": receipt.session_turns, "deleted_at": rfc3339(receipt.deleted_at),
     })
 }

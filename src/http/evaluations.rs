@@ -1,5 +1,6 @@
 //! `/v1/evaluations`: how good a collection's searches and answers are, against cases whose answers are known.
 
+use super::cases::CasesFrom;
 use super::collections::rfc3339;
 use super::extract::{Body, IdempotencyKey, PageParams, Params, Tags, request_hash};
 use super::find;
@@ -38,6 +39,8 @@ pub(crate) struct EvaluationCreate {
     name: Option<String>,
     #[serde(default)]
     cases: Vec<Case>,
+    /// Instead of cases, of answers: what was asked before.
+    cases_from: Option<CasesFrom>,
     /// Lines of `queries.jsonl`.
     #[serde(default)]
     queries: Vec<BeirQuery>,
@@ -70,21 +73,26 @@ pub(crate) async fn create(
     caller: Caller,
     IdempotencyKey(key): IdempotencyKey,
     Tags(tags): Tags,
-    Body(asked): Body<EvaluationCreate>,
+    Body(mut asked): Body<EvaluationCreate>,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
     let request = request_hash(&format!("/v1/evaluations {}", tags.join(",")), &asked);
     let collection = {
         let (caller, name) = (caller.clone(), asked.collection.clone());
         app.blocking(move |app| find::collection(app, &caller, &name)).await?
     };
-    let settings = asked.settings(&app)?;
+    let mut settings = asked.settings(&app)?;
     let (name, kind) = (asked.name.clone(), asked.kind);
-    let cases = asked.named(app.evaluations.config.cases_max)?;
     let once = caller.once(key, request);
     // Before the bounds: the evaluation of a request that is made again counts already.
     if let Some(earlier) = earlier(&app, &caller, once.clone()).await? {
         return Ok((StatusCode::ACCEPTED, Json(view(&earlier))));
     }
+    if let Some(from) = asked.cases_from.take() {
+        let (caller, collection) = (caller.clone(), collection.id.clone());
+        let drawn = app.blocking(move |app| from.draw(app, &caller, &collection)).await?;
+        (asked.cases, settings.cases_from) = (drawn.cases, Some(drawn.from));
+    }
+    let cases = asked.named(app.evaluations.config.cases_max)?;
     let (seat, created_at) = (app.evaluations.admit(&caller.tenant)?, OffsetDateTime::now_utc());
     let record = EvaluationRecord {
         id: EvaluationId::generate(),
@@ -226,10 +234,14 @@ impl EvaluationCreate {
             ("modes", self.modes.is_some(), is_retrieval),
             ("model", self.model.is_some(), !is_retrieval),
             ("judge", self.judge.is_some(), !is_retrieval),
+            ("cases_from", self.cases_from.is_some(), !is_retrieval),
         ] {
             if is_given && !fits {
                 return Err(bad(format!("{field} is not for this kind of evaluation")));
             }
+        }
+        if self.cases_from.is_some() && !(self.cases.is_empty() && self.queries.is_empty() && self.qrels.is_empty()) {
+            return Err(bad("give either cases or cases_from"));
         }
         let modes =
             self.modes.clone().unwrap_or_else(|| if is_retrieval { vec![Mode::Lexical, Mode::Vector, Mode::Hybrid] } else { Vec::new() });
@@ -246,7 +258,7 @@ impl EvaluationCreate {
         }
         let judge = self.judge.as_ref().map(|judge| judge.checked(app)).transpose()?;
         self.model.as_ref().map_or(Ok(()), |name| model(app, name).map(drop))?;
-        Ok(Settings { modes, k, model: self.model.clone(), judge })
+        Ok(Settings { modes, k, model: self.model.clone(), judge, cases_from: None })
     }
 
     /// The cases, each under a name of its own.

@@ -47,20 +47,8 @@ pub(crate) async fn give(State(app): State<AppState>, caller: Caller, Body(given
     }
     let kept = app.blocking(move |app| {
         let trace = traces::trace(app, &caller, &given.trace_id)?;
-        let record = FeedbackRecord {
-            tenant: caller.tenant.clone(),
-            collection: trace.head.collection.clone(),
-            trace: trace.head.trace_id.clone(),
-            asker: caller.asker(),
-            useful: given.useful,
-            comment: given.comment,
-            expected: given.expected,
-            // One that leaned on its conversation is no question by itself.
-            question: trace.head.question.clone().filter(|_| text_of(&trace, "rewritten_question").is_none()),
-            abstained: trace.head.abstained,
-            evidence: evidence(&trace),
-            at: OffsetDateTime::now_utc(),
-        };
+        let Given { useful, comment, expected, .. } = given;
+        let record = FeedbackRecord { useful, comment, expected, evidence: evidence(&trace, |_| true), ..as_answered(&caller, &trace) };
         app.catalog.put_feedback(&record)?;
         Ok(view(&record))
     });
@@ -104,8 +92,31 @@ pub(crate) async fn cases(
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], lines.await?))
 }
 
+/// What is known of an answer that nobody said anything of: it is taken for useful, with what it rightly cites.
+pub(super) fn as_answered(caller: &Caller, trace: &Trace) -> FeedbackRecord {
+    FeedbackRecord {
+        tenant: caller.tenant.clone(),
+        collection: trace.head.collection.clone(),
+        trace: trace.head.trace_id.clone(),
+        asker: caller.asker(),
+        useful: true,
+        comment: None,
+        expected: None,
+        question: question(trace).map(str::to_owned),
+        abstained: trace.head.abstained,
+        evidence: evidence(trace, |citation| citation.get("verdict") == Some(&json!("supported"))),
+        at: OffsetDateTime::now_utc(),
+    }
+}
+
+/// The question of a trace. One that leaned on its conversation is none by itself.
+pub(super) fn question(trace: &Trace) -> Option<&str> {
+    let is_rewritten = trace.body.get("answer").and_then(|answer| answer.get("rewritten_question")?.as_str()).is_some();
+    trace.head.question.as_deref().filter(|_| !is_rewritten)
+}
+
 /// What was useful is a case with what it rested on; what was not is one if somebody said what was expected.
-fn case(app: &App, caller: &Caller, record: &FeedbackRecord) -> Option<Value> {
+pub(super) fn case(app: &App, caller: &Caller, record: &FeedbackRecord) -> Option<Value> {
     let question = record.question.as_ref()?;
     let mut case = json!({ "question": question });
     let fields = case.as_object_mut()?;
@@ -133,8 +144,8 @@ fn quote(app: &App, caller: &Caller, record: &FeedbackRecord, evidence: &Evidenc
     text.get(evidence.span.byte_start..evidence.span.byte_end).map(str::to_owned)
 }
 
-/// What the answer cited, by place.
-fn evidence(trace: &Trace) -> Vec<Evidence> {
+/// What the answer cited, by place, as far as it counts.
+fn evidence(trace: &Trace, counts: impl Fn(&Value) -> bool) -> Vec<Evidence> {
     let listed = |value: Option<&Value>| value.and_then(Value::as_array).cloned().unwrap_or_default();
     let candidates = listed(trace.body.get("candidates"));
     let version_of = |chunk: &Value| {
@@ -147,11 +158,7 @@ fn evidence(trace: &Trace) -> Vec<Evidence> {
         Some(Evidence { document, version: version_of(citation.get("chunk_id")?)?, span })
     };
     let citations = listed(trace.body.get("answer").and_then(|answer| answer.get("citations")));
-    citations.iter().filter_map(read).collect()
-}
-
-fn text_of<'t>(trace: &'t Trace, field: &str) -> Option<&'t str> {
-    trace.body.get("answer")?.get(field)?.as_str()
+    citations.iter().filter(|citation| counts(citation)).filter_map(read).collect()
 }
 
 /// What was said of the answer of a trace, by those whom the caller may see.
@@ -162,7 +169,7 @@ pub(super) fn of(app: &App, caller: &Caller, head: &Head) -> Vec<FeedbackRecord>
 }
 
 /// All that a caller may see, newest first.
-fn visible(app: &App, caller: &Caller, collection: Option<&str>) -> Result<Vec<FeedbackRecord>, ApiError> {
+pub(super) fn visible(app: &App, caller: &Caller, collection: Option<&str>) -> Result<Vec<FeedbackRecord>, ApiError> {
     let collection = collection.map(|name| find::collection(app, caller, name)).transpose()?.map(|record| record.id);
     let may_see = find::recall(app, caller);
     let mut records = app.catalog.feedback(&caller.tenant, collection.as_ref())?;

@@ -8,6 +8,7 @@ pub(crate) mod benchmarks;
 pub(crate) mod browser;
 mod budgets;
 mod caches;
+mod cases;
 pub(crate) mod chat;
 mod collections;
 mod content;
@@ -135,6 +136,7 @@ fn batch_routes(bytes_max: usize) -> Router<AppState> {
 fn evaluation_routes(bytes_max: usize) -> Router<AppState> {
     Router::new()
         .route("/v1/evaluations", get(evaluations::list).post(evaluations::create))
+        .route("/v1/evaluations/cases", get(cases::draw))
         .route("/v1/evaluations/{evaluation}", get(evaluations::get).delete(evaluations::delete))
         .route("/v1/evaluations/{evaluation}/diff/{other}", get(evaluations::diff))
         .layer(DefaultBodyLimit::max(bytes_max))

@@ -26,7 +26,7 @@ const RECALL: Need = Need::OneOf(&[Scope::Query, Scope::Admin]);
 const ANY: Need = Need::OneOf(&Scope::ALL);
 
 /// Method, route, need. Grouped by route, so that `Allow` comes out in this order.
-const TABLE: [(&str, &str, Need); 76] = [
+const TABLE: [(&str, &str, Need); 77] = [
     ("GET", "/v1/collections", ANY),
     ("POST", "/v1/collections", ADMIN),
     ("GET", "/v1/collections/{collection}", ANY),
@@ -62,6 +62,7 @@ const TABLE: [(&str, &str, Need); 76] = [
     ("GET", "/v1/benchmarks/{benchmark}", ADMIN),
     ("GET", "/v1/evaluations", ADMIN),
     ("POST", "/v1/evaluations", ADMIN),
+    ("GET", "/v1/evaluations/cases", RECALL),
     ("GET", "/v1/evaluations/{evaluation}", ADMIN),
     ("DELETE", "/v1/evaluations/{evaluation}", ADMIN),
     ("GET", "/v1/evaluations/{evaluation}/diff/{other}", ADMIN),

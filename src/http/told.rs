@@ -29,10 +29,12 @@ impl Told {
         session: Option<super::sessions::Said>,
     ) -> Self {
         let QueryRequest { question, top_k, mode, stream, model, filter, rerank, neighbours, cache, .. } = request;
-        let QueryRequest { max_context_tokens, rewrite, expand, tags, .. } = request;
+        let QueryRequest { compression_share, max_context_tokens, rewrite, expand, tags, .. } = request;
         let settings = json!({
-            "top_k": top_k, "mode": format!("{mode:?}").to_lowercase(), "stream": stream, "model": model, "filter": filter, "rerank": rerank, "neighbours": neighbours,
-            "cache": format!("{cache:?}").to_lowercase(), "max_context_tokens": max_context_tokens, "rewrite": rewrite,
+            "top_k": top_k, "mode": format!("{mode:?}").to_lowercase(), "stream": stream, "model": model, "filter": filter,
+            "rerank": rerank, "neighbours": neighbours,
+            "cache": format!("{cache:?}").to_lowercase(), "compression_share": compression_share,
+            "max_context_tokens": max_context_tokens, "rewrite": rewrite,
             "expand": expand, "tags": tags,
         });
         Self { asked: asked.clone(), collection, at: OffsetDateTime::now_utc(), question: question.clone(), settings, session }

@@ -42,9 +42,7 @@ pub(crate) async fn list(State(app): State<AppState>, caller: Caller, Params(ask
     let ListParams { cursor, limit, collection, session, since, kind, mode, abstained, feedback } = asked;
     let page = PageParams { cursor, limit };
     let (limit, after) = (page.limit()?, page.after::<u64>()?);
-    let since = since.map(|since| OffsetDateTime::parse(&since, &Rfc3339)).transpose();
-    let since =
-        since.map_err(|_| ApiError::bad_request("bad_parameter", "since must be an RFC 3339 time, such as 2026-01-31T12:00:00Z"))?;
+    let since = self::since(since.as_deref())?;
     let listed = app.blocking(move |app| {
         let collection = collection.map(|name| find::collection(app, &caller, &name)).transpose()?.map(|record| record.id);
         let may_see = find::recall(app, &caller);
@@ -63,6 +61,12 @@ pub(crate) async fn list(State(app): State<AppState>, caller: Caller, Params(ask
         Ok(json!({ "data": data, "next_cursor": next.map(|stamp| stamp.to_string()) }))
     });
     Ok(Json(listed.await?))
+}
+
+/// A moment as a parameter names it.
+pub(super) fn since(said: Option<&str>) -> Result<Option<OffsetDateTime>, ApiError> {
+    let since = said.map(|since| OffsetDateTime::parse(since, &Rfc3339)).transpose();
+    since.map_err(|_| ApiError::bad_request("bad_parameter", "since must be an RFC 3339 time, such as 2026-01-31T12:00:00Z"))
 }
 
 pub(crate) async fn get(State(app): State<AppState>, caller: Caller, Path(id): Path<String>) -> Result<Json<Value>, ApiError> {
@@ -98,6 +102,7 @@ pub(crate) struct Other {
     filter: Option<Filter>,
     rerank: Option<Rerank>,
     neighbours: Option<usize>,
+    compression_share: Option<f64>,
     cache: Option<CachePolicy>,
     max_context_tokens: Option<usize>,
     expand: Option<Expand>,
@@ -154,6 +159,7 @@ fn again(trace: &Trace, other: Other) -> Result<QueryRequest, ApiError> {
         filter: other.filter.or_else(|| read(settings, "filter")),
         rerank: other.rerank.or_else(|| read(settings, "rerank")),
         neighbours: other.neighbours.or_else(|| read(settings, "neighbours")),
+        compression_share: other.compression_share.or_else(|| read(settings, "compression_share")),
         max_context_tokens: other.max_context_tokens.or_else(|| read(settings, "max_context_tokens")),
         expand: other.expand.or_else(|| read(settings, "expand")),
         tags: read(settings, "tags").unwrap_or_default(),

@@ -185,7 +185,9 @@ fn a_request_says_whether_a_cached_answer_will_do_and_which_parameters_it_has() 
     };
     assert!(is_hit_with(json!({ "tags": ["team"] })) && is_hit_with(json!({ "model": "small" })));
     let filter = json!({ "type": "eq", "key": "colour", "value": "red" });
-    for more in [json!({ "top_k": 4 }), json!({ "max_context_tokens": 99 }), json!({ "filter": filter })] {
+    for more in
+        [json!({ "top_k": 4 }), json!({ "max_context_tokens": 99 }), json!({ "compression_share": 0.5 }), json!({ "filter": filter })]
+    {
         assert!(!is_hit_with(more.clone()), "{more}");
     }
 }

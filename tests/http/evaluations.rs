@@ -120,6 +120,171 @@ fn answers_are_measured_and_judged() {
     assert_eq!(done["settings"]["judge"]["version"], "judge-1");
 }
 
+/// A model `m` that answers and a model `j` that judges.
+fn with_judge(mock: &Mock) -> Setup {
+    let model = |name: &str| {
+        format!(
+            "[[llm.deployments]]\nname = \"{name}\"\nprovider = \"compatible\"\nmodel = \"{name}\"\nbase_url = \"{}/v1\"\n\
+             [[llm.models]]\nname = \"{name}\"\nladder = [[\"{name}\"]]\n",
+            mock.url()
+        )
+    };
+    Setup::hash().config(&format!("[llm]\nanswers = \"m\"\n[llm.retry]\nbackoff_ms = 1\n{}{}", model("m"), model("j")))
+}
+
+fn ask(server: &Server, question: &str) -> String {
+    server.post("/v1/collections/default/query", json!({ "question": question })).ok()["trace_id"].as_str().unwrap().to_owned()
+}
+
+fn drawn(from: Value) -> Value {
+    json!({ "collection": "default", "kind": "answers", "cases_from": from })
+}
+
+fn ids(done: &Value) -> Vec<&str> {
+    done["results"].as_array().unwrap().iter().map(|result| result["id"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn feedback_makes_the_cases() {
+    let server = filled(Setup::hash().start());
+    let say = |question: &str, judged: Value| {
+        let mut body = json!({ "trace_id": ask(&server, question) });
+        body.as_object_mut().unwrap().extend(judged.as_object().unwrap().clone());
+        server.post("/v1/feedback", body).ok();
+    };
+    say("What is the lamp filled with?", json!({ "useful": true }));
+    // Of one question the newest word counts, if it makes a case.
+    say("When does the bell ring in fog?", json!({ "useful": true }));
+    say("When does the bell ring in fog?", json!({ "useful": false, "expected": "twice an hour" }));
+    say("When does the bell ring in fog?", json!({ "useful": false }));
+    say("Which enzyme splits lactose?", json!({ "useful": true }));
+    say("Who built the pier?", json!({ "useful": false }));
+    let done = ended(&server, drawn(json!({ "source": "feedback" })));
+    assert_eq!((&done["status"], &done["total"]), (&json!("succeeded"), &json!(3)), "{done}");
+    let from = json!({ "source": "feedback", "useful": null, "since": null, "sample": 100, "seed": 0, "questions": 4 });
+    assert_eq!(done["settings"]["cases_from"], from, "of four questions one makes no case");
+    let means = &done["summary"]["answers"];
+    assert_eq!(
+        (&means["answerable"], &means["evidence_hit"], &means["abstention_recall"]),
+        (&json!(2), &json!(1.0), &json!(1.0)),
+        "{done}"
+    );
+    let of = |question: &str| done["results"].as_array().unwrap().iter().find(|result| result["question"] == question).unwrap();
+    assert!(of("When does the bell ring in fog?")["f1"].as_f64().unwrap() > 0.0, "what was expected is known: {done}");
+    let useless = ended(&server, drawn(json!({ "source": "feedback", "useful": false, "since": "2020-01-01T00:00:00Z" })));
+    assert_eq!(
+        (&useless["total"], &useless["results"][0]["question"]),
+        (&json!(1), &json!("When does the bell ring in fog?")),
+        "{useless}"
+    );
+    let bell = ids(&done).into_iter().find(|id| *id == ids(&useless)[0]);
+    assert!(bell.is_some(), "a case is named by its question");
+    for from in [
+        json!({}),
+        json!({ "source": "sessions" }),
+        json!({ "source": "feedback", "sample": 0 }),
+        json!({ "source": "feedback", "sample": 5001 }),
+        json!({ "source": "feedback", "since": "2999-01-01T00:00:00Z" }),
+        json!({ "source": "feedback", "since": "yesterday" }),
+        json!({ "source": "feedback", "surprise": 1 }),
+        json!({ "source": "traces", "useful": true }),
+    ] {
+        assert_eq!(server.post(PATH, drawn(from.clone())).status, 400, "{from}");
+        let fields = from.as_object().unwrap().iter().map(|(name, value)| format!("&{name}={}", value.to_string().trim_matches('"')));
+        let path = format!("{PATH}/cases?collection=default{}", fields.collect::<String>());
+        assert_eq!(server.get(&path).status, 400, "{path}");
+    }
+    let mut both = drawn(json!({ "source": "feedback" }));
+    both["cases"] = json!([{ "question": "q" }]);
+    assert_eq!(server.post(PATH, both).status, 400);
+    let retrieval = json!({ "collection": "default", "kind": "retrieval", "cases_from": { "source": "feedback" } });
+    assert_eq!(server.post(PATH, retrieval).status, 400);
+}
+
+#[test]
+fn a_sample_of_the_questions_makes_the_cases() {
+    let keys = [
+        key_line("all", "a", ""),
+        key_line("ann", "a", "scopes = [\"query\", \"admin\"]\nprincipals = [\"ann\"]"),
+        key_line("other", "b", ""),
+    ];
+    let server = filled(Setup::hash().config(&keys.concat()).start().with_key("all"));
+    let things = ["lamp", "bell", "boat", "oil", "fog", "hour", "evening", "Monday"];
+    for thing in things {
+        ask(&server, &format!("What is known of the {thing}?"));
+    }
+    // Asked again, in a conversation that it leans on, and in a batch.
+    ask(&server, "What is known of the lamp?");
+    for question in ["What is the lamp filled with?", "And when?"] {
+        let said = server.post("/v1/collections/default/query", json!({ "question": question, "session_id": "talk" })).ok();
+        assert_eq!(said["rewritten_question"].is_null(), question != "And when?", "{said}");
+    }
+    let anns = server.view(Some("ann"));
+    anns.post("/v1/collections/default/query", json!({ "question": "What does Ann ask of the bell?" })).ok();
+
+    let five = drawn(json!({ "source": "traces", "sample": 5, "seed": 7 }));
+    let first = ended(&server, five.clone());
+    assert_eq!((&first["status"], &first["total"]), (&json!("succeeded"), &json!(5)), "{first}");
+    assert_eq!(first["settings"]["cases_from"]["questions"], 11, "each question once: {first}");
+    // What the evaluation asked is nobody's question.
+    let again = ended(&server, five);
+    assert_eq!((ids(&again), &again["settings"]["cases_from"]), (ids(&first), &first["settings"]["cases_from"]), "the same seed");
+    let diff = server.get(&format!("{PATH}/{}/diff/{}", again["id"].as_str().unwrap(), first["id"].as_str().unwrap())).ok();
+    assert_eq!((&diff["modes"]["answers"]["queries"], &diff["modes"]["answers"]["unmatched"]), (&json!(5), &json!(0)), "{diff}");
+    let others = ended(&server, drawn(json!({ "source": "traces", "sample": 5, "seed": 8 })));
+    assert_ne!(ids(&others), ids(&first), "another seed");
+    let all = ended(&server, drawn(json!({ "source": "traces" })));
+    assert_eq!(all["total"], 10, "but for the question that leans on its conversation: {all}");
+    assert!(!all.to_string().contains("And when?"), "{all}");
+    // As its answer was: what was cited is found again, and who abstained abstains.
+    let means = &all["summary"]["answers"];
+    assert_eq!((&means["evidence_hit"], &means["false_abstentions"]), (&json!(1.0), &json!(0.0)), "{all}");
+    assert_eq!(means["abstention_recall"].as_f64().unwrap_or(1.0), 1.0, "{all}");
+
+    // The command draws the same, by the same seed.
+    let drawn_cases = server.get(&format!("{PATH}/cases?collection=default&source=traces&sample=5&seed=7")).ok();
+    assert_eq!(drawn_cases["cases_from"], first["settings"]["cases_from"], "{drawn_cases}");
+    let folder = TempDir::new().unwrap();
+    let arguments = ["eval", "answers", "--from", "traces", "--collection", "default", "--limit", "5", "--seed", "7", "--json"];
+    let mut command = Command::new(program());
+    command.args(arguments).args(["--server", &server.base, "--per-query", "scores.jsonl"]).current_dir(folder.path());
+    let output = command.env("RAGSTONE_API_KEY", "all").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let printed: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&printed["sets"][0]["name"], &printed["sets"][0]["answers"]["cases"]), (&json!("traces"), &json!(5)), "{printed}");
+    let scores = std::fs::read_to_string(folder.path().join("scores.jsonl")).unwrap();
+    assert!(ids(&first).iter().all(|id| scores.contains(id)), "{scores}");
+
+    let anns_own = ended(&anns, drawn(json!({ "source": "traces" })));
+    assert_eq!(
+        (&anns_own["total"], &anns_own["results"][0]["question"]),
+        (&json!(1), &json!("What does Ann ask of the bell?")),
+        "{anns_own}"
+    );
+    assert_eq!(server.view(Some("other")).post(PATH, drawn(json!({ "source": "traces" }))).status, 404, "no such collection");
+}
+
+#[test]
+fn a_sample_of_the_questions_is_judged() {
+    let script = Script::always(Reply::text("It is filled with colza oil [1]."))
+        .then("m", Reply::text("It is filled with colza oil [1]."))
+        .then("m", Reply::text("I don't know."))
+        .then("j", Reply::text("{\"score\": 0.7, \"reason\": \"Right.\"}"));
+    let mock = Mock::start_on_thread(script);
+    let server = filled(with_judge(&mock).start());
+    ask(&server, "What is the lamp filled with?");
+    ask(&server, "Who walked on the moon?");
+    let mut body = drawn(json!({ "source": "traces" }));
+    body["judge"] = json!({ "model": "j" });
+    let done = ended(&server, body);
+    let means = &done["summary"]["answers"];
+    assert_eq!((&means["cases"], &means["judged"], &means["judge_pass_rate"]), (&json!(2), &json!(1), &json!(1.0)), "{done}");
+    assert_eq!((&means["evidence_hit"], &means["abstention_recall"]), (&json!(1.0), &json!(0.0)), "it abstained before: {done}");
+    let asked = mock.calls().into_iter().find(|call| call.body["model"] == "j").unwrap();
+    let judged = asked.body["messages"][1]["content"].as_str().unwrap();
+    assert!(judged.contains(LAMP), "the judge compares with what was cited: {judged}");
+}
+
 #[test]
 fn results_hold_no_words_of_documents_but_where_these_are() {
     let server = filled(Setup::hash().config("[traces]\nsample_evaluations = 1.0\n").start());
@@ -304,4 +469,81 @@ fn the_commands_measure_a_judged_set() {
     let mut alone = Command::new(program());
     let alone = alone.args(["eval", "answers", "foreign.jsonl", "--server", &server.base]).current_dir(folder.path()).output().unwrap();
     assert!(!alone.status.success() && String::from_utf8_lossy(&alone.stderr).contains("--collection"));
+}
+
+#[test]
+fn the_command_has_answers_judged() {
+    let script = Script::always(Reply::text("It is filled with colza oil [1]."))
+        .then("j", Reply::text("{\"score\": 0.7, \"reason\": \"Right.\"}"))
+        .then("j", Reply::text("{\"score\": 0.69, \"reason\": \"Partly.\"}"))
+        .then("j", Reply::text("Looks good to me!"));
+    let mock = Mock::start_on_thread(script);
+    let server = filled(with_judge(&mock).start());
+    let folder = TempDir::new().unwrap();
+    let questions = ["What is the lamp filled with?", "What fills the lamp?", "What is in the lamp?"];
+    let known = questions.map(|question| json!({ "question": question, "expected": "colza oil" }));
+    let unknown = [json!({ "question": "Who walked on the moon?", "answerable": false }), json!({ "question": "What is the lamp?" })];
+    write(folder.path(), "cases.jsonl", &[&known[..], &unknown[..]].concat());
+    let asked = ["answers", "cases.jsonl", "--collection", "default", "--clients", "1", "--judge", "j", "--results", "results.jsonl"];
+    let judged = eval(&server, folder.path(), &asked);
+    let (set, means) = (&judged["sets"][0], &judged["sets"][0]["answers"]);
+    assert_eq!(set["judge"], json!({ "model": "j", "version": "judge-1", "pass": 0.7 }), "{judged}");
+    assert_eq!((&means["judged"], &means["judge_unreadable"], &means["judge_pass_rate"]), (&json!(2), &json!(1), &json!(0.5)), "{judged}");
+    assert!((means["judge_mean"].as_f64().unwrap() - 0.695).abs() < 1e-9, "{judged}");
+    let calls = mock.calls();
+    assert_eq!(calls.iter().filter(|call| call.body["model"] == "j").count(), 3, "nothing to compare with: not judged");
+    let results = std::fs::read_to_string(folder.path().join("results.jsonl")).unwrap();
+    let lines: Vec<Value> = results.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let seen = |at: usize| (&lines[at]["judge_score"], &lines[at]["judge_reason"], &lines[at]["judge_unreadable"]);
+    assert_eq!(seen(0), (&json!(0.7), &json!("Right."), &json!(false)));
+    assert_eq!(seen(2), (&json!(null), &json!(null), &json!(true)), "no verdict is guessed");
+    let lower = eval(&server, folder.path(), &["answers", "cases.jsonl", "--collection", "default", "--limit", "1", "--pass", "0.5"]);
+    assert_eq!((&lower["sets"][0]["judge"], &lower["sets"][0]["answers"]["judged"]), (&json!(null), &json!(0)), "{lower}");
+}
+
+#[test]
+fn the_command_measures_what_compression_leaves() {
+    let mock = Mock::start_on_thread(Script::always(Reply::text("It is filled with colza oil [1].")));
+    let server = with_model(&mock).start();
+    let text = "The pier was built of stone in the year of the great storm. The lamp is filled with colza oil every evening. \
+        Gulls nest on the roof of the store. The keeper keeps a goat behind the house. Its milk is sold in the village below.";
+    server.add_text("default", "station", text);
+    let folder = TempDir::new().unwrap();
+    let cases = [
+        json!({ "id": "oil", "question": "What is the lamp filled with?", "expected": "colza oil", "evidence": LAMP }),
+        json!({ "id": "lost", "question": "What is the lamp filled with?", "evidence": ["Its milk is sold in the village below.", LAMP] }),
+        json!({ "id": "nowhere", "question": "What is the lamp filled with?", "evidence": "Nobody wrote this." }),
+        json!({ "id": "without", "question": "Who built the pier?" }),
+    ];
+    write(folder.path(), "cases.jsonl", &cases);
+    let measured = eval(&server, folder.path(), &["compression", "cases.jsonl", "--collection", "default", "--shares", "0.3,1"]);
+    let shares = measured["sets"][0]["shares"].as_array().unwrap();
+    assert_eq!(shares.iter().map(|share| share["share"].as_f64().unwrap()).collect::<Vec<_>>(), [1.0, 0.3], "{measured}");
+    let (whole, some) = (&shares[0]["summary"], &shares[1]["summary"]);
+    assert_eq!((&whole["cases"], &whole["generated"], &whole["with_evidence"]), (&json!(3), &json!(3), &json!(2)), "{measured}");
+    assert_eq!((&whole["tokens_kept"], &whole["evidence_kept"], &whole["all_evidence_kept"]), (&json!(1.0), &json!(1.0), &json!(1.0)));
+    assert_eq!((&some["evidence_kept"], &some["all_evidence_kept"]), (&json!(1.0), &json!(0.5)), "{measured}");
+    assert_eq!(some["tokens_whole"], whole["tokens_whole"]);
+    let kept = some["tokens"].as_f64().unwrap() / some["tokens_whole"].as_f64().unwrap();
+    assert!(kept < 0.6 && (some["tokens_kept"].as_f64().unwrap() - kept).abs() < 1e-9, "{measured}");
+    assert!(some["f1"].as_f64().unwrap() > 0.0 && some["f1"] == whole["f1"], "{measured}");
+    let change = &shares[1]["comparison"]["metrics"]["all_evidence_kept"];
+    assert_eq!((&change["queries"], &change["lost"]), (&json!(2), &json!(1)), "{measured}");
+    // What is measured is what was sent.
+    let prompts: Vec<String> = mock.calls().iter().map(|call| call.body["messages"].to_string()).collect();
+    assert_eq!(prompts.iter().filter(|prompt| prompt.contains("colza oil every evening")).count(), 6);
+    assert_eq!(prompts.iter().filter(|prompt| prompt.contains("Its milk is sold")).count(), 3);
+
+    // Without a model nothing is compressed, and without traces nobody knows.
+    let fails = |server: &Server| {
+        let mut command = Command::new(program());
+        let arguments = ["eval", "compression", "cases.jsonl", "--collection", "default", "--server", &server.base];
+        let output = command.args(arguments).current_dir(folder.path()).output().unwrap();
+        assert!(!output.status.success());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let bare = filled(Setup::hash().start());
+    assert!(fails(&bare).contains("the server has none"), "{}", fails(&bare));
+    let untraced = filled(with_model(&mock).config("[traces]\nenabled = false\n").start());
+    assert!(fails(&untraced).contains("traces.enabled"), "{}", fails(&untraced));
 }

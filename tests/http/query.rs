@@ -186,6 +186,7 @@ fn what_is_not_supported_yet_is_refused_by_name() {
         json!({ "question": "x", "model": "gpt" }),
         json!({ "question": "x", "why": 1 }),
         json!({ "question": "x", "neighbours": 6 }),
+        json!({ "question": "x", "compression_share": 0.05 }),
         json!({ "question": "x", "rerank": { "candidates": 101 } }),
         json!({ "question": "" }),
     ] {

@@ -140,12 +140,15 @@ fn a_deleted_document_takes_its_traces_along() {
     };
     assert!(remembered("colza oil") && remembered(&lamp));
     let deleted = server.delete(&format!("/v1/collections/default/documents/{lamp}")).ok();
+    // Two questions and a search told of it.
+    assert_eq!((&deleted["receipt"]["traces"], &deleted["receipt"]["session_turns"]), (&json!(3), &json!(1)), "{deleted}");
     assert!(!remembered("colza oil") && !remembered(&lamp), "{}", server.get("/v1/traces").text());
     assert!(remembered("thirty seconds"), "what rests on another document stays");
     let verify = |deleted: &Value| server.get(&format!("/v1/deletions/{}/verify", deleted["receipt"]["id"].as_str().unwrap())).ok();
     let verified = verify(&deleted);
     let checks = verified["checks"].to_string();
     assert_eq!(verified["verified"], true, "{verified}");
+    assert_eq!(verified["receipt"], deleted["receipt"], "they stand in the receipt that is kept");
     assert!(checks.contains("\"traces\"") && checks.contains("\"session_turns\""), "{checks}");
     let deleted = server.delete("/v1/collections/default").ok();
     assert_eq!(server.get("/v1/traces").ok()["data"], json!([]));

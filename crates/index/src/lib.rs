@@ -66,7 +66,7 @@ pub mod verify;
 
 pub use catalog::{
     Admitted, Catalog, CatalogError, CatalogParams, ChildFile, DEPTH_MAX, DESCENDANTS_MAX, DeletionCheck, DeletionVerification,
-    DocumentStatus, Housekeeping, NewCollection, Once, Page, Processed, Retention, Unpurged, Upload,
+    DocumentStatus, Housekeeping, NewCollection, Once, Page, Processed, Purged, Retention, Unpurged, Upload,
 };
 pub use catalog::{ApiKeyRecord, KEYS_PER_TENANT_MAX, KeyLimits, Quota, Quotas, Scope, TenantUsage};
 pub use collection::{Collection, CollectionError, DocumentView, FoundChunk};

@@ -499,6 +499,12 @@ pub struct DeletionReceipt {
     pub files: u64,
     /// Cached answers removed, counted in each tier.
     pub caches: u64,
+    /// Traces removed that told of it.
+    #[serde(default)]
+    pub traces: u64,
+    /// Turns of sessions removed that rested on it.
+    #[serde(default)]
+    pub session_turns: u64,
     /// The rows that a deleted document had.
     #[serde(default)]
     pub rows: Rows,

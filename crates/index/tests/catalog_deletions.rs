@@ -4,10 +4,12 @@
 
 mod support;
 
-use corpus::{Principals, TenantId};
+use corpus::{Principals, TenantId, TraceId};
+use index::batches::BatchAsker;
+use index::feedback::FeedbackRecord;
 use index::records::DeletionReceipt;
 use index::store::{Batch, MemoryDisk};
-use index::{Catalog, CatalogError, Once, Retention, Unpurged, Upload};
+use index::{Catalog, CatalogError, Once, Purged, Retention, Unpurged, Upload};
 use ragstone_index as index;
 use support::*;
 use time::{Duration, OffsetDateTime};
@@ -149,18 +151,24 @@ fn a_purge_of_caches_is_owed_until_it_is_noted_whatever_crashes_in_between() {
     drop(catalog);
     let catalog = open(&disk, folder.path());
     assert_eq!(catalog.unpurged().unwrap(), owed);
+    let removed = Purged { caches: 3, traces: 2, session_turns: 1 };
     disk.fail_sync(1);
-    assert!(catalog.note_purged(&owed[0], 3).is_err());
+    assert!(catalog.note_purged(&owed[0], removed, true).is_err());
     disk.crash(None);
     drop(catalog);
     disk.fail_sync(u64::MAX);
     let catalog = open(&disk, folder.path());
     assert_eq!(catalog.unpurged().unwrap(), owed, "what could not be noted is still owed");
-    catalog.note_purged(&owed[0], 3).unwrap();
-    catalog.note_purged(&owed[1], 0).unwrap();
+    catalog.note_purged(&owed[0], removed, false).unwrap();
+    assert_eq!(catalog.unpurged().unwrap(), owed, "counted, but not all of it went");
+    catalog.note_purged(&owed[0], removed, true).unwrap();
+    catalog.note_purged(&owed[1], Purged::default(), true).unwrap();
     assert_eq!(catalog.unpurged().unwrap(), []);
-    let caches = |at: usize| catalog.deletion(&one.tenant, &owed[at].deletion).unwrap().caches;
-    assert_eq!((caches(0), caches(1)), (3, 0));
+    let counted = |at: usize| {
+        let receipt = catalog.deletion(&one.tenant, &owed[at].deletion).unwrap();
+        (receipt.caches, receipt.traces, receipt.session_turns)
+    };
+    assert_eq!((counted(0), counted(1)), ((6, 4, 2), (0, 0, 0)));
 }
 
 #[test]
@@ -204,12 +212,42 @@ fn an_operator_can_keep_jobs_and_receipts_for_less() {
     let minutes = |minutes: u64| std::time::Duration::from_secs(minutes * 60);
     let later = OffsetDateTime::now_utc() + Duration::minutes(10);
     let removed = |jobs, receipts| {
-        let removed = catalog.keep_house(later, Retention { jobs: minutes(jobs), receipts: minutes(receipts) }).unwrap();
+        let removed =
+            catalog.keep_house(later, Retention { jobs: minutes(jobs), receipts: minutes(receipts), ..Retention::default() }).unwrap();
         (removed.jobs, removed.receipts)
     };
     assert_eq!(removed(11, 11), (0, 0));
     assert_eq!(removed(9, 11), (1, 0));
     assert_eq!(removed(11, 9), (0, 1));
+}
+
+#[test]
+fn feedback_goes_when_it_is_old() {
+    let (disk, folder) = (MemoryDisk::default(), tempfile::tempdir().unwrap());
+    let catalog = open(&disk, folder.path());
+    let collection = collection(&catalog, "c");
+    let now = OffsetDateTime::now_utc();
+    let say = |days: i64| {
+        let record = FeedbackRecord {
+            tenant: collection.tenant.clone(),
+            collection: collection.id.clone(),
+            trace: TraceId::generate(),
+            asker: BatchAsker { key: "k".into(), principals: None, collections: None, tags: Vec::new() },
+            useful: true,
+            comment: None,
+            expected: None,
+            question: None,
+            abstained: false,
+            evidence: Vec::new(),
+            at: now - Duration::days(days),
+        };
+        catalog.put_feedback(&record).unwrap();
+    };
+    [1, 29, 31, 364, 366].into_iter().for_each(say);
+    let left = || catalog.feedback(&collection.tenant, None).unwrap().len();
+    assert_eq!((catalog.keep_house(now, Retention::default()).unwrap().feedback, left()), (1, 4), "a year by default");
+    let month = Retention { feedback: std::time::Duration::from_secs(30 * 24 * 3600), ..Retention::default() };
+    assert_eq!((catalog.keep_house(now, month).unwrap().feedback, left()), (2, 2));
 }
 
 #[test]

@@ -150,6 +150,8 @@ pub struct Prepared {
     pub spent: Option<TokenUsage>,
     /// The context.
     pub packed: Packed,
+    /// Share of it that a model is shown; `None`: all.
+    pub compression: Option<f32>,
     /// What the guards decided about the question and the sources.
     pub guards: Vec<GuardDecision>,
     /// Milliseconds by stage so far.
@@ -351,10 +353,11 @@ impl Engine {
         guards.extend(judged.told(&mut packed));
         tracing::debug!(tags = ?request.tags, sources = packed.sources.len(), dropped = packed.dropped.len(), tokens = packed.tokens, "context packed");
         steps.note_packed(&packed);
+        let compression = request.compression_share.map(narrowed).or(self.params.compression).filter(|share| *share < 1.0);
         let deadline = tokio::time::Instant::now() + self.params.answer_time.saturating_sub(took.unwrap_or_default());
         let (question, said) = request.asked_and_said();
         let (model, account) = (request.model, asker.account);
-        Ok(Prepared { question, said, steps, model, account, spent, packed, guards, timings_ms, started, deadline })
+        Ok(Prepared { question, said, steps, model, account, spent, packed, compression, guards, timings_ms, started, deadline })
     }
 
     fn count_tokens(&self, source: &dyn ChunkSource, model: Option<&str>, hit: &Hit, text: &str) -> usize {
@@ -370,13 +373,14 @@ impl Engine {
     /// # Errors
     /// [`SearchError`].
     pub fn compress(&self, source: &dyn ChunkSource, prepared: &mut Prepared) -> Result<(), SearchError> {
-        let Some(share) = self.params.compression else { return Ok(()) };
+        let Some(share) = prepared.compression else { return Ok(()) };
         let started = Instant::now();
         compress(&prepared.question, &mut prepared.packed.sources, source, &self.params.extractive, share)?;
         for packed in &mut prepared.packed.sources {
             packed.tokens = self.count_tokens(source, prepared.model.as_deref(), &packed.hit, &packed.shown());
         }
         prepared.packed.tokens = prepared.packed.sources.iter().map(|packed| packed.tokens).sum();
+        prepared.steps.note_shown(&prepared.packed);
         prepared.timings_ms.note("compress", started);
         Ok(())
     }
@@ -412,7 +416,7 @@ impl Engine {
     async fn run(&self, source: Arc<dyn ChunkSource>, mut prepared: Prepared, events: &mut Events) -> Result<Answer, QueryError> {
         let started = Instant::now();
         events.send(|| AnswerEvent::Sources(prepared.packed.sources.iter().map(|source| source.hit.clone()).collect())).await;
-        if self.params.compression.is_some() && self.models.get(prepared.model.as_deref()).is_some() {
+        if prepared.compression.is_some() && self.models.get(prepared.model.as_deref()).is_some() {
             let (engine, source) = (self.clone(), Arc::clone(&source));
             let compressed = off_thread(move || engine.compress(&*source, &mut prepared).map(|()| prepared));
             prepared = compressed.await??;
@@ -544,6 +548,11 @@ enum Asked {
     Answering(Box<ChatReply>, guarded::Sealed),
     /// There is none to ask, or it failed.
     Nobody { degraded: Option<String> },
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "a share needs no more digits")]
+fn narrowed(share: f64) -> f32 {
+    share as f32
 }
 
 /// The one hop from async to blocking threads.

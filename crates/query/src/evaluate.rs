@@ -7,6 +7,7 @@ mod answers;
 mod beir;
 mod cases;
 mod compare;
+mod context;
 mod judge;
 mod significance;
 mod squad;
@@ -15,6 +16,7 @@ pub use answers::{AnswerSummary, CaseScore, Given, GivenCitation, GivenSource, P
 pub use beir::{BeirError, BeirSet, BeirText, Figures, GoldAnswer, read_jsonl};
 pub use cases::{Case, InvalidCase, cases_of};
 pub use compare::{Change, Comparison, MetricChange, QueryScores};
+pub use context::{ContextScore, ContextSummary, GivenContext, GivenExcerpt, GivenText};
 pub use judge::{JUDGE_VERSION, Judgement, judge_messages};
 pub use significance::{PERMUTATIONS, randomisation_test};
 pub use squad::{exact_match, f1};

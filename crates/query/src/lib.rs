@@ -65,9 +65,9 @@ pub use cite::{Citation, Cited, GatePolicy, GateReport, GatedSentence, Passed, R
 pub use collection_source::CollectionSource;
 pub use compress::compress;
 pub use evaluate::{
-    AnswerSummary, BeirError, BeirSet, BeirText, Case, CaseScore, Change, Comparison, Figures, Given, GivenCitation, GivenSource,
-    GoldAnswer, InvalidCase, JUDGE_VERSION, Judgement, MetricChange, PASS_DEFAULT, PERMUTATIONS, QueryScores, cases_of, exact_match, f1,
-    judge_messages, randomisation_test, read_jsonl,
+    AnswerSummary, BeirError, BeirSet, BeirText, Case, CaseScore, Change, Comparison, ContextScore, ContextSummary, Figures, Given,
+    GivenCitation, GivenContext, GivenExcerpt, GivenSource, GivenText, GoldAnswer, InvalidCase, JUDGE_VERSION, Judgement, MetricChange,
+    PASS_DEFAULT, PERMUTATIONS, QueryScores, cases_of, exact_match, f1, judge_messages, randomisation_test, read_jsonl,
 };
 pub use evidence::{Evidence, Weights};
 pub use expand::{Expand, Rewrite};

@@ -24,8 +24,14 @@ const VERDICT_TOKENS_MAX: u32 = 256;
 #[derive(Debug, Args)]
 pub(crate) struct AnswersArgs {
     /// Files of JSON lines `{question, expected?, evidence?, answerable?, relevant?, id?}`, or folders in BEIR layout with answers.jsonl
-    #[arg(required = true, value_name = "FILE")]
+    #[arg(required_unless_present = "from", value_name = "FILE")]
     sets: Vec<PathBuf>,
+    /// Take the cases from what was asked of --collection before, as far as the key may see it: 100, or --limit
+    #[arg(long, value_name = "feedback|traces", value_parser = ["feedback", "traces"], requires = "collection", conflicts_with = "sets")]
+    from: Option<String>,
+    /// Another seed draws other questions
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "from")]
+    seed: u64,
     /// Collection to ask; without it and --corpus a folder's own corpus is uploaded
     #[arg(long, value_name = "NAME", conflicts_with = "corpus")]
     collection: Option<String>,
@@ -33,7 +39,7 @@ pub(crate) struct AnswersArgs {
     #[arg(long, value_name = "DIR")]
     corpus: Option<PathBuf>,
     /// Another set whose questions this collection doesn't answer: does it say so?
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "from")]
     unanswerable: Option<PathBuf>,
     /// Ask at most so many questions of each file, taken evenly from all of it
     #[arg(long, value_name = "N")]
@@ -85,6 +91,9 @@ pub(super) fn run(args: &AnswersArgs, global: &Global) -> anyhow::Result<ExitCod
     let sets = runtime()?.block_on(async {
         let target = Target::reach(&args.target, global).await?;
         let mut sets = Vec::new();
+        if let (Some(from), Some(collection)) = (&args.from, &args.collection) {
+            sets.push(measure_drawn(&target.client, args, from, collection).await?);
+        }
         for file in &args.sets {
             sets.push(measure(&target.client, args, file).await.with_context(|| format!("{}", file.display()))?);
         }
@@ -135,6 +144,23 @@ async fn measure(client: &Client, args: &AnswersArgs, file: &Path) -> anyhow::Re
         });
         cases.extend(foreign);
     }
+    ask_all(client, args, name, collection, cases).await
+}
+
+/// Asks what was asked before.
+async fn measure_drawn(client: &Client, args: &AnswersArgs, from: &str, collection: &str) -> anyhow::Result<Set> {
+    #[derive(Deserialize)]
+    struct Drawn {
+        cases: Vec<Case>,
+    }
+    let sample = args.limit.map(|limit| format!("&sample={limit}")).unwrap_or_default();
+    let path = format!("/v1/evaluations/cases?collection={}&source={from}&seed={}{sample}", segment(collection), args.seed);
+    let Drawn { cases } = Drawn::deserialize(client.get(&path).await?)?;
+    let cases = cases.into_iter().map(|case| (case.id.clone().unwrap_or_default(), case)).collect();
+    ask_all(client, args, from.to_owned(), collection.to_owned(), cases).await
+}
+
+async fn ask_all(client: &Client, args: &AnswersArgs, name: String, collection: String, cases: Vec<(String, Case)>) -> anyhow::Result<Set> {
     let bar = indicatif::ProgressBar::new(cases.len() as u64);
     let asked = cases.iter().map(|(id, case)| {
         let (bar, collection) = (&bar, &collection);
@@ -156,7 +182,7 @@ async fn measure(client: &Client, args: &AnswersArgs, file: &Path) -> anyhow::Re
 }
 
 /// The collection that holds a folder's corpus.
-async fn fill(client: &Client, corpus: &Path) -> anyhow::Result<String> {
+pub(super) async fn fill(client: &Client, corpus: &Path) -> anyhow::Result<String> {
     let set = BeirSet::read(corpus)?;
     let collection = format!("eval-{}", set.name);
     upload(client, &collection, &set, None).await?;
@@ -164,7 +190,7 @@ async fn fill(client: &Client, corpus: &Path) -> anyhow::Result<String> {
 }
 
 /// Cases with their ids.
-fn read(file: &Path, limit: Option<usize>) -> anyhow::Result<Vec<(String, Case)>> {
+pub(super) fn read(file: &Path, limit: Option<usize>) -> anyhow::Result<Vec<(String, Case)>> {
     let cases = if file.is_dir() { cases_of(&BeirSet::read(file)?) } else { read_jsonl(file)? };
     let cases = spread(cases, limit.unwrap_or(usize::MAX));
     let named = |(number, case): (usize, Case)| {

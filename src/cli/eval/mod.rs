@@ -2,6 +2,7 @@
 
 mod answers;
 mod citations;
+mod compression;
 mod guards;
 mod report;
 mod retrieval;
@@ -20,6 +21,8 @@ pub(crate) enum EvalCommand {
     Answers(Box<answers::AnswersArgs>),
     /// Altered quotes that the citation gate finds, and true ones that it doubts
     Citations(citations::CitationsArgs),
+    /// What compression leaves of the context that a model is shown, and what that does to its answers
+    Compression(Box<compression::CompressionArgs>),
     /// What the guards find of judged personal data and injections; needs no server
     Guards(guards::GuardArgs),
 }
@@ -29,6 +32,7 @@ pub(crate) fn run(command: &EvalCommand, global: &Global) -> anyhow::Result<Exit
         EvalCommand::Retrieval(args) => retrieval::run(args, global),
         EvalCommand::Answers(args) => answers::run(args, global),
         EvalCommand::Citations(args) => citations::run(args),
+        EvalCommand::Compression(args) => compression::run(args, global),
         EvalCommand::Guards(args) => guards::run(args),
     }
 }

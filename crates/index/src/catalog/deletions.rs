@@ -37,7 +37,7 @@ impl DeletionVerification {
     }
 }
 
-/// A deletion after which the caches are still to be purged.
+/// A deletion after which caches, traces and sessions are still to be purged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unpurged {
     /// Whose.
@@ -46,6 +46,26 @@ pub struct Unpurged {
     pub deletion: DeletionId,
     /// From what the values were made.
     pub collection: CollectionId,
+}
+
+/// What a purge has removed beside the store.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Purged {
+    /// Values of caches, counted in each tier.
+    pub caches: u64,
+    /// Traces.
+    pub traces: u64,
+    /// Turns of sessions.
+    pub session_turns: u64,
+}
+
+impl DeletionReceipt {
+    /// Adds what a purge has removed.
+    pub fn count(&mut self, removed: Purged) {
+        self.caches += removed.caches;
+        self.traces += removed.traces;
+        self.session_turns += removed.session_turns;
+    }
 }
 
 impl Unpurged {
@@ -81,24 +101,31 @@ impl Catalog {
         Ok(left.iter().filter_map(Unpurged::read).collect())
     }
 
-    /// So many values of caches went after a deletion, and none is left: it is added to the receipt, and nothing is
-    /// owed any more. A crash before that is durable only lets the purge be made again.
+    /// So much went after a deletion: it is added to the receipt, and where that was all, nothing is owed any more.
+    /// A crash before that is durable only lets the purge be made again.
     ///
     /// # Errors
     /// A store error: then the purge is still owed.
-    pub fn note_purged(&self, purged: &Unpurged, caches: u64) -> Result<(), CatalogError> {
-        let Unpurged { tenant, deletion, collection: _ } = purged;
+    pub fn note_purged(&self, owed: &Unpurged, removed: Purged, is_all: bool) -> Result<(), CatalogError> {
+        let Unpurged { tenant, deletion, collection: _ } = owed;
+        let is_counted = removed != Purged::default();
+        if !is_all && !is_counted {
+            return Ok(());
+        }
         let mut batch = Batch::default();
-        batch.delete(keys::unpurged(tenant, deletion));
+        if is_all {
+            batch.delete(keys::unpurged(tenant, deletion));
+        }
         let turn = self.write_turn();
         let key = keys::deletion(tenant, deletion);
         // It may have been kept for long enough, or the deletion broke off before its last batch.
-        if let Some(receipt) = self.read::<DeletionReceipt>(&key)?.filter(|_| caches > 0) {
-            put(&mut batch, key, &DeletionReceipt { caches: receipt.caches + caches, ..receipt })?;
+        if let Some(mut receipt) = self.read::<DeletionReceipt>(&key)?.filter(|_| is_counted) {
+            receipt.count(removed);
+            put(&mut batch, key, &receipt)?;
         }
         let commit = self.store.commit(batch)?;
         drop(turn);
-        if caches > 0 { self.durable(commit) } else { Ok(()) }
+        if is_counted { self.durable(commit) } else { Ok(()) }
     }
 
     /// Looks in the store, the committed views and the folder of files for what a deletion removed.

@@ -1,4 +1,4 @@
-//! Feedback in the store: one record a collection, trace and key. It goes with its collection.
+//! Feedback in the store: one record a collection, trace and key. It goes with its collection, or when it is old.
 
 use super::{Catalog, CatalogError, put};
 use crate::feedback::FeedbackRecord;

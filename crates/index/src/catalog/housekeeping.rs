@@ -1,10 +1,11 @@
-//! What is kept for a while and no longer: answers under idempotency keys, ended jobs, receipts, and files
+//! What is kept for a while and no longer: answers under idempotency keys, ended jobs, receipts, feedback, and files
 //! that a crash left between being written and being named. One bounded pass: everything is read page by
 //! page beside the writers, and removed in small batches, each in a turn of its own.
 
 use super::{Catalog, CatalogError};
 use crate::batches::BatchRecord;
 use crate::blobs::BlobId;
+use crate::feedback::FeedbackRecord;
 use crate::keys;
 use crate::records::{DeletionReceipt, IdempotencyRecord, JobRecord};
 use crate::store::{Batch, Pair};
@@ -22,19 +23,21 @@ const PAGE: usize = 256;
 /// Files removed in one turn at most.
 const FILES_PER_TURN: usize = 32;
 
-/// For how long what is over is kept. By default a week for jobs, 30 days for receipts.
+/// For how long what is over is kept. By default a week for jobs, 30 days for receipts, 365 for feedback.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
     /// How long a job can be looked at after its end; then it is not found.
     pub jobs: std::time::Duration,
     /// How long a deletion can be verified; then its receipt is not found.
     pub receipts: std::time::Duration,
+    /// How long what is said of an answer is known, from when it was said.
+    pub feedback: std::time::Duration,
 }
 
 impl Default for Retention {
     fn default() -> Self {
         let days = |days: u64| std::time::Duration::from_secs(days * 24 * 3600);
-        Self { jobs: days(7), receipts: days(30) }
+        Self { jobs: days(7), receipts: days(30), feedback: days(365) }
     }
 }
 
@@ -49,6 +52,8 @@ pub struct Housekeeping {
     pub batches: u64,
     /// Receipts of deletions.
     pub receipts: u64,
+    /// What was said of answers.
+    pub feedback: u64,
     /// Files that no document uses.
     pub files: u64,
 }
@@ -64,6 +69,7 @@ impl Catalog {
             jobs: self.expire(b'J', |job: &JobRecord| job.state.has_ended() && now - job.updated_at > kept.jobs)?,
             batches: self.expire_batches(now, kept.jobs)?,
             receipts: self.expire(b'R', |receipt: &DeletionReceipt| now - receipt.deleted_at > kept.receipts)?,
+            feedback: self.expire(keys::FEEDBACK, |said: &FeedbackRecord| now - said.at > kept.feedback)?,
             files: self.remove_orphans((now - ORPHAN_AGE).into())?,
         })
     }

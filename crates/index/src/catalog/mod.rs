@@ -30,7 +30,7 @@ pub use admit::{Admitted, ChildFile, Once, Upload};
 pub use api_keys::{ApiKeyRecord, KEYS_PER_TENANT_MAX, KeyLimits, Scope};
 pub use collections::NewCollection;
 pub use commit::Processed;
-pub use deletions::{DeletionCheck, DeletionVerification, Unpurged};
+pub use deletions::{DeletionCheck, DeletionVerification, Purged, Unpurged};
 pub use family::{DEPTH_MAX, DESCENDANTS_MAX};
 pub use housekeeping::{Housekeeping, Retention};
 pub use read::{DocumentStatus, Page};

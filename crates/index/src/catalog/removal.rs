@@ -163,6 +163,8 @@ fn empty_receipt(record: &CollectionRecord, postings: u64) -> DeletionReceipt {
         postings,
         files: 0,
         caches: 0,
+        traces: 0,
+        session_turns: 0,
         rows: Rows::default(),
         blobs: Vec::new(),
         jobs: Vec::new(),

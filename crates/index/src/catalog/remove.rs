@@ -168,6 +168,8 @@ impl Catalog {
             postings: chunks,
             files,
             caches: 0,
+            traces: 0,
+            session_turns: 0,
             rows,
             blobs: blobs.into_iter().collect(),
             jobs: family.iter().filter_map(|record| record.pending.as_ref()).map(|pending| pending.job.clone()).collect(),

@@ -177,7 +177,7 @@ impl Engine {
         request: &QueryRequest,
         asker: &Asker,
     ) -> Partition {
-        let QueryRequest { top_k, mode, model, filter, rerank, neighbours, max_context_tokens, expand, .. } = request;
+        let QueryRequest { top_k, mode, model, filter, rerank, neighbours, compression_share, max_context_tokens, expand, .. } = request;
         // The first question of a session is like any other; later ones, which are rewritten, are not kept.
         let QueryRequest { question: _, stream: _, session_id: _, turns: _, rewritten: _, rewrite: _, .. } = request;
         let QueryRequest { prompt, cache: _, tags: _, .. } = request;
@@ -192,6 +192,7 @@ impl Engine {
             ("filter", serde_json::to_string(filter).unwrap_or_else(|_| said(filter))),
             ("rerank", said(rerank)),
             ("neighbours", said(&neighbours.unwrap_or(self.params.neighbours))),
+            ("compression", said(compression_share)),
             ("context_tokens", said(&max_context_tokens.unwrap_or(self.params.context_tokens))),
             ("expand", said(&expand.unwrap_or(self.params.expand))),
             ("prompt", said(prompt)),

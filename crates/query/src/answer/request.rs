@@ -70,6 +70,9 @@ pub struct QueryRequest {
     /// Whether a cached answer will do.
     #[serde(default)]
     pub cache: CachePolicy,
+    /// Share of the context that a model is shown, 0.1 to 1, by the sentences that matter; 1: all of it.
+    #[serde(default)]
+    pub compression_share: Option<f64>,
     /// Most tokens of context, 16 to 32,768.
     #[serde(default)]
     pub max_context_tokens: Option<usize>,
@@ -111,6 +114,9 @@ pub enum InvalidQuery {
         /// The field.
         field: &'static str,
     },
+    /// Less than anything is left of, or more than there is.
+    #[error("compression_share must be 0.1 to 1")]
+    Share,
     /// Not what a session can be called.
     #[error("session_id must have 1 to {SESSION_ID_BYTES_MAX} of A-Z a-z 0-9 _ - . :")]
     Session,
@@ -137,6 +143,7 @@ impl QueryRequest {
             filter: None,
             rerank: None,
             neighbours: None,
+            compression_share: None,
             prompt: None,
             cache: CachePolicy::default(),
             max_context_tokens: None,
@@ -154,6 +161,9 @@ impl QueryRequest {
         in_range("max_context_tokens", self.max_context_tokens.unwrap_or(CONTEXT_TOKENS_MAX), CONTEXT_TOKENS_MIN, CONTEXT_TOKENS_MAX)?;
         in_range("neighbours", self.neighbours.unwrap_or_default(), 0, NEIGHBOURS_MAX)?;
         self.search(&Reworded::default()).validate()?;
+        if !self.compression_share.is_none_or(|share| (0.1..=1.0).contains(&share)) {
+            return Err(InvalidQuery::Share);
+        }
         if self.prompt.is_some() {
             return Err(InvalidQuery::Unsupported { field: "prompt" });
         }

@@ -83,6 +83,9 @@ pub struct Excerpt {
     pub span: Option<Span>,
     /// Its tokens.
     pub tokens: usize,
+    /// Where the sentences stand that a model was shown of it; empty: all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub shown: Vec<Span>,
 }
 
 impl Found {
@@ -108,9 +111,17 @@ impl Steps {
             chunk_id: source.hit.chunk_id.clone(),
             span: source.hit.span.within(&source.hit.text, source.excerpt.clone()),
             tokens: source.tokens,
+            shown: Vec::new(),
         };
         self.packed = packed.sources.iter().map(excerpt).collect();
         self.dropped.clone_from(&packed.dropped);
+    }
+
+    /// What is left of each excerpt by compression.
+    pub(super) fn note_shown(&mut self, packed: &Packed) {
+        for (excerpt, source) in self.packed.iter_mut().zip(&packed.sources) {
+            excerpt.shown = source.kept.iter().filter_map(|kept| Some(source.quote(kept)?.0)).collect();
+        }
     }
 
     /// The first prompt is the one that counts.

@@ -244,11 +244,22 @@ fn what_does_not_work_yet_is_refused_by_name() {
 #[tokio::test]
 async fn a_model_is_shown_the_sentences_that_matter() {
     let say = || vec![vec![Step::delta("It opened in 1931 [1].")]];
-    let model = Arc::new(ScriptedChat::new("scripted", [say(), say()].concat()));
+    let model = Arc::new(ScriptedChat::new("scripted", [say(), say(), say(), say()].concat()));
     let mut contexts = Vec::new();
-    for compression in [None, Some(0.3)] {
+    for (compression, compression_share) in [(None, None), (Some(0.3), None), (Some(0.9), Some(0.3)), (Some(0.3), Some(1.0))] {
         let engine = Engine::new(Models::of(model.clone()), EngineParams { compression, ..EngineParams::default() });
-        let answer = answer(&engine, QUESTION).await.unwrap();
+        let request = QueryRequest { compression_share, ..QueryRequest::new(QUESTION) };
+        let answer = engine.answer(Arc::new(library()), request, asker()).await.unwrap();
+        let shown: Vec<String> = answer
+            .steps
+            .packed
+            .iter()
+            .zip(&answer.sources)
+            .flat_map(|(excerpt, source)| excerpt.shown.iter().map(|span| library().text_at(&source.document_id, *span).to_owned()))
+            .collect();
+        let is_cut = compression_share.unwrap_or(f64::from(compression.unwrap_or(1.0))) < 1.0;
+        assert_eq!(shown.contains(&"The Garnet bridge was opened in 1931.".to_owned()), is_cut, "{shown:?}");
+        assert!(!shown.contains(&"It is 420 metres long.".to_owned()));
         assert_eq!(answer.citations[0].quote, "The Garnet bridge was opened in 1931.");
         assert_eq!(library().text_at(&answer.citations[0].document_id, answer.citations[0].span), answer.citations[0].quote);
         contexts.push(answer.context_length);
@@ -258,4 +269,5 @@ async fn a_model_is_shown_the_sentences_that_matter() {
     assert!(prompts[1].contains("opened in 1931. […]") && !prompts[1].contains("It is 420 metres long."), "{}", prompts[1]);
     assert_eq!(prompts[0].matches("<source ").count(), prompts[1].matches("<source ").count());
     assert!(contexts[1] < contexts[0], "{contexts:?}");
+    assert_eq!((contexts[2], contexts[3]), (contexts[1], contexts[0]), "the request decides");
 }
