@@ -128,15 +128,18 @@ pub(crate) async fn replay(
     let collection = trace.head.collection.to_string();
     let asked = Asked { caller, collection, kind: TraceKind::Replay, trace: ids.trace, replays: Some(trace.head.trace_id.clone()) };
     let replayed = answer_again(&app, asked, request).await?;
-    let is_redacted = trace.body.get("question_redacted").and_then(Value::as_bool).unwrap_or_default();
+    let kept_redacted = trace.body.get("question_redacted").and_then(Value::as_bool);
     let answers = (text_of(&trace).map(str::to_owned), replayed.answer.clone());
     let is_changed = app.blocking(move |app| {
-        let (before, now) = answers;
-        // What is kept may be redacted, and then so must be what it is compared with.
-        Ok(before.map(|before| app.traces.redacted(&before) != app.traces.redacted(&now)))
+        let (Some(before), now) = answers else { return Ok(None) };
+        if kept_redacted.is_none() {
+            return Ok(Some(before != now));
+        }
+        // What it is compared with must be redacted too; it may be so twice.
+        Ok(Some(app.traces.redacted(&before) != app.traces.redacted(&now)))
     });
     let diff = diff(&trace, &replayed, is_changed.await?);
-    Ok(Json(json!({ "original": original, "replayed": replayed, "question_redacted": is_redacted, "diff": diff })))
+    Ok(Json(json!({ "original": original, "replayed": replayed, "question_redacted": kept_redacted.unwrap_or_default(), "diff": diff })))
 }
 
 /// The question of a trace as it stands alone, with its settings and what shall be other.
