@@ -206,7 +206,7 @@ fn use_all(catalog: &Catalog) -> Result<usize, Box<dyn Error>> {
         let near = collection.vector_search(&query, &ask)?;
         let rows: Vec<_> = near.iter().map(|hit| hit.row).collect();
         collection.chunks(&rows)?;
-        let terms = collection.text_search("granite ice", 10, &allowed)?.rows;
+        let terms = collection.text_search(&collection.question("granite ice")?, 10, &allowed)?.rows;
         collection.chunks(&terms.iter().map(|hit| hit.row).collect::<Vec<_>>())?;
         found += terms.len();
     }

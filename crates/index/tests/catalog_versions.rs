@@ -198,7 +198,7 @@ proptest! {
         prop_assert_eq!(again.live(), live);
         for word in 0..12 {
             let expected = previous.iter().filter(|other| **other == word).count();
-            prop_assert_eq!(again.text_search(&format!("word{word}"), 99, &again.live()).unwrap().rows.len(), expected);
+            prop_assert_eq!(again.text_search(&again.question(&format!("word{word}")).unwrap(), 99, &again.live()).unwrap().rows.len(), expected);
         }
         prop_assert_eq!(again.stats().0.rows as usize, previous.len());
     }

@@ -20,7 +20,7 @@ const COMMON_WEIGHT: f32 = 0.3;
 const SINGLE_WEIGHT: f32 = 0.5;
 
 /// Words of questions in scripts without spaces, and particles that stand everywhere. Longer ones first.
-const ASKING: [&str; 54] = [
+const ASKING: [&str; 51] = [
     "ですか",
     "ますか",
     "どのように",
@@ -70,12 +70,13 @@ const ASKING: [&str; 54] = [
     "請問",
     "谁",
     "誰",
-    "吗",
-    "嗎",
-    "呢",
     "的",
     "了",
 ];
+/// What asks at the end of a sentence only: 吗啡 is a drug.
+const ASKING_LAST: [char; 3] = ['吗', '嗎', '呢'];
+/// Words that hold a particle and are none.
+const NOT_ASKING: [&str; 5] = ["目的地", "了解", "了结", "了結", "了不起"];
 
 /// English words that a question begins with.
 const QUESTION_STARTS: [&str; 22] = [
@@ -252,7 +253,17 @@ fn without_asking(text: &str) -> String {
     if text.is_ascii() {
         return text.to_owned();
     }
-    ASKING.iter().fold(text.to_owned(), |text, asking| if text.contains(asking) { text.replace(asking, " ") } else { text })
+    let mut left = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let kept = NOT_ASKING.iter().find(|word| rest.starts_with(**word));
+        let cut = ASKING.iter().find(|word| rest.starts_with(**word)).filter(|_| kept.is_none());
+        let (head, tail) = rest.split_at(kept.or(cut).map_or(c.len_utf8(), |word| word.len()));
+        let asks_last = ASKING_LAST.contains(&c) && !tail.starts_with(is_unspaced);
+        left.push_str(if cut.is_some() || asks_last { " " } else { head });
+        rest = tail;
+    }
+    left
 }
 
 /// Reads words in the languages of a collection.
@@ -386,6 +397,18 @@ mod tests {
         let terms: Vec<String> = weights("灯塔是什么？").into_iter().map(|(term, _)| term).collect();
         assert_eq!(terms, ["灯", "灯塔", "塔"]);
         assert!(!weights("什么").is_empty(), "nothing else is asked");
+    }
+
+    #[test]
+    fn particles_are_cut_out_and_words_that_hold_one_are_not() {
+        for (query, left) in [
+            ("吗啡是什么", "吗啡 "),
+            ("了解灯塔的高度吗？", "了解灯塔 高度 ？"),
+            ("旅行的目的地呢", "旅行 目的地 "),
+            ("灯塔亮了多久", "灯塔亮  "),
+        ] {
+            assert_eq!(without_asking(query), left, "{query}");
+        }
     }
 
     #[test]
