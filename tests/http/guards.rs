@@ -62,7 +62,7 @@ fn of_a_key_that_is_longer_than_a_chunk_nothing_reaches_the_model_and_the_questi
     let config = format!("[llm]\nbase_url = \"{}/v1\"\nmodel = \"m\"\n\n[chunking]\nmax_tokens = 64\noverlap_tokens = 0\n", mock.url());
     let server = Setup::hash().config(&config).start();
     let line = |at: usize| (0..64).map(|n| char::from(b"Zb3Kc+7dQe/9fWgT1h"[(n * n + at * 7 + n) % 18])).collect::<String>();
-    let lines: Vec<String> = (0..12).map(line).collect();
+    let lines: Vec<String> = (0..30).map(line).collect();
     let key = format!("-----BEGIN RSA PRIVATE KEY-----\n{}\n-----END RSA PRIVATE KEY-----", lines.join("\n"));
     server.add_text("default", "key", &format!("The key of the lamp:\n{key}\nKeep the key of the lamp well."));
     server.add_text("default", "lamp", "A file that begins with -----BEGIN PRIVATE KEY----- opens the lamp.");
