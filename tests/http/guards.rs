@@ -57,6 +57,40 @@ fn only_secrets_are_kept_back_by_default() {
 }
 
 #[test]
+fn of_a_key_that_is_longer_than_a_chunk_nothing_reaches_the_model_and_the_question_does() {
+    let mock = Mock::start_on_thread(Script::always(Reply::text("Yes [1].")));
+    let config = format!("[llm]\nbase_url = \"{}/v1\"\nmodel = \"m\"\n\n[chunking]\nmax_tokens = 64\noverlap_tokens = 0\n", mock.url());
+    let server = Setup::hash().config(&config).start();
+    let line = |at: usize| (0..64).map(|n| char::from(b"Zb3Kc+7dQe/9fWgT1h"[(n * n + at * 7 + n) % 18])).collect::<String>();
+    let lines: Vec<String> = (0..30).map(line).collect();
+    let key = format!("-----BEGIN RSA PRIVATE KEY-----\n{}\n-----END RSA PRIVATE KEY-----", lines.join("\n"));
+    server.add_text("default", "key", &format!("The key of the lamp:\n{key}\nKeep the key of the lamp well."));
+    server.add_text("default", "lamp", "A file that begins with -----BEGIN PRIVATE KEY----- opens the lamp.");
+    let question = json!({ "question": "What opens the lamp?", "top_k": 20, "cache": "bypass" });
+    let answer = server.post(QUERY, question).ok();
+    let prompt = told(&mock);
+    assert!(answer["sources"].as_array().unwrap().len() > 3, "{answer}");
+    for line in &lines {
+        assert!(!prompt.contains(&line[..16]) && !prompt.contains(&line[48..]), "{line} reached the provider: {prompt}");
+    }
+    assert!(
+        prompt.contains("[SECRET_1]") && prompt.contains("opens the lamp.") && prompt.contains("What opens the lamp?\\n</question-"),
+        "{prompt}"
+    );
+    assert_eq!(prompt.matches("</source-").count(), answer["sources"].as_array().unwrap().len() + 1, "{prompt}");
+}
+
+#[test]
+fn a_value_comes_back_as_the_document_has_it() {
+    const URL: &str = "https://lamp.example.org/a?b=1&c=<2>";
+    let mock = Mock::start_on_thread(Script::always(Reply::text("It is at [URL_1] [1].")));
+    let server = server(&mock, "pii = [\"url\"]");
+    server.add_text("default", "lamp", &format!("The lamp stands at {URL} for all."));
+    let answer = server.post(QUERY, json!({ "question": "Where does the lamp stand?" })).ok();
+    assert_eq!(answer["answer"], "It is at https://lamp.example.org/a?b=1&c= [1].", "{}", told(&mock));
+}
+
+#[test]
 fn placeholders_stay_where_nothing_is_restored() {
     let mock = Mock::start_on_thread(Script::always(Reply::text("It is [EMAIL_1] [1].")));
     let server = server(&mock, "pii = [\"email\"]\nrestore = false");
