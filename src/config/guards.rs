@@ -88,7 +88,7 @@ impl GuardsConfig {
 
     /// Before what the server itself asks a model: nobody else gives it orders, but it may hold what others wrote.
     pub(crate) fn own_params(&self) -> GuardParams {
-        GuardParams { redact: self.chat_params().redact, ..self.nothing() }
+        GuardParams { redact: self.params().redact, ..self.nothing() }
     }
 
     fn nothing(&self) -> GuardParams {

@@ -66,7 +66,7 @@ impl TraceStore {
         let stamps = records.scan(b"", None, usize::MAX, |key, _| stamp_of(key))?;
         let mut state = State { last_stamp: stamps.last().copied().flatten().unwrap_or_default(), bytes: 0 };
         for shelf in [&records, &heads, &ids, &documents] {
-            state.bytes += shelf.scan(b"", None, usize::MAX, |key, value| bytes_of(key, value))?.iter().sum::<u64>();
+            state.bytes += shelf.scan(b"", None, usize::MAX, bytes_of)?.iter().sum::<u64>();
         }
         Ok(Self { records, heads, ids, documents, catalog, retention, bytes_max, turn: Mutex::new(state) })
     }

@@ -31,7 +31,8 @@ fn main() {
         let (mut sum, mut count, start) = (0.0, 0, Instant::now());
         for query in lines(format!("{dir}/queries.jsonl")) {
             let Some(relevant) = qrels.get(query["_id"].as_str().unwrap()) else { continue };
-            let hits = index.search(query["text"].as_str().unwrap(), 10, &allowed, None).unwrap().rows;
+            let question = index.question(query["text"].as_str().unwrap()).unwrap();
+            let hits = index.search(&question, 10, &allowed, None).unwrap().rows;
             let discount = |rank: usize| 1.0 / ((rank + 2) as f64).log2();
             let gain: f64 =
                 hits.iter().enumerate().map(|(rank, hit)| relevant.get(&ids[hit.row as usize]).map_or(0.0, |g| g * discount(rank))).sum();
