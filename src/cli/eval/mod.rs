@@ -18,7 +18,7 @@ pub(crate) enum EvalCommand {
     Retrieval(Box<retrieval::RetrievalArgs>),
     /// Exact match, F1, evidence, citations and abstention of answers
     Answers(Box<answers::AnswersArgs>),
-    /// Altered quotes that the citation gate finds, and true ones that it doubts
+    /// False statements that the citation gate finds, and true ones that it doubts
     Citations(citations::CitationsArgs),
     /// What the guards find of judged personal data and injections; needs no server
     Guards(guards::GuardArgs),

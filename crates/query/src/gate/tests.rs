@@ -146,6 +146,21 @@ fn cost_grows_with_the_text_and_not_faster() {
     assert!(large < 24 * small, "{small:?}, then {large:?}");
 }
 
+#[test]
+fn spaces_and_closing_marks_are_read_once() {
+    let time_of = |size: usize| {
+        let text = format!("A bridge{}, {}. ", " ".repeat(size), ")".repeat(size));
+        let times = (0..3).map(|_| {
+            let started = std::time::Instant::now();
+            assert_eq!(words::read(&text).tokens.len(), 2);
+            started.elapsed()
+        });
+        times.min().unwrap_or_default()
+    };
+    let (small, large) = (time_of(4_000), time_of(32_000));
+    assert!(large < 24 * small, "{small:?}, then {large:?}");
+}
+
 proptest! {
     #[test]
     fn any_text_can_be_judged(source in "([a-zA-Z0-9 .,()%-]|[一二三百万年月日不没有人]|不仅|July|not|never|\\PC){0,120}", claim in "([a-zA-Z0-9 .,()-]|[一二三百万年月日不没]|\\PC){0,80}") {

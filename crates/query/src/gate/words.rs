@@ -331,13 +331,12 @@ impl Reader<'_> {
 
     fn is_stop(&self, c: char) -> bool {
         let rest = || self.chars.iter().skip(self.at + 1).map(|(_, c)| *c).skip_while(|c| matches!(c, '"' | '\'' | ')' | '”' | ']'));
-        let next = rest().find(|c| !c.is_whitespace());
-        let is_apart = rest().next().is_none_or(|c| c.is_whitespace() || is_cjk(c));
+        let is_apart = || rest().next().is_none_or(|c| c.is_whitespace() || is_cjk(c));
         match c {
             '。' => true,
             // Full-width marks were narrowed.
-            '!' | '?' => is_apart,
-            '.' if !is_apart => false,
+            '!' | '?' => is_apart(),
+            '.' if !is_apart() => false,
             '.' if self.before().is_whitespace() => true,
             '.' => {
                 let word: String = self
@@ -355,7 +354,7 @@ impl Reader<'_> {
                 let is_initial =
                     word.split('.').all(|part| part.chars().count() == 1) && (word.len() > 2 || word.chars().all(char::is_uppercase));
                 let is_short = is_initial || ABBREVIATIONS.contains(&format!(" {} ", word.to_lowercase()));
-                next.is_none_or(|next| !next.is_lowercase() && !is_short)
+                rest().find(|c| !c.is_whitespace()).is_none_or(|next| !is_short && !next.is_lowercase())
             }
             '\n' => {
                 let line = || {
