@@ -9,6 +9,7 @@
 
 mod align;
 mod lists;
+mod parts;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -115,6 +116,9 @@ impl Gate {
                     closest = Some((fit, *place));
                 }
             }
+        }
+        if let Some(source) = self.in_parts(claim, &here) {
+            return Some(Judged { verdict: Verdict::Supported, source: Some(source) });
         }
         let is_spliced = is_patched || closest.is_some_and(|(_, place)| self.is_spliced(claim, place, &all));
         // What a cited source comes closest to is shown, not what another does.
