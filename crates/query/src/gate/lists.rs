@@ -44,7 +44,7 @@ pub(super) fn han_words(sign: char) -> &'static [&'static str] {
 }
 
 /// What a numeral before it counts.
-pub(super) const CLASSIFIERS: &str = "个個年月日人次种種座位名岁歲天场場条條部只隻本张張家届屆倍世岛島层層件项項区區章支架台臺艘枚颗顆号號分秒时時点點元米里斤吨噸公英国國州省县縣市村代集轮輪队隊艺藝卷卷册冊幅首期级級";
+pub(super) const CLASSIFIERS: &str = "个個年月日人次种種座位名岁歲天场場条條部只隻本张張家届屆倍世岛島层層件项項区區章支架台臺艘枚颗顆号號分秒时時点點元米里斤吨噸公英国國州省县縣市村代集轮輪队隊艺藝卷卷册冊幅首期级級所篇户戶头頭辆輛";
 
 /// Before a full stop that ends no sentence.
 pub(super) const ABBREVIATIONS: &str = " mr mrs ms dr prof st sr jr vs e.g i.e eg ie cf al fig figs no nos vol pp p ch sec eq eqs approx inc \
@@ -98,7 +98,28 @@ pub(super) fn number_word(word: &str) -> Option<u32> {
 
 /// The place that a word names.
 pub(super) fn ordinal(word: &str) -> Option<u32> {
-    const WORDS: [&str; 10] = ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth"];
+    const WORDS: [&str; 20] = [
+        "first",
+        "second",
+        "third",
+        "fourth",
+        "fifth",
+        "sixth",
+        "seventh",
+        "eighth",
+        "ninth",
+        "tenth",
+        "eleventh",
+        "twelfth",
+        "thirteenth",
+        "fourteenth",
+        "fifteenth",
+        "sixteenth",
+        "seventeenth",
+        "eighteenth",
+        "nineteenth",
+        "twentieth",
+    ];
     WORDS.iter().zip(1..).find_map(|(known, value)| (*known == word).then_some(value))
 }
 

@@ -88,7 +88,8 @@ impl Gate {
     pub fn judge(&self, statement: &str, cited: &[usize]) -> Option<Judged> {
         let mut claim = read(statement);
         // Among signs, what is written in letters names something.
-        if claim.tokens.iter().any(|token| token.kind == Kind::Sign) {
+        let count = |kind: Kind| claim.tokens.iter().filter(|token| token.kind == kind).count();
+        if count(Kind::Sign) > count(Kind::Word) {
             claim.tokens.iter_mut().filter(|token| token.kind == Kind::Word).for_each(|token| token.is_name = true);
         }
         let claim = claim.tokens.get(..claim.tokens.len().min(CLAIM_TOKENS_MAX)).unwrap_or_default();

@@ -23,22 +23,26 @@ impl Gate {
     /// Where a source says a statement in two sentences near each other: the source and its bytes from the one to the other.
     pub(super) fn in_parts(&self, claim: &[Token], places: &[(usize, usize)]) -> Option<(usize, Range<usize>)> {
         places.iter().find_map(|(source, number)| {
-            (number.saturating_sub(DISTANCE_MAX)..=number + DISTANCE_MAX).filter(|other| other != number).find_map(|other| {
-                let (first, second) = ((*source, *number), (*source, other));
-                let says = self.is_resolved(claim, first, second) || partings(claim).any(|at| self.are_said(claim, at, first, second));
+            let first = (*source, *number);
+            let parted: Vec<usize> =
+                partings(claim).filter(|at| claim.get(..*at).is_some_and(|head| self.says_whole(head, first).is_some())).collect();
+            let others = (number.saturating_sub(DISTANCE_MAX)..=number + DISTANCE_MAX).filter(|other| other != number);
+            others.map(|other| (*source, other)).find_map(|second| {
+                // Either may be the one that is close to the statement.
+                let is_resolved = || self.is_resolved(claim, first, second) || self.is_resolved(claim, second, first);
+                let says = parted.iter().any(|at| self.are_said(claim, *at, first, second)) || is_resolved();
                 let (first, second) = (self.piece(first)?, self.piece(second).filter(|_| says)?);
-                let bytes = first.bytes.start.min(second.bytes.start)..first.bytes.end.max(second.bytes.end);
-                Some((*source, bytes))
+                Some((*source, first.bytes.start.min(second.bytes.start)..first.bytes.end.max(second.bytes.end)))
             })
         })
     }
 
-    /// Whether one sentence says what stands before a joint and the other what stands behind it.
+    /// Whether a sentence says what stands behind a joint, where another says what stands before it.
     fn are_said(&self, claim: &[Token], at: usize, first: (usize, usize), second: (usize, usize)) -> bool {
         let (head, tail) = claim.split_at(at);
         let joint = tail.iter().take_while(|token| is_joint(token)).count();
         let tail = tail.get(joint..).unwrap_or_default();
-        let (Some(_), Some(begins)) = (self.says_whole(head, first), self.says_whole(tail, second)) else { return false };
+        let Some(begins) = self.says_whole(tail, second) else { return false };
         let there = self.tokens(second);
         let own = there.iter().position(Token::is_content);
         let opens = |tokens: &[Token]| tokens.iter().find(|token| token.is_content()).map(|token| token.key.clone());
