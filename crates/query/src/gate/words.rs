@@ -164,8 +164,7 @@ impl Reader<'_> {
             if c.is_ascii_digit() {
                 digits.push(c);
                 places += i32::from(has_point);
-            } else if c == ',' && !has_point && (1..4).all(|ahead| self.peek(ahead).is_ascii_digit()) && !self.peek(4).is_ascii_digit() {
-            } else if matches!(c, '\u{a0}' | '\u{2009}' | '\u{202f}')
+            } else if matches!(c, ',' | '\u{a0}' | '\u{2009}' | '\u{202f}')
                 && !has_point
                 && (1..4).all(|ahead| self.peek(ahead).is_ascii_digit())
                 && !self.peek(4).is_ascii_digit()
