@@ -8,10 +8,9 @@ use crate::extractive::Support;
 use crate::gate::{Gate, Judged, Verdict};
 use crate::pack::PackedSource;
 use crate::script::is_cjk;
-use crate::sentences::sentences;
+use crate::sentences::{Kind, sentences};
 use corpus::{ChunkId, DocumentId, Span};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
 use std::ops::Range;
 
 /// One citation.
@@ -108,8 +107,12 @@ pub enum Passed {
 
 /// Markers of one sentence that are judged, each by itself.
 const JUDGED_MAX: usize = 8;
+/// Most sources in one `[1-3]`.
+const RANGE_MAX: u32 = 10;
 /// Longest marker, in bytes; what is longer is text.
 const MARKER_BYTES_MAX: usize = 64;
+/// So much is heard at once, in bytes.
+const HEARD_BYTES_MAX: usize = 1024;
 /// A sentence is judged at this length at the latest, in bytes.
 const SENTENCE_BYTES_MAX: usize = 4096;
 
@@ -124,6 +127,9 @@ pub struct Reviewer<'s> {
     pending: String,
     passed: usize,
     text: String,
+    text_chars: usize,
+    /// Of `text`, the bytes that were passed on where it is stripped: nothing before a sentence that may be.
+    told: usize,
     cited: Cited,
     is_refused: bool,
 }
@@ -133,15 +139,21 @@ impl<'s> Reviewer<'s> {
     #[must_use]
     pub fn new(sources: &'s [PackedSource], gate: Gate, policy: GatePolicy, abstention: &'static str) -> Self {
         let cited = Cited { gate: GateReport { policy, ..GateReport::default() }, ..Cited::default() };
-        Self { sources, gate, policy, abstention, pending: String::new(), passed: 0, text: String::new(), cited, is_refused: false }
+        let (pending, text) = (String::new(), String::new());
+        Self { sources, gate, policy, abstention, pending, passed: 0, text, text_chars: 0, told: 0, cited, is_refused: false }
     }
 
     /// Hears more; says what may be passed on.
     pub fn hear(&mut self, words: &str) -> Vec<Passed> {
-        self.pending.push_str(words);
-        let mut said = Vec::new();
-        while let Some(end) = complete(&self.pending) {
-            self.take(end, &mut said);
+        let (mut said, mut rest) = (Vec::new(), words);
+        // Little by little, so that what is pending stays short.
+        while !rest.is_empty() {
+            let (next, behind) = rest.split_at(boundary(rest, HEARD_BYTES_MAX));
+            self.pending.push_str(next);
+            rest = behind;
+            while let Some(end) = complete(&self.pending) {
+                self.take(end, &mut said);
+            }
         }
         // A marker is passed on when it is known to be right.
         if self.policy == GatePolicy::Flag {
@@ -158,7 +170,8 @@ impl<'s> Reviewer<'s> {
     pub fn finish(&mut self) -> Vec<Passed> {
         let mut said = Vec::new();
         self.take(self.pending.len(), &mut said);
-        let is_empty = self.text.trim().is_empty() && self.cited.gate.stripped > 0;
+        // What leads in and what connects says nothing by itself.
+        let is_empty = self.cited.gate.sentences.is_empty() && self.cited.gate.stripped > 0;
         if self.is_refused || is_empty {
             let report = &mut self.cited.gate;
             report.reason = Some(format!("{} of the answer's sentences stand in no source", report.spliced + report.not_found));
@@ -170,6 +183,9 @@ impl<'s> Reviewer<'s> {
         if self.policy == GatePolicy::Refuse {
             said = vec![Passed::Text(self.text.clone())];
             said.extend(self.cited.citations.iter().map(|citation| Passed::Citation(Box::new(citation.clone()))));
+        }
+        if let Some(rest) = self.text.get(self.told..).filter(|_| self.policy == GatePolicy::Strip) {
+            said.push(Passed::Text(rest.to_owned()));
         }
         said.retain(|said| !matches!(said, Passed::Text(text) if text.is_empty()));
         said
@@ -196,7 +212,7 @@ impl<'s> Reviewer<'s> {
                 self.is_refused |= self.policy == GatePolicy::Refuse;
                 return;
             }
-            let start = self.text.chars().count();
+            let start = self.text_chars;
             let lead = reviewed.text.chars().take_while(|c| c.is_whitespace()).count();
             let sentence_end = start + reviewed.text.trim_end().chars().count();
             self.cited.gate.sentences.push(GatedSentence {
@@ -212,9 +228,17 @@ impl<'s> Reviewer<'s> {
             }
         }
         self.text.push_str(&reviewed.text);
+        self.text_chars += reviewed.text.chars().count();
         let is_silent = self.policy == GatePolicy::Refuse;
-        // What was passed on before has no marker, so nothing of it was changed.
-        if let Some(words) = reviewed.text.get(passed..).filter(|words| !words.is_empty() && !is_silent) {
+        let words = match self.policy {
+            // What was passed on before has no marker, so nothing of it was changed.
+            GatePolicy::Flag => reviewed.text.get(passed..),
+            GatePolicy::Strip if !self.cited.gate.sentences.is_empty() => {
+                self.text.get(std::mem::replace(&mut self.told, self.text.len())..)
+            }
+            GatePolicy::Strip | GatePolicy::Refuse => None,
+        };
+        if let Some(words) = words.filter(|words| !words.is_empty()) {
             said.push(Passed::Text(words.to_owned()));
         }
         for citation in reviewed.citations {
@@ -238,7 +262,7 @@ impl<'s> Reviewer<'s> {
 
     fn review(&self, piece: &str) -> Reviewed {
         let markers = markers(piece);
-        let statement = blank(piece, &markers);
+        let statement = stated(&blank(piece, &markers));
         let (known, unknown): (Vec<u32>, Vec<u32>) =
             markers.iter().map(|(_, number)| *number).partition(|number| self.index(*number).is_some());
         let known: Vec<u32> = known
@@ -250,23 +274,23 @@ impl<'s> Reviewer<'s> {
         let cited: Vec<usize> = known.iter().filter_map(|number| self.index(*number)).collect();
         let whole = self.gate.judge(&statement, &cited);
         let mut verdict = whole.as_ref().map(|judged| judged.verdict);
-        let mut parts = vec![(statement.clone(), known.clone(), whole)];
+        let mut parts = vec![(0..piece.len(), statement.clone(), known, whole)];
         if verdict.is_some_and(|verdict| verdict != Verdict::Supported)
             && let Some(clauses) = self.clauses(piece, &statement, &markers)
         {
-            verdict = clauses.iter().filter_map(|(_, _, judged)| judged.as_ref()).map(|judged| judged.verdict).max();
+            verdict = clauses.iter().filter_map(|(.., judged)| judged.as_ref()).map(|judged| judged.verdict).max();
             parts = clauses;
         }
         let (mut citations, mut moved) = (Vec::new(), Vec::new());
-        for (statement, numbers, judged) in parts {
+        for (place_of_part, statement, numbers, judged) in parts {
             let Some(judged) = judged else { continue };
             let holds = judged.verdict == Verdict::Supported;
             for (at, number) in numbers.iter().enumerate() {
-                let own = self
-                    .index(*number)
-                    .filter(|_| at < JUDGED_MAX && numbers.len() > 1)
-                    .and_then(|own| self.gate.judge(&statement, &[own]));
-                let one = own.unwrap_or_else(|| judged.clone());
+                let own = self.index(*number).filter(|_| at < JUDGED_MAX && numbers.len() > 1);
+                let own = own.and_then(|own| self.gate.judge(&statement, &[own]));
+                // A marker that nothing was read for is not known to be right.
+                let unread = || Judged { verdict: Verdict::NotFound, source: None };
+                let one = own.unwrap_or_else(|| if at < JUDGED_MAX { judged.clone() } else { unread() });
                 // Beside a source that says it, one that doesn't is not pointed elsewhere.
                 let is_idle = one.verdict == Verdict::Misattributed && holds;
                 let verdict = if is_idle { Verdict::NotFound } else { one.verdict };
@@ -275,15 +299,15 @@ impl<'s> Reviewer<'s> {
                 let Some(source) = self.sources.get(source) else { continue };
                 let is_moved = verdict == Verdict::Misattributed && source.number != *number;
                 if is_moved {
-                    moved.push((*number, source.number));
+                    moved.push((place_of_part.clone(), *number, source.number));
                 }
                 let made = citation(source, &range, verdict);
                 citations.extend(made.map(|made| Citation { cited_as: is_moved.then_some(*number), ..made }));
             }
         }
-        let text = rewritten(piece, &markers, &moved);
-        let target = |number: &u32| moved.iter().find(|(from, _)| from == number).map_or(*number, |(_, to)| *to);
-        Reviewed { text, verdict, markers: known.iter().map(target).collect(), not_found: unknown, citations }
+        let (text, mut numbers) = rewritten(piece, &markers, &moved);
+        numbers.retain(|number| self.index(*number).is_some());
+        Reviewed { text, verdict, markers: numbers, not_found: unknown, citations }
     }
 
     /// A sentence of several clauses, each with markers of its own; `None` if it is not one.
@@ -315,7 +339,7 @@ impl<'s> Reviewer<'s> {
                 return None;
             }
             let cited: Vec<usize> = numbers.iter().filter_map(|number| self.index(*number)).collect();
-            clauses.push((clause.to_owned(), numbers, self.gate.judge(clause, &cited)));
+            clauses.push((start..place.end, clause.to_owned(), numbers, self.gate.judge(clause, &cited)));
             start = place.end;
         }
         Some(clauses)
@@ -331,8 +355,11 @@ impl<'s> Reviewer<'s> {
     }
 }
 
-/// A part of a sentence, the markers behind it, and what the gate says of it.
-type Clause = (String, Vec<u32>, Option<Judged>);
+/// A part of a sentence with its place, the markers behind it, and what the gate says of it.
+type Clause = (Range<usize>, String, Vec<u32>, Option<Judged>);
+
+/// A marker's place, and what it is pointed at instead.
+type Moved = (Range<usize>, u32, u32);
 
 struct Reviewed {
     text: String,
@@ -354,6 +381,8 @@ pub fn cite(answer: &str, sources: &[PackedSource]) -> (String, Cited) {
 
 /// Where the first sentence ends for certain, with its markers and the space behind: where the next one has begun.
 fn complete(pending: &str) -> Option<usize> {
+    // No more is looked at than decides.
+    let pending = pending.get(..boundary(pending, SENTENCE_BYTES_MAX + 2 * MARKER_BYTES_MAX))?;
     // A marker may still be cut in two.
     let open = pending
         .rfind(OPENINGS)
@@ -366,8 +395,8 @@ fn complete(pending: &str) -> Option<usize> {
         !last.ends_with(['；', ';']) && !ends_in_initials(last)
     };
     let next = (1..units.len()).find(begins_next).and_then(|at| units.get(at)).map(|unit| unit.range.start);
-    if next.is_none() && seen.len() > SENTENCE_BYTES_MAX {
-        return (0..=SENTENCE_BYTES_MAX).rev().find(|end| seen.is_char_boundary(*end) && *end > 0);
+    if next.is_none_or(|next| next > SENTENCE_BYTES_MAX) && seen.len() > SENTENCE_BYTES_MAX {
+        return Some(forced_end(seen));
     }
     // The marks of a list belong to what they lead in.
     let next = next?;
@@ -379,6 +408,34 @@ fn complete(pending: &str) -> Option<usize> {
             && !bare.get(line..next).is_some_and(|lead| lead.chars().any(char::is_alphabetic))
     });
     Some(if is_mark { line } else { next })
+}
+
+/// Where a sentence that doesn't end is cut: not in a marker, nor in a word where there are spaces.
+fn forced_end(seen: &str) -> usize {
+    let end = boundary(seen, SENTENCE_BYTES_MAX);
+    let head = seen.get(..end).unwrap_or_default();
+    let open = head
+        .rfind(OPENINGS)
+        .filter(|open| end - open <= MARKER_BYTES_MAX && head.get(*open..).is_some_and(|tail| !tail.contains(CLOSINGS)));
+    let end = open.unwrap_or(end);
+    let space = head.get(..end).and_then(|head| head.rfind(' ')).filter(|space| *space > end / 2);
+    space.map_or(end, |space| space + 1)
+}
+
+/// The last boundary of a character up to `bytes_max`.
+fn boundary(text: &str, bytes_max: usize) -> usize {
+    (0..=bytes_max.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default()
+}
+
+/// What is stated, every byte in its place: the marks of lists and whole headings are overwritten by spaces.
+fn stated(bare: &str) -> String {
+    let mut stated = String::with_capacity(bare.len());
+    for unit in sentences(bare).into_iter().filter(|unit| unit.kind != Kind::Heading) {
+        stated.push_str(&" ".repeat(unit.range.start.saturating_sub(stated.len())));
+        stated.push_str(bare.get(unit.range).unwrap_or_default());
+    }
+    stated.push_str(&" ".repeat(bare.len().saturating_sub(stated.len())));
+    stated
 }
 
 /// The text and the citations of an extractive answer: each sentence as it stands, then its marker.
@@ -438,7 +495,7 @@ fn ends_in_initials(text: &str) -> bool {
 const OPENINGS: [char; 3] = ['[', '【', '［'];
 const CLOSINGS: [char; 3] = [']', '】', '］'];
 
-/// Every number in `[1]`, `[1, 2]`, `[1][2]` and `【1】`, with the place of its bracket.
+/// Every number in `[1]`, `[1, 2]`, `[1-3]`, `[1][2]` and `【1】`, with the place of its bracket.
 fn markers(answer: &str) -> Vec<(Range<usize>, u32)> {
     let mut found = Vec::new();
     for (open, bracket) in answer.match_indices(OPENINGS) {
@@ -446,13 +503,20 @@ fn markers(answer: &str) -> Vec<(Range<usize>, u32)> {
         let near = rest.char_indices().take_while(|(at, _)| *at <= MARKER_BYTES_MAX);
         let Some((close, closing)) = near.into_iter().find(|(_, c)| CLOSINGS.contains(c)) else { continue };
         let inside = rest.get(..close).unwrap_or_default();
-        let numbers: Option<Vec<u32>> = inside.split([',', '，', ';', '、']).map(|part| part.trim().parse().ok()).collect();
+        let numbers: Option<Vec<Vec<u32>>> = inside.split([',', '，', ';', '、']).map(|part| numbers(part.trim())).collect();
         let place = open..open + bracket.len() + close + closing.len_utf8();
         // `a[0](…)` and `[1](http…)` are code and links.
         let is_link = answer.get(place.end..).is_some_and(|after| after.starts_with('('));
-        found.extend(numbers.filter(|_| !is_link).into_iter().flatten().map(|number| (place.clone(), number)));
+        found.extend(numbers.filter(|_| !is_link).into_iter().flatten().flatten().map(|number| (place.clone(), number)));
     }
     found
+}
+
+/// `2`, and `1-3`, which is short: years are no markers.
+fn numbers(part: &str) -> Option<Vec<u32>> {
+    let Some((first, last)) = part.split_once(['-', '–', '—']) else { return Some(vec![part.parse().ok()?]) };
+    let (first, last): (u32, u32) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+    (first < last && last < 100 && (last - first) < RANGE_MAX).then(|| (first..=last).collect())
 }
 
 /// The answer with its markers overwritten by spaces, so that every other byte keeps its place.
@@ -468,28 +532,48 @@ fn blank(answer: &str, markers: &[(Range<usize>, u32)]) -> String {
     bare
 }
 
-/// The text with each marker that was moved under its new number, none twice in a bracket.
-fn rewritten(piece: &str, markers: &[(Range<usize>, u32)], moved: &[(u32, u32)]) -> String {
+/// The text with each marker that was moved under its new number, none twice in a row; and the numbers.
+fn rewritten(piece: &str, markers: &[(Range<usize>, u32)], moved: &[Moved]) -> (String, Vec<u32>) {
+    let target = |place: &Range<usize>, number: u32| {
+        let is_of = |(part, from, _): &&Moved| part.start <= place.start && place.end <= part.end && *from == number;
+        moved.iter().find(is_of).map_or(number, |(.., to)| *to)
+    };
+    let mut brackets: Vec<(&Range<usize>, Vec<u32>)> = Vec::new();
+    let mut all: Vec<u32> = Vec::new();
+    // Those of the brackets before it, with nothing between.
+    let mut in_row: Vec<u32> = Vec::new();
+    for (place, number) in markers {
+        let is_same = brackets.last().is_some_and(|(last, _)| *last == place);
+        if !is_same {
+            let is_next = brackets.last().and_then(|(last, _)| piece.get(last.end..place.start)).is_some_and(|gap| gap.trim().is_empty());
+            if !is_next {
+                in_row.clear();
+            }
+            brackets.push((place, Vec::new()));
+        }
+        let number = target(place, *number);
+        if let Some((_, numbers)) = brackets.last_mut().filter(|_| !in_row.contains(&number)) {
+            numbers.push(number);
+            in_row.push(number);
+        }
+        if !all.contains(&number) {
+            all.push(number);
+        }
+    }
     if moved.is_empty() {
-        return piece.to_owned();
+        return (piece.to_owned(), all);
     }
     let (mut text, mut done) = (String::with_capacity(piece.len()), 0);
-    let places: BTreeSet<(usize, usize)> = markers.iter().map(|(place, _)| (place.start, place.end)).collect();
-    for (start, end) in places {
-        let mut numbers: Vec<u32> = Vec::new();
-        for (_, number) in markers.iter().filter(|(place, _)| place.start == start) {
-            let number = moved.iter().find(|(from, _)| from == number).map_or(*number, |(_, to)| *to);
-            if !numbers.contains(&number) {
-                numbers.push(number);
-            }
-        }
+    for (place, numbers) in brackets {
+        text.push_str(piece.get(done..place.start).unwrap_or_default());
         let numbers: Vec<String> = numbers.iter().map(u32::to_string).collect();
-        text.push_str(piece.get(done..start).unwrap_or_default());
-        text.push_str(&format!("[{}]", numbers.join(", ")));
-        done = end;
+        if !numbers.is_empty() {
+            text.push_str(&format!("[{}]", numbers.join(", ")));
+        }
+        done = place.end;
     }
     text.push_str(piece.get(done..).unwrap_or_default());
-    text
+    (text, all)
 }
 
 #[cfg(test)]

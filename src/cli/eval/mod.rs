@@ -19,7 +19,7 @@ pub(crate) enum EvalCommand {
     Retrieval(Box<retrieval::RetrievalArgs>),
     /// Exact match, F1, evidence, citations and abstention of answers
     Answers(Box<answers::AnswersArgs>),
-    /// Altered quotes that the citation gate finds, and true ones that it doubts
+    /// False statements that the citation gate finds, and true ones that it doubts
     Citations(citations::CitationsArgs),
     /// What compression leaves of the context that a model is shown, and what that does to its answers
     Compression(Box<compression::CompressionArgs>),

@@ -42,11 +42,15 @@ fn each_marker_gets_the_sentence_it_rests_on() {
 
 #[test]
 fn lists_and_rows_of_markers_are_read() {
-    for answer in ["The bridge keeps rye bread [1, 2].", "The bridge keeps rye bread [1][2].", "The bridge keeps rye bread 【1】［2］."]
-    {
+    for answer in [
+        "The bridge keeps rye bread [1, 2].",
+        "The bridge keeps rye bread [1-2].",
+        "The bridge keeps rye bread [1][2].",
+        "The bridge keeps rye bread 【1】［2］.",
+    ] {
         assert_eq!(quotes(answer).iter().map(|(marker, ..)| *marker).collect::<Vec<_>>(), [1, 2], "{answer}");
     }
-    assert!(quotes("See [the docs] and [1](http://x) and a[x].").is_empty());
+    assert!(quotes("See [the docs] and [1](http://x) and a[x], [2-1], [1914-1918] or [1-].").is_empty());
 }
 
 #[test]
@@ -150,6 +154,65 @@ fn an_extractive_answer_is_its_quotes() {
     assert_eq!(pieces.concat(), "The bridge was opened in 1931. [1]黑麦面包需要酸面团。 [2]");
     assert!(citations.iter().all(|citation| citation.verdict == Verdict::Supported));
     assert_eq!(citations[0].span.char_start, text[..start].chars().count());
+}
+
+#[test]
+fn items_of_lists_are_judged_without_their_marks_and_headings_not_at_all() {
+    let answer = "## The history of Panama\n\nSure! Here is **what I found:**\n\n1. The bridge was opened in 1931 [1].\n2. It is 420 metres long [1].\n3. The rye bread keeps for a week [2].\n";
+    let (text, cited, _) = reviewed(&[answer], GatePolicy::Strip);
+    assert_eq!((text.as_str(), cited.gate.supported, cited.gate.sentences.len()), (answer, 3, 3), "{cited:?}");
+}
+
+#[test]
+fn one_moved_marker_leaves_the_others() {
+    let (text, ..) = reviewed(&["The bridge was opened in 1931 [2], and the rye bread keeps for a week [2]."], GatePolicy::Flag);
+    assert_eq!(text, "The bridge was opened in 1931 [1], and the rye bread keeps for a week [2].");
+    let piece = "A [1][2], B [2] [1, 4].";
+    let (text, numbers) = rewritten(piece, &markers(piece), &[(0..9, 1, 3), (0..9, 2, 3), (9..piece.len(), 2, 4)]);
+    assert_eq!((text.as_str(), numbers), ("A [3], B [4] [1].", vec![3, 4, 1]));
+}
+
+#[test]
+fn a_marker_that_is_one_too_many_is_not_found() {
+    let mut source = FakeSource::new(&[]);
+    (0..10).for_each(|at| source.add(&format!("{at}.md"), &format!("The bridge of town {at} was opened in 193{at}.")));
+    let request = SearchRequest { top_k: 10, ..SearchRequest::new("bridge opened town") };
+    let sources =
+        pack(search(&source, &request, &Principals::All, LegWeights::default()).unwrap().hits, 1000, &|_, text| text.len()).sources;
+    assert_eq!(sources.len(), 10);
+    let said = sources[0].text().trim_end_matches('.').to_owned();
+    let (_, cited) = cite(&format!("{said} [1-9]."), &sources);
+    let verdicts: Vec<_> = cited.citations.iter().map(|one| one.verdict).collect();
+    assert_eq!((verdicts.len(), verdicts[0], verdicts[8]), (9, Verdict::Supported, Verdict::NotFound));
+}
+
+#[test]
+fn what_only_leads_in_is_no_answer() {
+    let (text, cited, said) = reviewed(&["Here is what I found:\n\nIt is 421 metres long [1]."], GatePolicy::Strip);
+    assert_eq!((text.as_str(), passed_on(&said).as_str()), ("I don't know.", "I don't know."));
+    assert!(cited.gate.reason.is_some());
+    for answer in ["I don't know the date, but Napoleon built it [1].", "What Napoleon built there: a bridge, as follows: Waterloo:"] {
+        assert_eq!(reviewed(&[answer], GatePolicy::Flag).1.gate.not_found, 1, "{answer}");
+    }
+}
+
+#[test]
+fn a_sentence_without_an_end_is_cut_beside_words_and_markers() {
+    let lead = "bread ".repeat(SENTENCE_BYTES_MAX / 6);
+    assert_eq!(complete(&format!("{lead}[1, 2] and so on and so on")), Some(lead.len()), "not in the marker");
+    assert_eq!(complete(&format!("{lead}sourdough bread keeps. Another.")), Some(lead.len()), "not in a word, nor later");
+    assert_eq!(complete(&lead), None);
+    let time_of = |size: usize| {
+        let answer = "The rye bread keeps for a week [2]. ".repeat(size);
+        let times = (0..3).map(|_| {
+            let started = std::time::Instant::now();
+            assert_eq!(reviewed(&[&answer], GatePolicy::Flag).1.gate.supported as usize, size);
+            started.elapsed()
+        });
+        times.min().unwrap_or_default()
+    };
+    let (small, large) = (time_of(100), time_of(800));
+    assert!(large < 24 * small, "{small:?}, then {large:?}");
 }
 
 proptest! {

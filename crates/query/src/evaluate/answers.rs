@@ -164,7 +164,7 @@ impl CaseScore {
     #[must_use]
     pub fn scores(&self) -> QueryScores {
         let flag = |is: bool| f64::from(u8::from(is));
-        let precision = (self.citations > 0).then(|| ratio(self.citations_right, self.citations));
+        let precision = (self.answerable && self.citations > 0).then(|| ratio(self.citations_right, self.citations));
         let named = [
             ("exact_match", self.exact_match),
             ("f1", self.f1),
@@ -235,7 +235,7 @@ fn retrieved(case: &Case, given: &Given) -> Option<bool> {
     Some(given.sources.iter().any(is_of_right))
 }
 
-/// The answer without `[1]` and `[1, 2]`.
+/// The answer without `[1]`, `[1, 2]` and `[1-3]`.
 fn without_markers(answer: &str) -> String {
     let mut bare = String::with_capacity(answer.len());
     let mut rest = answer;
@@ -254,7 +254,7 @@ fn without_markers(answer: &str) -> String {
 fn is_marker(inside: &str) -> bool {
     inside.len() <= 64
         && inside.bytes().any(|byte| byte.is_ascii_digit())
-        && inside.chars().all(|c| c.is_ascii_digit() || " ,;，".contains(c))
+        && inside.chars().all(|c| c.is_ascii_digit() || " ,;，-–".contains(c))
 }
 
 fn cut(text: &str, bytes_max: usize) -> String {
@@ -401,7 +401,8 @@ mod tests {
         let silent = score(&case(), &Given { abstained: true, ..given("I don't know.", &[], &["d"]) });
         let unanswerable = Case { answerable: Some(false), ..Case::default() };
         let right = score(&unanswerable, &Given { abstained: true, ..Given::default() });
-        let invented = score(&unanswerable, &given("Something.", &[], &[]));
+        let invented = score(&unanswerable, &given("Something.", &["Something."], &[]));
+        assert_eq!(invented.scores().get("citation_precision"), None, "as in the summary");
         let judged = CaseScore { judge_score: Some(0.6), cost_usd: Some(0.5), ..hit.clone() };
         let judged_well = CaseScore { judge_score: Some(0.7), cost_usd: Some(0.25), ..hit.clone() };
         let summary = AnswerSummary::of(&[hit, miss, away, silent, right, invented], PASS_DEFAULT);
@@ -417,7 +418,7 @@ mod tests {
 
     #[test]
     fn markers_are_no_words() {
-        assert_eq!(without_markers("A [1]. B[2, 3] a[i] [x"), "A . B a[i] [x");
+        assert_eq!(without_markers("A [1]. B[2, 3][1–3] a[i] [x"), "A . B a[i] [x");
         assert_eq!(cut("aé", 2), "a");
     }
 }

@@ -49,6 +49,9 @@ pub enum InvalidCase {
     /// Too many or too long.
     #[error("{0} may have {LIST_MAX} entries of {TEXT_BYTES_MAX} bytes each, an id {ID_BYTES_MAX}")]
     TooMuch(&'static str),
+    /// Nothing in it: any answer would hold that.
+    #[error("{0} has an entry without a letter or digit")]
+    Empty(&'static str),
     /// Not a number from which figures can be made.
     #[error("a gain in relevant must be a finite number")]
     Gain,
@@ -81,6 +84,9 @@ impl Case {
             if texts.len() > LIST_MAX || texts.iter().any(|text| text.len() > TEXT_BYTES_MAX) {
                 return Err(InvalidCase::TooMuch(field));
             }
+            if !texts.iter().all(|text| says(text)) {
+                return Err(InvalidCase::Empty(field));
+            }
         }
         if self.relevant.len() > LIST_MAX || self.relevant.keys().any(|id| id.len() > TEXT_BYTES_MAX) {
             return Err(InvalidCase::TooMuch("relevant"));
@@ -90,6 +96,11 @@ impl Case {
         }
         if self.relevant.values().all(|gain| gain.is_finite()) { Ok(()) } else { Err(InvalidCase::Gain) }
     }
+}
+
+/// Whether there is something to compare with.
+fn says(text: &str) -> bool {
+    text.chars().any(char::is_alphanumeric)
 }
 
 fn one_or_many<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
@@ -122,13 +133,13 @@ pub fn cases_of(set: &BeirSet) -> Vec<Case> {
         let evidence = if !gold.supporting_facts.is_empty() {
             gold.supporting_facts.iter().filter_map(|(id, number)| nth_sentence(&documents.get(id.as_str())?.text, *number)).collect()
         } else if !gold.answers.is_empty() {
-            let wanted: Vec<String> = gold.answers.iter().map(|answer| folded(answer)).collect();
+            let wanted: Vec<String> = gold.answers.iter().filter(|answer| says(answer)).map(|answer| folded(answer)).collect();
             let holds = |sentence: &str| wanted.iter().any(|answer| folded(sentence).contains(answer));
             texts.iter().flat_map(|text| cut(text)).filter(|sentence| holds(sentence)).map(str::to_owned).collect()
         } else {
             gold.long_answer.iter().flat_map(|conclusion| carriers(conclusion, &texts)).collect()
         };
-        let expected = gold.answers.clone();
+        let expected = gold.answers.iter().filter(|answer| says(answer)).cloned().collect();
         Case { id: Some(query.id.clone()), question: query.text.clone(), expected, evidence, answerable: None, relevant }
     };
     set.queries.iter().map(case).collect()
@@ -200,5 +211,7 @@ mod tests {
         assert!(Case { question: " ".into(), ..Case::default() }.validate().is_err());
         let far = Case { question: "q".into(), relevant: BTreeMap::from([("d".into(), f64::NAN)]), ..Case::default() };
         assert_eq!(far.validate(), Err(InvalidCase::Gain));
+        let hollow = Case { question: "q".into(), evidence: vec!["b".into(), " – ".into()], ..Case::default() };
+        assert_eq!(hollow.validate(), Err(InvalidCase::Empty("evidence")));
     }
 }

@@ -1,6 +1,6 @@
 //! Which words of a statement stand where in a sentence, and whether what is left over changes what is said.
 
-use super::lists::{DIRECTIONS, are_opposed, unit};
+use super::lists::{CONTRASTS, DIRECTIONS, NOT_SO, are_opposed, differ, unit};
 use super::words::{Kind, Token};
 use std::collections::HashMap;
 use std::ops::Range;
@@ -206,7 +206,11 @@ impl<'t> Alignment<'t> {
         let content = self.claim.iter().filter(|token| token.is_content()).count();
         let missing = self.claim.iter().zip(&self.places).filter(|(token, place)| token.is_content() && place.is_none()).count();
         let coverage = share(content - missing, content);
-        let is_changed = self.missing().into_iter().any(|run| self.changes(run, named)) || self.loses_polarity();
+        let is_changed = self.missing().into_iter().any(|run| self.changes(run, named))
+            || self.loses_polarity()
+            || self.swaps()
+            || self.governs_otherwise()
+            || self.skips_contrast();
         Fit { holds: !is_changed && coverage >= COVERAGE_MIN, coverage, missing }
     }
 
@@ -252,31 +256,98 @@ impl<'t> Alignment<'t> {
         let mut before: Option<usize> = None;
         for (at, place) in self.places.iter().enumerate() {
             let Some(place) = *place else { continue };
+            let is_break = |place: &usize| self.window.get(*place).is_some_and(|token| token.after_break);
             let from = match before {
                 Some(before) if before < place => (before + 1).max(place.saturating_sub(NEAR)),
+                // What leads up to the first word, from the start of its clause on.
+                None => (place.saturating_sub(2 * NEAR)..=place).rev().find(is_break).unwrap_or(place.saturating_sub(2 * NEAR)),
                 _ => place.saturating_sub(1),
             };
             let is_free = |place: &usize| self.is_used.get(*place) == Some(&false);
             let in_brackets = |place: usize| self.window.get(place).is_some_and(|token| token.in_brackets);
             let is_outside = |place: usize| !in_brackets(place) || !before.is_some_and(in_brackets);
+            // A clause between commas may be left out as a whole.
+            let is_aside = |at: usize| (from..=at).any(|at| is_break(&at)) && (at + 1..=place).any(|at| is_break(&at));
+            let denies = |lost: &Token| lost.kind == Kind::Negation || NOT_SO.contains(&format!(" {} ", lost.key));
             let was_denied = (from..place)
                 .filter(is_free)
-                .filter_map(|place| self.window.get(place))
-                .any(|lost| lost.kind == Kind::Negation && !(lost.in_brackets && is_outside(place)));
+                .filter_map(|at| Some((at, self.window.get(at)?)))
+                .any(|(at, lost)| denies(lost) && !(lost.in_brackets && is_outside(place)) && !is_aside(at));
             let is_other_name = self.token(at).is_some_and(|token| token.is_name)
                 && place
                     .checked_sub(1)
                     .filter(is_free)
                     .and_then(|place| self.window.get(place))
                     .is_some_and(|lost| lost.is_capital && !lost.after_break && DIRECTIONS.contains(&format!(" {} ", lost.key)));
-            // A clause between commas may be left out as a whole.
-            let is_clause = (from..=place).filter_map(|place| self.window.get(place)).filter(|token| token.after_break).count() >= 2;
-            if (was_denied && !is_clause) || is_other_name {
+            if was_denied || is_other_name {
                 return true;
             }
             before = Some(place);
         }
         false
+    }
+}
+
+/// Orders.
+impl Alignment<'_> {
+    fn place(&self, at: usize) -> Option<usize> {
+        self.places.get(at).copied().flatten()
+    }
+
+    /// Whether two names, or two numbers, changed places around the words that relate them.
+    fn swaps(&self) -> bool {
+        let is_held = |at: &usize| self.place(*at).is_some();
+        for is_name in [true, false] {
+            let is_one = |token: &Token| if is_name { token.is_name && token.kind == Kind::Word } else { token.key.starts_with('#') };
+            let held: Vec<usize> = (0..self.claim.len()).filter(|at| self.token(*at).is_some_and(is_one)).filter(is_held).collect();
+            for pair in held.windows(2) {
+                let [first, second] = *pair else { continue };
+                let (Some(a), Some(b)) = (self.place(first), self.place(second)) else { continue };
+                if a < b || second - first > NEAR || a - b > NEAR || second == first + 1 {
+                    continue;
+                }
+                let here = self.claim.get(first + 1..second).unwrap_or_default();
+                let there = self.window.get(b + 1..a).unwrap_or_default();
+                let has = |side: &[Token], key: &str| side.iter().any(|token| token.key == key);
+                let relates =
+                    |token: &&Token| token.is_content() || matches!(token.key.as_str(), "to" | "from" | "than" | "over" | "against" | "of");
+                let relation: Vec<&Token> = here.iter().filter(relates).collect();
+                if !relation.is_empty() && relation.iter().all(|token| has(there, &token.key)) && has(here, "by") == has(there, "by") {
+                    return true;
+                }
+            }
+        }
+        // 30 cars are not 50 cars.
+        (1..self.claim.len()).any(|at| {
+            let (Some(number), Some(place)) = (self.token(at - 1), self.place(at)) else { return false };
+            let is_counted = number.key.starts_with('#')
+                && number.unit.is_none()
+                && self.token(at).is_some_and(|token| token.kind == Kind::Word && !token.after_break);
+            let before = place.checked_sub(1).and_then(|place| self.window.get(place));
+            is_counted && before.is_some_and(|before| before.key.starts_with('#') && before.key != number.key && !before.in_brackets)
+        })
+    }
+
+    /// Whether a small word that says how many, when, where from or why stands where another of its class did.
+    fn governs_otherwise(&self) -> bool {
+        (0..self.claim.len()).filter(|at| self.place(*at).is_none()).any(|at| {
+            let Some((next, place)) = (at + 1..=at + 3).find_map(|next| Some((next, self.place(next)?))) else { return false };
+            let from = place.saturating_sub(next - at + 1);
+            let free = (from..place).filter(|place| self.is_used.get(*place) == Some(&false)).filter_map(|place| self.window.get(place));
+            let is_broken = self.claim.get(at + 1..=next).unwrap_or_default().iter().any(|token| token.after_break);
+            self.token(at).is_some_and(|token| !is_broken && free.into_iter().any(|other| differ(&token.key, &other.key)))
+        })
+    }
+
+    /// Whether the statement goes on, without a break, with what stands behind a `but`.
+    fn skips_contrast(&self) -> bool {
+        (1..self.claim.len()).any(|at| {
+            let (Some(before), Some(place)) = (self.place(at - 1), self.place(at)) else { return false };
+            let skipped = self.window.get(before + 1..place).unwrap_or_default();
+            let is_apart =
+                self.token(at).is_some_and(|token| token.after_break) || self.window.get(place).is_some_and(|token| token.after_break);
+            !is_apart && skipped.iter().any(|token| CONTRASTS.contains(&format!(" {} ", token.key)))
+        })
     }
 }
 

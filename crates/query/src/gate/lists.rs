@@ -44,7 +44,7 @@ pub(super) fn han_words(sign: char) -> &'static [&'static str] {
 }
 
 /// What a numeral before it counts.
-pub(super) const CLASSIFIERS: &str = "个個年月日人次种種座位名岁歲天场場条條部只隻本张張家届屆倍世岛島层層件项項区區章支架台臺艘枚颗顆号號分秒时時点點元米里斤吨噸公英国國州省县縣市村代集轮輪队隊艺藝卷卷册冊幅首期级級";
+pub(super) const CLASSIFIERS: &str = "个個年月日人次种種座位名岁歲天场場条條部只隻本张張家届屆倍世岛島层層件项項区區章支架台臺艘枚颗顆号號分秒时時点點元米里斤吨噸公英国國州省县縣市村代集轮輪队隊艺藝卷卷册冊幅首期级級所篇户戶头頭辆輛";
 
 /// Before a full stop that ends no sentence.
 pub(super) const ABBREVIATIONS: &str = " mr mrs ms dr prof st sr jr vs e.g i.e eg ie cf al fig figs no nos vol pp p ch sec eq eqs approx inc \
@@ -98,7 +98,28 @@ pub(super) fn number_word(word: &str) -> Option<u32> {
 
 /// The place that a word names.
 pub(super) fn ordinal(word: &str) -> Option<u32> {
-    const WORDS: [&str; 10] = ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth"];
+    const WORDS: [&str; 20] = [
+        "first",
+        "second",
+        "third",
+        "fourth",
+        "fifth",
+        "sixth",
+        "seventh",
+        "eighth",
+        "ninth",
+        "tenth",
+        "eleventh",
+        "twelfth",
+        "thirteenth",
+        "fourteenth",
+        "fifteenth",
+        "sixteenth",
+        "seventeenth",
+        "eighteenth",
+        "nineteenth",
+        "twentieth",
+    ];
     WORDS.iter().zip(1..).find_map(|(known, value)| (*known == word).then_some(value))
 }
 
@@ -135,7 +156,7 @@ pub(super) fn month(word: &str) -> Option<u32> {
 
 /// The unit behind a number, in one spelling; words as they are, in the plural or stemmed.
 pub(super) fn unit(word: &str) -> Option<&'static str> {
-    const UNITS: [(&str, &[&str]); 33] = [
+    const UNITS: [(&str, &[&str]); 42] = [
         ("%", &["percent", "pct"]),
         ("km", &["km", "kms", "kilometr", "kilometer", "kilometre"]),
         ("m", &["m", "metr", "meter", "metre"]),
@@ -153,7 +174,8 @@ pub(super) fn unit(word: &str) -> Option<&'static str> {
         ("pound", &["pound"]),
         ("h", &["hour", "hr", "hrs", "h"]),
         ("min", &["minut", "minute", "min", "mins"]),
-        ("s", &["sec", "secs"]),
+        ("s", &["sec", "secs", "second"]),
+        ("ms", &["ms", "millisecond"]),
         ("day", &["day"]),
         ("week", &["week"]),
         ("month", &["month"]),
@@ -168,6 +190,14 @@ pub(super) fn unit(word: &str) -> Option<&'static str> {
         ("mb", &["mb", "megabyt", "megabyte"]),
         ("kb", &["kb", "kilobyt", "kilobyte"]),
         ("acre", &["acr", "acre"]),
+        ("ha", &["ha", "hectar", "hectare"]),
+        ("barrel", &["barrel"]),
+        ("¥", &["yen"]),
+        ("元", &["yuan", "rmb"]),
+        ("w", &["watt"]),
+        ("kw", &["kw", "kilowatt"]),
+        ("mw", &["mw", "megawatt"]),
+        ("kph", &["kph", "kmh"]),
         ("mph", &["mph"]),
     ];
     UNITS.iter().find_map(|(unit, names)| names.contains(&word).then_some(*unit))
@@ -175,6 +205,106 @@ pub(super) fn unit(word: &str) -> Option<&'static str> {
 
 /// Parts of the compass and the like: without them a name is another name.
 pub(super) const DIRECTIONS: &str = " north south east west northern southern eastern western central new upper lower ";
+
+/// What makes of a statement something that was only said, or did not happen.
+pub(super) const NOT_SO: &str =
+    " deni deny denied fail failed refus refuse refused reject rejected myth rumour rumor alleg allege alleged claim claimed ";
+
+/// What leads over to the contrary.
+pub(super) const CONTRASTS: &str = " but while whereas ";
+
+/// Small words of which one may not stand where another did, each line one class of them.
+const CLASSES: [&[&[&str]]; 7] = [
+    &[&["from"], &["to", "into"]],
+    &[&["because", "due"], &["despite", "although", "though"]],
+    &[&["before"], &["after"], &["since"], &["until", "till"]],
+    &[&["more", "over", "above", "least"], &["up", "most"], &["less", "fewer", "under", "below"], &["exactly"]],
+    &[&["all", "every", "each"], &["most", "majority", "mostli"], &["some", "several", "few", "many", "half"]],
+    &[&["may", "might", "can", "could"], &["must", "shall"], &["should"]],
+    &[&["always"], &["often", "usually", "frequent"], &["sometimes", "occasion"], &["rarely", "seldom", "hardly"]],
+];
+
+/// Whether two small words of one class say different things.
+pub(super) fn differ(a: &str, b: &str) -> bool {
+    CLASSES.iter().any(|class| {
+        let of = |word: &str| class.iter().position(|group| group.contains(&word));
+        of(a).zip(of(b)).is_some_and(|(a, b)| a != b)
+    })
+}
+
+/// Quantities in signs, each under the word that its class has.
+pub(super) const QUANTITIES_HAN: [(&str, &str); 20] = [
+    ("大多数", "most"),
+    ("大多數", "most"),
+    ("大部分", "most"),
+    ("绝大多数", "most"),
+    ("絕大多數", "most"),
+    ("多数", "most"),
+    ("多數", "most"),
+    ("全部", "all"),
+    ("全体", "all"),
+    ("全體", "all"),
+    ("所有", "all"),
+    ("一切", "all"),
+    ("部分", "some"),
+    ("有些", "some"),
+    ("一些", "some"),
+    ("某些", "some"),
+    ("少数", "some"),
+    ("少數", "some"),
+    ("若干", "some"),
+    ("许多", "some"),
+];
+
+/// Units in signs, longer ones first.
+pub(super) const UNITS_HAN: [(&str, &str); 46] = [
+    ("平方公里", "km²"),
+    ("平方千米", "km²"),
+    ("平方米", "m²"),
+    ("立方米", "m³"),
+    ("小时", "h"),
+    ("小時", "h"),
+    ("分钟", "min"),
+    ("分鐘", "min"),
+    ("秒钟", "s"),
+    ("个月", "month"),
+    ("個月", "month"),
+    ("星期", "week"),
+    ("世纪", "century"),
+    ("世紀", "century"),
+    ("公里", "km"),
+    ("千米", "km"),
+    ("厘米", "cm"),
+    ("公分", "cm"),
+    ("毫米", "mm"),
+    ("纳米", "nm"),
+    ("英里", "mile"),
+    ("英尺", "ft"),
+    ("公斤", "kg"),
+    ("千克", "kg"),
+    ("毫克", "mg"),
+    ("公顷", "ha"),
+    ("公頃", "ha"),
+    ("美元", "$"),
+    ("欧元", "€"),
+    ("歐元", "€"),
+    ("英镑", "£"),
+    ("英鎊", "£"),
+    ("日元", "¥"),
+    ("千瓦", "kw"),
+    ("兆瓦", "mw"),
+    ("天", "day"),
+    ("周", "week"),
+    ("週", "week"),
+    ("秒", "s"),
+    ("米", "m"),
+    ("克", "g"),
+    ("吨", "t"),
+    ("噸", "t"),
+    ("元", "元"),
+    ("亩", "亩"),
+    ("升", "l"),
+];
 
 /// Words that deny each other. Those of one group of the left deny those of the right.
 const OPPOSITES: &str =

@@ -9,6 +9,7 @@
 
 mod align;
 mod lists;
+mod parts;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -87,7 +88,8 @@ impl Gate {
     pub fn judge(&self, statement: &str, cited: &[usize]) -> Option<Judged> {
         let mut claim = read(statement);
         // Among signs, what is written in letters names something.
-        if claim.tokens.iter().any(|token| token.kind == Kind::Sign) {
+        let count = |kind: Kind| claim.tokens.iter().filter(|token| token.kind == kind).count();
+        if count(Kind::Sign) > count(Kind::Word) {
             claim.tokens.iter_mut().filter(|token| token.kind == Kind::Word).for_each(|token| token.is_name = true);
         }
         let claim = claim.tokens.get(..claim.tokens.len().min(CLAIM_TOKENS_MAX)).unwrap_or_default();
@@ -115,6 +117,9 @@ impl Gate {
                     closest = Some((fit, *place));
                 }
             }
+        }
+        if let Some(source) = self.in_parts(claim, &here) {
+            return Some(Judged { verdict: Verdict::Supported, source: Some(source) });
         }
         let is_spliced = is_patched || closest.is_some_and(|(_, place)| self.is_spliced(claim, place, &all));
         // What a cited source comes closest to is shown, not what another does.
@@ -245,10 +250,18 @@ fn keys(tokens: &[Token]) -> Vec<String> {
 
 /// Whether there is something to check: not in connectives, in what leads a list in, and in "I don't know".
 fn states(statement: &str, claim: &[Token]) -> bool {
-    let content = claim.iter().filter(|token| token.is_content()).count();
-    let has_facts = claim.iter().any(|token| token.kind == Kind::Number);
-    let text = statement.trim().replace('’', "'").to_lowercase();
-    let leads_in = text.ends_with([':', '：']) && !has_facts;
-    let refuses = ["i don't know", "i do not know", "我不知道", "不知道"].iter().any(|words| text.starts_with(words));
-    content > 0 && !leads_in && !refuses
+    let is_fact = |token: &Token| token.kind == Kind::Number || (token.is_name && token.range.start > 0);
+    let text = statement.trim_matches(|c: char| c.is_whitespace() || matches!(c, '*' | '_')).replace('’', "'").to_lowercase();
+    let leads_in = text.ends_with([':', '：']) && !claim.iter().any(is_fact);
+    let opening = ["i don't know", "i do not know", "我不知道", "不知道"].into_iter().find(|words| text.starts_with(words));
+    let refuses = opening.is_some_and(|words| {
+        let rest = claim.get(read(words).tokens.len()..).unwrap_or_default();
+        let (clause, others) = rest.split_at(rest.iter().position(|token| token.after_break).unwrap_or(rest.len()));
+        !clause.iter().any(is_fact) && !others.iter().any(Token::is_content)
+    });
+    let agrees = AGREEMENT.contains(&format!(" {} ", text.trim_end_matches(['!', '.', ',', '！', '。', '，'])));
+    claim.iter().any(Token::is_content) && !leads_in && !refuses && !agrees
 }
+
+/// What is said before an answer.
+const AGREEMENT: &str = " sure certainly absolutely okay ok yes great of course hello hi thanks thank you gladly 好的 当然 當然 是的 你好 ";

@@ -4,8 +4,8 @@
 //! `3 July 2001` meets `2001-07-03` and `2001年7月3日`. Words are stemmed. Chinese is read by the character.
 
 use super::lists::{
-    ABBREVIATIONS, CLASSIFIERS, FUNCTION, FUNCTION_HAN, NEGATION_HAN, NEGATIONS, PRONOUNS, han_words, month, number_word, ordinal, scale,
-    unit,
+    ABBREVIATIONS, CLASSIFIERS, FUNCTION, FUNCTION_HAN, NEGATION_HAN, NEGATIONS, PRONOUNS, QUANTITIES_HAN, UNITS_HAN, han_words, month,
+    number_word, ordinal, scale, unit,
 };
 use crate::script::is_cjk;
 use crate::terms::stem;
@@ -30,6 +30,8 @@ pub(super) struct Token {
     pub(super) kind: Kind,
     /// Of a number.
     pub(super) unit: Option<&'static str>,
+    /// Whether a number without a unit is followed by the word for what it counts.
+    pub(super) counts: bool,
     /// Where it stands, in bytes.
     pub(super) range: Range<usize>,
     /// Whether it is part of a name as far as its letters tell.
@@ -47,7 +49,8 @@ impl Token {
     }
 
     pub(super) fn meets(&self, other: &Self) -> bool {
-        self.key == other.key && (self.unit == other.unit || self.unit.is_none() || other.unit.is_none())
+        let may_lack = |token: &Self| token.unit.is_none() && !token.counts;
+        self.key == other.key && (self.unit == other.unit || may_lack(self) || may_lack(other))
     }
 }
 
@@ -136,7 +139,8 @@ impl Reader<'_> {
         let range = self.byte(from)..self.byte(self.at);
         let is_capital = self.chars.get(from).is_some_and(|(_, c)| c.is_uppercase());
         let (after_break, in_brackets) = (std::mem::take(&mut self.is_broken), self.depth > 0);
-        let token = Token { key, kind, unit: None, range, is_name: false, is_capital, after_break, in_brackets, is_pronoun: false };
+        let token =
+            Token { key, kind, unit: None, counts: false, range, is_name: false, is_capital, after_break, in_brackets, is_pronoun: false };
         self.out.push(token);
     }
 
@@ -160,7 +164,11 @@ impl Reader<'_> {
             if c.is_ascii_digit() {
                 digits.push(c);
                 places += i32::from(has_point);
-            } else if c == ',' && !has_point && (1..4).all(|ahead| self.peek(ahead).is_ascii_digit()) && !self.peek(4).is_ascii_digit() {
+            } else if matches!(c, ',' | '\u{a0}' | '\u{2009}' | '\u{202f}')
+                && !has_point
+                && (1..4).all(|ahead| self.peek(ahead).is_ascii_digit())
+                && !self.peek(4).is_ascii_digit()
+            {
             } else if c == '.' && !has_point && self.peek(1).is_ascii_digit() {
                 has_point = true;
             } else {
@@ -190,7 +198,16 @@ impl Reader<'_> {
             }
         }
         let currency = self.currency.take();
-        self.edit(|token| token.unit = token.unit.or(currency));
+        let unit = self.unit_han();
+        self.edit(|token| token.unit = token.unit.or(currency).or(unit));
+    }
+
+    /// The unit in signs that stands next, or behind 万 and 亿.
+    fn unit_han(&self) -> Option<&'static str> {
+        let ahead =
+            (0..2).take_while(|ahead| "百千万萬亿億".contains(self.peek(*ahead)) && !"瓦米克".contains(self.peek(ahead + 1))).count();
+        let stands = |word: &str| word.chars().enumerate().all(|(at, c)| self.peek(ahead + at) == c);
+        UNITS_HAN.iter().find(|(word, _)| stands(word)).map(|(_, unit)| *unit)
     }
 
     /// `2001-07-03`, `2001/7/3`, `03.07.2001`, `7/3/2001`.
@@ -242,7 +259,9 @@ impl Reader<'_> {
         let is_scale = run.iter().all(|c| "百千万萬亿億".contains(*c));
         let Some(value) = han_value(&run).filter(|_| counts && !is_scale) else { return false };
         self.at += run.len();
+        let unit = self.unit_han().filter(|_| !is_ordinal);
         self.push(from, format!("#{}", canonical(&value.to_string(), 0)), Kind::Number);
+        self.edit(|token| token.unit = unit);
         true
     }
 
@@ -255,6 +274,11 @@ impl Reader<'_> {
             let key = self.text.get(self.byte(from)..self.byte(self.at)).unwrap_or_default().to_owned();
             self.push(from, key, Kind::Word);
             return self.edit(|token| token.is_name = true);
+        }
+        let stands = |word: &str| word.chars().enumerate().all(|(at, c)| self.peek(at) == c);
+        if let Some((word, quantity)) = QUANTITIES_HAN.iter().find(|(word, _)| stands(word)) {
+            self.at += word.chars().count();
+            return self.push(from, (*quantity).to_owned(), Kind::Function);
         }
         for word in han_words(c) {
             let len = word.chars().count();
@@ -331,13 +355,12 @@ impl Reader<'_> {
 
     fn is_stop(&self, c: char) -> bool {
         let rest = || self.chars.iter().skip(self.at + 1).map(|(_, c)| *c).skip_while(|c| matches!(c, '"' | '\'' | ')' | '”' | ']'));
-        let next = rest().find(|c| !c.is_whitespace());
-        let is_apart = rest().next().is_none_or(|c| c.is_whitespace() || is_cjk(c));
+        let is_apart = || rest().next().is_none_or(|c| c.is_whitespace() || is_cjk(c));
         match c {
             '。' => true,
             // Full-width marks were narrowed.
-            '!' | '?' => is_apart,
-            '.' if !is_apart => false,
+            '!' | '?' => is_apart(),
+            '.' if !is_apart() => false,
             '.' if self.before().is_whitespace() => true,
             '.' => {
                 let word: String = self
@@ -355,7 +378,7 @@ impl Reader<'_> {
                 let is_initial =
                     word.split('.').all(|part| part.chars().count() == 1) && (word.len() > 2 || word.chars().all(char::is_uppercase));
                 let is_short = is_initial || ABBREVIATIONS.contains(&format!(" {} ", word.to_lowercase()));
-                next.is_none_or(|next| !next.is_lowercase() && !is_short)
+                rest().find(|c| !c.is_whitespace()).is_none_or(|next| !is_short && !next.is_lowercase())
             }
             '\n' => {
                 let line = || {
@@ -509,6 +532,12 @@ fn settle(tokens: Vec<Token>, stops: &[(usize, usize)]) -> (Vec<Token>, Vec<(usi
         }
         out.push(token);
     }
+    for at in 1..out.len() {
+        let is_counted = out.get(at).is_some_and(|next| next.kind == Kind::Word && !next.after_break);
+        if let Some(number) = out.get_mut(at - 1).filter(|last| last.kind == Kind::Number && last.key.starts_with('#')) {
+            number.counts = is_counted && number.unit.is_none();
+        }
+    }
     moved.extend(stops_left.map(|(_, byte)| (out.len(), *byte)));
     (out, moved)
 }
@@ -538,6 +567,9 @@ fn absorbs(last: &mut Token, token: &Token, word: &str) -> bool {
     }
     match han {
         Some('年') if last.key.starts_with('#') => {
+            // So many years, no calendar year.
+            let is_span = plain_value(&last.key).parse::<u32>().is_ok_and(|value| value < 100);
+            last.unit = last.unit.or(is_span.then_some("year"));
             last.range.end = token.range.end;
             return true;
         }
