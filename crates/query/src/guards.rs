@@ -23,7 +23,7 @@ pub enum OnInjectedQuestion {
     /// It is answered, and the answer says so.
     #[default]
     Flag,
-    /// It is not answered: [`QueryError::Injection`].
+    /// It is not answered: [`QueryError::Injection`](crate::QueryError::Injection).
     Refuse,
 }
 
