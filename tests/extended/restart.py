@@ -15,6 +15,7 @@ from ragstone import Report, Server, read_lines, until
 
 CHUNKS_MIN = 10_000
 BACK_S = 2.0
+VIEWS_S = 5
 FILES = 64
 CONFIG = '[embedding]\nmodel = "test-hash"\n'
 COLLECTION = "/v1/collections/abstracts"
@@ -47,6 +48,8 @@ def fill(server, documents):
     for first in range(0, len(files), FILES):
         server.upload("abstracts", files[first : first + FILES])
     until(lambda: server.backlog() == 0, 600, "processing")
+    # What is processed is shown with the views' next round.
+    until(lambda: all(document["status"] == "ready" for document in server.pages(f"{COLLECTION}/documents")), VIEWS_S, "showing")
     search(server)
     print(f"  {len(files)} documents in {time.monotonic() - began:.1f} s")
 
