@@ -127,12 +127,7 @@ impl Set {
 
 async fn measure(client: &Client, args: &AnswersArgs, file: &Path) -> anyhow::Result<Set> {
     let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let collection = match (&args.collection, &args.corpus) {
-        (Some(collection), _) => collection.clone(),
-        (None, Some(corpus)) => fill(client, corpus).await?,
-        (None, None) if file.is_dir() => fill(client, file).await?,
-        (None, None) => bail!("say which --collection to ask, or which --corpus to upload"),
-    };
+    let collection = collection_of(client, args.collection.as_deref(), args.corpus.as_deref(), file).await?;
     let mut cases = read(file, args.limit)?;
     if let Some(other) = &args.unanswerable {
         // Ids of two sets may be the same.
@@ -181,8 +176,18 @@ async fn ask_all(client: &Client, args: &AnswersArgs, name: String, collection: 
     Ok(Set { name, collection, summary: AnswerSummary::of(&scores, args.pass), scores, failed, reason })
 }
 
+/// The collection to ask: the named one, or that of the corpus, which may be the folder of the cases itself.
+pub(super) async fn collection_of(client: &Client, collection: Option<&str>, corpus: Option<&Path>, file: &Path) -> anyhow::Result<String> {
+    match (collection, corpus) {
+        (Some(collection), _) => Ok(collection.to_owned()),
+        (None, Some(corpus)) => fill(client, corpus).await,
+        (None, None) if file.is_dir() => fill(client, file).await,
+        (None, None) => bail!("say which --collection to ask, or which --corpus to upload"),
+    }
+}
+
 /// The collection that holds a folder's corpus.
-pub(super) async fn fill(client: &Client, corpus: &Path) -> anyhow::Result<String> {
+async fn fill(client: &Client, corpus: &Path) -> anyhow::Result<String> {
     let set = BeirSet::read(corpus)?;
     let collection = format!("eval-{}", set.name);
     upload(client, &collection, &set, None).await?;

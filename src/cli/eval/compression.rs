@@ -4,7 +4,7 @@
 //! What was shown is read from the traces, so the server must keep them. It must have a model: without one nothing is
 //! compressed. For the figures of the context alone `ragstone mock-provider` will do.
 
-use super::answers::{fill, read};
+use super::answers::{collection_of, read};
 use super::{Global, Target, TargetArgs, runtime};
 use crate::client::{Client, segment};
 use ::query::{Case, CaseScore, Comparison, ContextScore, ContextSummary, Given, GivenContext, GivenText, QueryScores};
@@ -69,12 +69,7 @@ pub(super) fn run(args: &CompressionArgs, global: &Global) -> anyhow::Result<Exi
 
 async fn measure(client: &Client, args: &CompressionArgs, file: &Path) -> anyhow::Result<Value> {
     let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let collection = match (&args.collection, &args.corpus) {
-        (Some(collection), _) => collection.clone(),
-        (None, Some(corpus)) => fill(client, corpus).await?,
-        (None, None) if file.is_dir() => fill(client, file).await?,
-        (None, None) => bail!("say which --collection to ask, or which --corpus to upload"),
-    };
+    let collection = collection_of(client, args.collection.as_deref(), args.corpus.as_deref(), file).await?;
     let mut cases = read(file, args.limit)?;
     // Without evidence there is nothing to lose.
     cases.retain(|(_, case)| case.is_answerable() && !case.evidence.is_empty());
